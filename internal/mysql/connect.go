@@ -1,0 +1,122 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"maps"
+	"time"
+
+	driver "github.com/go-sql-driver/mysql"
+)
+
+// Defaults of Options.
+const (
+	DefaultConnectTimeout = 5 * time.Second
+	DefaultMaxOpen        = 4
+	// idleTime closes connections nobody used for a while: with thousands of instances idle ones add up, on both ends.
+	idleTime = time.Minute
+)
+
+// Options tune a connection pool. The zero value is right for asking questions.
+type Options struct {
+	DB             string        // default database, none when empty
+	ConnectTimeout time.Duration // for the whole of dial, TLS, handshake and session set-up; 0 = 5 s
+	ReadTimeout    time.Duration // of one read from the socket; 0 = none, the caller's context decides
+	MaxOpen        int           // connections open at most; 0 = 4
+	Params         map[string]string
+	// Params are session variables set on each new connection, name to SQL expression (`"1"`, `"'READ-COMMITTED'"`).
+}
+
+// sessionSQLMode keeps the server's own sql_mode (an operator expects DDL to behave as it does by hand) except for the
+// modes that change how text is quoted: with them SHOW CREATE TABLE prints other quotes and literals of ours would
+// be read wrongly. The combination modes imply ANSI_QUOTES and would bring it back, so they go too; the other modes
+// they stand for are listed by the server one by one and stay.
+const sessionSQLMode = `TRIM(BOTH ',' FROM REGEXP_REPLACE(CONCAT(',', @@GLOBAL.sql_mode, ','), ',(?:(?:ANSI_QUOTES|ANSI|NO_BACKSLASH_ESCAPES),)+', ','))`
+
+// Open prepares a pool of connections to one server. It does not touch the network: the first query does. Sessions are
+// utf8mb4 in UTC, see sessionSQLMode for their sql_mode. The error is one of configuration.
+func Open(a Addr, c Credentials, o Options) (*sql.DB, error) {
+	tls, err := c.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	cfg := driver.NewConfig()
+	cfg.Net, cfg.Addr, cfg.DBName = "tcp", a.String(), o.DB
+	cfg.User, cfg.Passwd, cfg.TLSConfig = c.User, c.Password, tls
+	return open(cfg, o)
+}
+
+// OpenDSN is Open for a DSN of github.com/go-sql-driver/mysql ("user:password@tcp(host:port)/db?tls=preferred"). What
+// the DSN says of time-outs and session variables wins over the defaults. The error never shows the DSN: it holds a
+// password.
+func OpenDSN(dsn string) (*sql.DB, error) {
+	cfg, err := driver.ParseDSN(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("bad DSN, want user:password@tcp(host:port)/database: %w", err)
+	}
+	return open(cfg, Options{ConnectTimeout: cfg.Timeout, ReadTimeout: cfg.ReadTimeout, Params: cfg.Params})
+}
+
+func open(cfg *driver.Config, o Options) (*sql.DB, error) {
+	if o.ConnectTimeout <= 0 {
+		o.ConnectTimeout = DefaultConnectTimeout
+	}
+	if o.MaxOpen <= 0 {
+		o.MaxOpen = DefaultMaxOpen
+	}
+	cfg.Timeout = o.ConnectTimeout
+	cfg.ReadTimeout = o.ReadTimeout
+	cfg.ParseTime = true
+	cfg.Loc = time.UTC
+	cfg.InterpolateParams = true // one round trip per statement, and placeholders in any statement
+	cfg.Collation = "utf8mb4_0900_ai_ci"
+	cfg.Logger = &driver.NopLogger{} // every failure is also returned
+	params := map[string]string{"time_zone": "'+00:00'", "sql_mode": sessionSQLMode}
+	maps.Copy(params, o.Params)
+	cfg.Params = params
+	inner, err := driver.NewConnector(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connection settings for %s: %w", cfg.Addr, err)
+	}
+	db := sql.OpenDB(&connector{inner: inner, addr: cfg.Addr, timeout: o.ConnectTimeout})
+	db.SetMaxOpenConns(o.MaxOpen)
+	db.SetMaxIdleConns(o.MaxOpen)
+	db.SetConnMaxIdleTime(idleTime)
+	return db, nil
+}
+
+// connector bounds the whole of connecting. The driver bounds only the dial, and a stopped mysqld (SIGSTOP, a hung
+// disk) still accepts connections through the kernel's backlog and then never says a word.
+type connector struct {
+	inner   sqldriver.Connector
+	addr    string
+	timeout time.Duration
+}
+
+func (c *connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	dialCtx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	conn, err := c.inner.Connect(dialCtx)
+	if err != nil {
+		if ctx.Err() == nil && dialCtx.Err() != nil {
+			err = fmt.Errorf("no answer within %v: %w", c.timeout, err)
+		}
+		return nil, &ConnectError{Addr: c.addr, Err: err}
+	}
+	return conn, nil
+}
+
+func (c *connector) Driver() sqldriver.Driver { return c.inner.Driver() }
+
+// ConnectError says that no session could be made with a server: unreachable, hung, or it refused us.
+type ConnectError struct {
+	Addr string
+	Err  error
+}
+
+func (e *ConnectError) Error() string { return "connect to MySQL at " + e.Addr + ": " + e.Err.Error() }
+
+// Unwrap gives the driver's error, a *driver.MySQLError when the server itself refused.
+func (e *ConnectError) Unwrap() error { return e.Err }

@@ -1,0 +1,59 @@
+package mysql
+
+import (
+	"database/sql"
+	"errors"
+	"sync"
+)
+
+// Pool keeps one *sql.DB per server, all with the same account and options. It is safe for concurrent use.
+type Pool struct {
+	cred Credentials
+	opts Options
+
+	mu     sync.Mutex
+	dbs    map[Addr]*sql.DB
+	closed bool
+}
+
+// ErrPoolClosed is returned by Pool.DB after Close.
+var ErrPoolClosed = errors.New("connection pool is closed")
+
+// NewPool makes an empty pool; nothing is connected until it is used.
+func NewPool(c Credentials, o Options) *Pool {
+	return &Pool{cred: c, opts: o, dbs: map[Addr]*sql.DB{}}
+}
+
+// DB returns the pool's *sql.DB for a server. The pool owns it: do not close it.
+func (p *Pool) DB(a Addr) (*sql.DB, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrPoolClosed
+	}
+	if db, ok := p.dbs[a]; ok {
+		return db, nil
+	}
+	db, err := Open(a, p.cred, p.opts)
+	if err != nil {
+		return nil, err
+	}
+	p.dbs[a] = db
+	return db, nil
+}
+
+// Credentials are those the pool connects with.
+func (p *Pool) Credentials() Credentials { return p.cred }
+
+// Close closes every connection. Queries under way fail.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	var errs []error
+	for _, db := range p.dbs {
+		errs = append(errs, db.Close())
+	}
+	clear(p.dbs)
+	return errors.Join(errs...)
+}

@@ -1,0 +1,83 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Session is what a piece of work needs set on its connection. The zero value sets nothing.
+type Session struct {
+	// NoBinlog sets sql_log_bin=0: nothing done in the session is replicated, and no GTID is made (I7).
+	NoBinlog bool
+	// LockWaitTimeout bounds the wait for metadata locks; whole seconds, rounded up. 0 = the server's (a year).
+	LockWaitTimeout time.Duration
+	// InnodbLockWaitTimeout bounds the wait for row locks; whole seconds, rounded up. 0 = the server's.
+	InnodbLockWaitTimeout time.Duration
+	SQLMode               *string // nil = as the connection has it
+	NoForeignKeyChecks    bool
+	DB                    string // default database, "" = as the connection has it
+}
+
+// setStatement is the one SET that applies s, "" when there is nothing to set.
+func (s Session) setStatement() string {
+	var set []string
+	add := func(name, value string) { set = append(set, name+" = "+value) }
+	if s.NoBinlog {
+		add("sql_log_bin", "0")
+	}
+	if s.LockWaitTimeout > 0 {
+		add("lock_wait_timeout", wholeSeconds(s.LockWaitTimeout))
+	}
+	if s.InnodbLockWaitTimeout > 0 {
+		add("innodb_lock_wait_timeout", wholeSeconds(s.InnodbLockWaitTimeout))
+	}
+	if s.SQLMode != nil {
+		add("sql_mode", QuoteString(*s.SQLMode))
+	}
+	if s.NoForeignKeyChecks {
+		add("foreign_key_checks", "0")
+	}
+	if len(set) == 0 {
+		return ""
+	}
+	return "SET SESSION " + strings.Join(set, ", SESSION ")
+}
+
+// wholeSeconds rounds up: the server takes seconds, and rounding down would make half a second mean 0.
+func wholeSeconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
+
+// WithSession runs fn on a connection of its own with s applied. Where anything was set, the connection is closed
+// afterwards instead of going back to the pool, so no later user inherits sql_log_bin=0. The connection belongs to fn
+// only until it returns.
+func WithSession(ctx context.Context, db *sql.DB, s Session, fn func(context.Context, *sql.Conn) error) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if set := s.setStatement(); set != "" {
+		defer discard(conn)
+		if _, err := conn.ExecContext(ctx, set); err != nil {
+			return fmt.Errorf("prepare a session (%s): %w", set, err)
+		}
+	}
+	if s.DB != "" {
+		defer discard(conn)
+		if _, err := conn.ExecContext(ctx, "USE "+QuoteIdent(s.DB)); err != nil {
+			return fmt.Errorf("use database %s: %w", s.DB, err)
+		}
+	}
+	return fn(ctx, conn)
+}
+
+// discard makes the pool close the connection instead of keeping it. What Raw returns says only that it is gone.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return sqldriver.ErrBadConn })
+}

@@ -1,0 +1,7 @@
+// Package osc brings ONE table on ONE instance to its desired form, online: it plans (what differs, how it can be
+// done, what would be lost), runs the cheapest engine that serves, verifies a copy before it replaces the original, and
+// cleans up what an interrupted run left behind.
+//
+// The decision (Choose) is a pure function of Facts; gathering and acting around it are thin. gh-ost is fenced in a child
+// process, see the sub-package ghost. Outcomes are read from the server, never believed from an engine.
+package osc

@@ -1,0 +1,133 @@
+package osc
+
+import (
+	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/schema"
+)
+
+// Engine is how one table is brought to its desired form, cheapest first.
+type Engine string
+
+// The engines, in the order in which they are preferred.
+const (
+	EngineNone    Engine = "none"    // the table already has the desired form
+	EngineCreate  Engine = "create"  // the table is missing
+	EngineInstant Engine = "instant" // ALTER ... ALGORITHM=INSTANT: metadata only
+	EngineInplace Engine = "inplace" // ALTER ... ALGORITHM=INPLACE, LOCK=NONE
+	EngineDirect  Engine = "direct"  // a plain ALTER of a table small enough that its locks do not matter
+	EngineGhost   Engine = "ghost"   // a verified copy by gh-ost
+	EngineSpirit  Engine = "spirit"  // a copy by Spirit: refused until it is built
+)
+
+// Defaults of Settings.
+const (
+	DefaultLockWaitTimeout = 2 * time.Second
+	DefaultRetries         = 10
+	DefaultMaxLag          = 1500 * time.Millisecond
+	DefaultChunkSize       = 1000
+	DefaultDirectMaxRows   = 5000
+)
+
+// Settings are how the tier wants its tables altered. The zero value of a field means its default.
+type Settings struct {
+	Ordering      string // 'primary' (default) or 'rolling'
+	CopyEngine    string // 'ghost' (default) or 'spirit'
+	DirectMaxRows uint64 // up to this many rows a plain ALTER may be used in place of a copy; 0 = never
+	CreateMissing bool   // create tables that are missing
+	AllowUnsafe   bool   // plans that lose data may run
+
+	// LockWaitTimeout bounds each wait for a metadata lock. While an ALTER waits for its lock every query on the table
+	// waits behind it, so this is also how long one attempt may hold up the application: kept within 1 to 3 seconds.
+	LockWaitTimeout time.Duration
+	Retries         int           // attempts at getting that lock
+	MaxLag          time.Duration // a copy pauses while a replica lags more
+	Replicas        []mysql.Addr  // whose lag throttles a copy
+	Retention       time.Duration // how long the old table of a copy is kept; 0 = dropped at once
+	ChunkSize       int           // rows per chunk of a copy and of its verification
+	NoBinlog        bool          // ordering 'rolling': this instance alone, with sql_log_bin=0 (I7)
+}
+
+// withDefaults fills what was left zero and brings the rest into the bounds documented above.
+func (s Settings) withDefaults() Settings {
+	if s.CopyEngine == "" {
+		s.CopyEngine = string(EngineGhost)
+	}
+	if s.LockWaitTimeout <= 0 {
+		s.LockWaitTimeout = DefaultLockWaitTimeout
+	}
+	s.LockWaitTimeout = min(max(s.LockWaitTimeout, time.Second), 3*time.Second)
+	if s.Retries <= 0 {
+		s.Retries = DefaultRetries
+	}
+	if s.MaxLag <= 0 {
+		s.MaxLag = DefaultMaxLag
+	}
+	if s.ChunkSize <= 0 {
+		s.ChunkSize = DefaultChunkSize
+	}
+	s.ChunkSize = min(max(s.ChunkSize, 10), 100_000) // gh-ost's own bounds
+	return s
+}
+
+// Target is one table of one database on one instance.
+type Target struct {
+	Tier, Cluster   string
+	Addr            mysql.Addr
+	Database, Table string
+}
+
+// String names the target for errors and logs.
+func (t Target) String() string {
+	return t.Tier + " " + t.Addr.String() + " " + mysql.QuoteIdents(t.Database, t.Table)
+}
+
+// Plan is what would be done to one target, and why not when it may not run.
+type Plan struct {
+	Target
+	Engine   Engine
+	Current  schema.Form // zero when the table is missing
+	Desired  schema.Form
+	Change   schema.Change
+	SQL      string // what would be run, for people
+	Rows     uint64 // the server's estimate, exact up to DirectMaxRows
+	Bytes    uint64 // data and indexes
+	Findings []schema.Finding
+	// Findings are those that really lose data: checked against the rows of this table.
+
+	Refused string // why it cannot or may not run; "" = may run
+	Final   bool   // with Refused: trying again without a change of schema, settings or permission cannot help
+
+	Facts Facts // what Choose decided on
+}
+
+// Progress is what a run reports while it works.
+type Progress struct {
+	Database   string
+	Engine     Engine
+	State      string  // one of the State constants
+	Fraction   float64 // 0 to 1 of the whole run
+	RowsCopied uint64
+	RowsTotal  uint64        // estimate
+	ETA        time.Duration // 0 = unknown
+	Detail     string        // why it waits, for people
+}
+
+// Values of Progress.State.
+const (
+	StatePlanning    = "planning"
+	StateAltering    = "altering" // a direct engine is at work
+	StateCopying     = "copying"
+	StatePaused      = "paused"
+	StateThrottled   = "throttled"
+	StateVerifying   = "verifying"
+	StateCuttingOver = "cutting over"
+	StateDone        = "done"
+)
+
+// Outcome is how a run ended: read from the server, never concluded from what an engine said.
+type Outcome struct {
+	Engine Engine
+	Form   schema.Form
+}

@@ -1,0 +1,45 @@
+package osc
+
+import (
+	"context"
+	"time"
+)
+
+// Kinds of leftovers, as in the table leftovers of aoscdb.
+const (
+	LeftoverGhost     = "ghost"     // the copy under construction
+	LeftoverChangelog = "changelog" // gh-ost's heartbeat and state
+	LeftoverOld       = "old"       // the table before the cut-over: a user's data
+)
+
+// States of leftovers.
+const (
+	LeftoverLive = "live" // a run may be using it, or about to make it
+	LeftoverKeep = "keep" // old data, kept until KeepUntil
+	LeftoverDrop = "drop" // may go now
+)
+
+// Leftover is a table that a copy leaves, or may leave, behind in Database. Name is unique per cluster and database.
+type Leftover struct {
+	ID        uint64 // given by the store
+	Target           // instance and table that were being altered
+	Name      string // the table that may be left behind
+	Kind      string
+	State     string
+	Token     string    // Runner.Token of the run that made it
+	KeepUntil time.Time // zero unless State is LeftoverKeep
+}
+
+// Leftovers is where runs write down what they are about to leave behind, so that whoever finds a table with such a
+// name knows whose it is and whether it may go. Record is durable when it returns: a run records first and
+// creates afterwards. Its adapter is over aoscdb.Store.
+type Leftovers interface {
+	// Record adds rows. One that exists (same cluster, database and name) is replaced.
+	Record(ctx context.Context, l []Leftover) error
+	// List gives all rows of a cluster.
+	List(ctx context.Context, cluster string) ([]Leftover, error)
+	// SetState changes one row; a zero keepUntil clears it. A row that is gone is no error.
+	SetState(ctx context.Context, id uint64, state string, keepUntil time.Time) error
+	// Forget removes one row: the table is gone. A row that is gone is no error.
+	Forget(ctx context.Context, id uint64) error
+}

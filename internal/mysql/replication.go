@@ -1,0 +1,135 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// SourceOptions is where and how a replica follows. Positions are always found by GTID.
+type SourceOptions struct {
+	Addr           Addr
+	User, Password string
+	// SSL encrypts the connection. Without it the source's RSA key is asked for, which caching_sha2_password needs.
+	SSL bool
+	// ConnectRetry is the pause between attempts to connect, whole seconds; 0 = the server's default (60 s).
+	ConnectRetry time.Duration
+	// RetryCount is how many attempts are made; 0 = the server's default (10 from 8.4 on: 10 minutes, then it gives up).
+	RetryCount int
+	// HeartbeatPeriod is how often an idle source shows that it lives, in milliseconds at best; 0 = half of
+	// replica_net_timeout. A replica notices a silent source only after replica_net_timeout.
+	HeartbeatPeriod time.Duration
+	// Delay holds back applying, whole seconds.
+	Delay time.Duration
+}
+
+func (o SourceOptions) statement() string {
+	clauses := []string{
+		"SOURCE_HOST = " + QuoteString(o.Addr.Host),
+		"SOURCE_PORT = " + strconv.Itoa(o.Addr.Port),
+		"SOURCE_USER = " + QuoteString(o.User),
+		"SOURCE_PASSWORD = " + QuoteString(o.Password),
+		"SOURCE_AUTO_POSITION = 1",
+	}
+	if o.SSL {
+		clauses = append(clauses, "SOURCE_SSL = 1")
+	} else {
+		clauses = append(clauses, "SOURCE_SSL = 0", "GET_SOURCE_PUBLIC_KEY = 1")
+	}
+	if o.ConnectRetry > 0 {
+		clauses = append(clauses, "SOURCE_CONNECT_RETRY = "+wholeSeconds(o.ConnectRetry))
+	}
+	if o.RetryCount > 0 {
+		clauses = append(clauses, "SOURCE_RETRY_COUNT = "+strconv.Itoa(o.RetryCount))
+	}
+	if o.HeartbeatPeriod > 0 {
+		clauses = append(clauses, fmt.Sprintf("SOURCE_HEARTBEAT_PERIOD = %.3f", o.HeartbeatPeriod.Seconds()))
+	}
+	if o.Delay > 0 {
+		clauses = append(clauses, "SOURCE_DELAY = "+wholeSeconds(o.Delay))
+	}
+	return "CHANGE REPLICATION SOURCE TO " + strings.Join(clauses, ", ")
+}
+
+// ChangeSource points a server at a source, by GTID. The receiver must be stopped (ErrReplicaMustStop). With the
+// applier stopped too, the server throws away its relay log: transactions received from a source that is gone would be
+// lost with it (I1). To repoint after a failure, stop only the receiver and leave the applier running.
+func ChangeSource(ctx context.Context, db *sql.DB, o SourceOptions) error {
+	// The statement holds a password: it must not be part of the error.
+	return exec(ctx, db, o.statement(), "set the replication source to "+o.Addr.String())
+}
+
+// StartReplica starts receiving and applying.
+func StartReplica(ctx context.Context, db *sql.DB) error {
+	return exec(ctx, db, "START REPLICA", "start replication")
+}
+
+// StopReceiver stops receiving; what was received goes on being applied. From then on this replica acknowledges
+// nothing to a semi-synchronous source, which is what fences that source.
+func StopReceiver(ctx context.Context, db *sql.DB) error {
+	return exec(ctx, db, "STOP REPLICA IO_THREAD", "stop receiving from the source")
+}
+
+// StopReplica stops receiving and applying; it waits for the transaction being applied.
+func StopReplica(ctx context.Context, db *sql.DB) error {
+	return exec(ctx, db, "STOP REPLICA", "stop replication")
+}
+
+// ResetReplicaAll makes a stopped replica forget its source and throw away its relay log: it is no replica any more.
+// Drain the relay log first (WaitForGTID of Retrieved), or acknowledged transactions may be lost (I1).
+func ResetReplicaAll(ctx context.Context, db *sql.DB) error {
+	return exec(ctx, db, "RESET REPLICA ALL", "forget the replication source")
+}
+
+// SetReadOnly sets read_only: accounts without CONNECTION_ADMIN can no longer write. Off also ends super_read_only. It
+// waits for commits under way and for explicit table locks; ctx bounds the wait.
+func SetReadOnly(ctx context.Context, db *sql.DB, on bool) error {
+	return exec(ctx, db, "SET GLOBAL read_only = "+onOff(on), "set read_only "+onOff(on))
+}
+
+// SetSuperReadOnly sets super_read_only: nobody can write but replication. On implies read_only; off leaves read_only
+// as it is. It waits as SetReadOnly does.
+func SetSuperReadOnly(ctx context.Context, db *sql.DB, on bool) error {
+	return exec(ctx, db, "SET GLOBAL super_read_only = "+onOff(on), "set super_read_only "+onOff(on))
+}
+
+// ErrNotApplied is returned by WaitForGTID when time was up first.
+var ErrNotApplied = errors.New("transactions not applied in time")
+
+// WaitForGTID waits until a server has executed every transaction of the set, at most timeout (to the millisecond).
+// The error when that passes wraps ErrNotApplied and names what is missing.
+func WaitForGTID(ctx context.Context, db *sql.DB, set GTIDSet, timeout time.Duration) error {
+	seconds := max(timeout, time.Millisecond).Seconds() // 0 would wait without limit
+	var timedOut bool
+	err := db.QueryRowContext(ctx, "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", set.String(),
+		strconv.FormatFloat(seconds, 'f', 3, 64)).Scan(&timedOut)
+	if err != nil {
+		return fmt.Errorf("wait for transactions %s: %w", set, err)
+	}
+	if !timedOut {
+		return nil
+	}
+	var missing string
+	if err := db.QueryRowContext(ctx, "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed)", set.String()).Scan(&missing); err != nil {
+		return fmt.Errorf("%w: waited %v for %s: %w", ErrNotApplied, timeout, set, err)
+	}
+	return fmt.Errorf("%w: after %v still without %s", ErrNotApplied, timeout, strings.ReplaceAll(missing, "\n", ""))
+}
+
+func exec(ctx context.Context, db *sql.DB, statement, what string) error {
+	if _, err := db.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "ON"
+	}
+	return "OFF"
+}

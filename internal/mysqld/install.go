@@ -1,0 +1,140 @@
+package mysqld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// Install is a MySQL server program on this machine.
+type Install struct {
+	Mysqld  string        // path of the program
+	Version mysql.Version // what it says of itself
+	// Build is the whole version text of the program, such as "9.7.4-2". Two builds do not share a template.
+	Build string
+	// Tools is where private copies and templates are kept.
+	Tools string
+}
+
+// Program is the path of a client program of the installation, such as "mysql", "mysqladmin" or "mysqlbinlog": beside
+// mysqld, else on PATH.
+func (in Install) Program(name string) (string, error) {
+	beside := filepath.Join(filepath.Dir(in.Mysqld), name)
+	if info, err := os.Stat(beside); err == nil && info.Mode()&0o111 != 0 {
+		return beside, nil
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("no %s beside %s nor on PATH: %w", name, in.Mysqld, err)
+	}
+	return path, nil
+}
+
+// ErrNoInstall is returned by Find, wrapped, when this machine has no usable mysqld.
+var ErrNoInstall = errors.New("no usable mysqld")
+
+// Find looks for a mysqld that is MySQL 8.0.23 or newer: on PATH, in the usual places that are not on everybody's
+// PATH, then the private copy in Tools() that `make tools` makes. Programs that do not serve (MariaDB, too old,
+// broken) are passed over and named in the error.
+func Find(ctx context.Context) (Install, error) {
+	tools, err := Tools()
+	if err != nil {
+		return Install{}, err
+	}
+	private := filepath.Join(tools, "mysql", "bin", "mysqld")
+	var refused []error
+	for _, path := range append(systemMysqlds(), private) {
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		in, err := inspect(ctx, path)
+		if err == nil {
+			in.Tools = tools
+			return in, nil
+		}
+		refused = append(refused, err)
+	}
+	refused = append(refused, fmt.Errorf("%s does not serve either, run `make tools` in a checkout to get one there, or put a MySQL >= 8.0.23 on PATH", private))
+	return Install{}, fmt.Errorf("%w: %w", ErrNoInstall, errors.Join(refused...))
+}
+
+// systemMysqlds are the places scripts/mysql-install looks at, too.
+func systemMysqlds() []string {
+	var paths []string
+	if path, err := exec.LookPath("mysqld"); err == nil {
+		paths = append(paths, path)
+	}
+	return append(paths, "/usr/sbin/mysqld", "/usr/local/sbin/mysqld", "/usr/local/mysql/bin/mysqld")
+}
+
+var versionText = regexp.MustCompile(`\bVer (\S+)`)
+
+// inspect asks a program for its version and refuses what this project does not support.
+func inspect(ctx context.Context, path string) (Install, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, "--no-defaults", "--version").CombinedOutput()
+	if err != nil {
+		return Install{}, fmt.Errorf("%s --version: %w: %s", path, err, strings.TrimSpace(string(out)))
+	}
+	match := versionText.FindSubmatch(out)
+	if match == nil {
+		return Install{}, fmt.Errorf("%s --version says nothing of a version: %s", path, strings.TrimSpace(string(out)))
+	}
+	version, err := mysql.ParseVersion(string(match[1]))
+	if err == nil {
+		err = version.Supported()
+	}
+	if err != nil {
+		return Install{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return Install{Mysqld: path, Version: version, Build: string(match[1])}, nil
+}
+
+// Tools is the directory of private installations and templates: $AOSC_TOOLS, else .tools of the checkout that the
+// working directory or this program lies in, else a directory in the user's cache.
+func Tools() (string, error) {
+	if dir := os.Getenv("AOSC_TOOLS"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	var starts []string
+	if dir, err := os.Getwd(); err == nil {
+		starts = append(starts, dir)
+	}
+	if program, err := os.Executable(); err == nil {
+		starts = append(starts, filepath.Dir(program))
+	}
+	for _, start := range starts {
+		if root, ok := checkout(start); ok {
+			return filepath.Join(root, ".tools"), nil
+		}
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for MySQL and its templates, set AOSC_TOOLS: %w", err)
+	}
+	return filepath.Join(cache, "aosc"), nil
+}
+
+// checkout walks up from a directory to the root of this module.
+func checkout(dir string) (string, bool) {
+	for {
+		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil &&
+			strings.HasPrefix(string(text), "module github.com/aosc/aosc\n") {
+			return dir, true
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", false
+		}
+		dir = parent
+	}
+}

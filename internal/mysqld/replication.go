@@ -1,0 +1,204 @@
+package mysqld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// ReplicaOptions say how a replica follows. All is persisted: it holds after a restart, too.
+type ReplicaOptions struct {
+	// SemiSync makes the primary wait for this replica to have received a commit before it tells the client.
+	SemiSync bool
+	// SemiSyncTimeout is how long the primary waits before it goes on without; 0 = the server's 10 s.
+	SemiSyncTimeout time.Duration
+	// SuperReadOnly refuses writes of everyone; without it the replica is read_only, which root may pass.
+	SuperReadOnly bool
+}
+
+// SetupReplica makes a server follow another by GTID auto-position, read-only, and returns when it is connected. What
+// the replica holds already must be part of what the primary has, as it is of two new servers.
+func SetupReplica(ctx context.Context, replica, primary *Server, o ReplicaOptions) error {
+	if err := setupReplica(ctx, replica, primary, o); err != nil {
+		return fmt.Errorf("make %s a replica of %s: %w", replica.addr, primary.addr, err)
+	}
+	return nil
+}
+
+func setupReplica(ctx context.Context, replica, primary *Server, o ReplicaOptions) error {
+	if o.SemiSync {
+		source, _ := semiSyncVariables(primary.Version())
+		if o.SemiSyncTimeout > 0 {
+			if _, err := primary.db.ExecContext(ctx, "SET PERSIST "+source+"_timeout = ?", o.SemiSyncTimeout.Milliseconds()); err != nil {
+				return err
+			}
+		}
+		if _, err := primary.db.ExecContext(ctx, "SET PERSIST "+source+"_enabled = ON"); err != nil {
+			return err
+		}
+		_, follower := semiSyncVariables(replica.Version())
+		if _, err := replica.db.ExecContext(ctx, "SET PERSIST "+follower+"_enabled = ON"); err != nil {
+			return err
+		}
+	}
+	readOnly := "SET PERSIST read_only = ON"
+	if o.SuperReadOnly {
+		readOnly = "SET PERSIST super_read_only = ON"
+	}
+	for _, statement := range []string{
+		fmt.Sprintf(`CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %d, SOURCE_USER = 'root',
+			SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 1000000,
+			SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1`, mysql.QuoteString(primary.addr.Host), primary.addr.Port),
+		"START REPLICA",
+		readOnly,
+	} {
+		if _, err := replica.db.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return awaitReceiving(ctx, replica)
+}
+
+// semiSyncVariables are the prefixes of the variables of both sides, renamed in 8.0.26.
+func semiSyncVariables(v mysql.Version) (source, replica string) {
+	if v.AtLeast(8, 0, 26) {
+		return "rpl_semi_sync_source", "rpl_semi_sync_replica"
+	}
+	return "rpl_semi_sync_master", "rpl_semi_sync_slave"
+}
+
+func awaitReceiving(ctx context.Context, replica *Server) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, err := mysql.ReadReplicaStatus(ctx, replica.db)
+		if err != nil {
+			return err
+		}
+		if status == nil {
+			return errors.New("the server says that it is no replica")
+		}
+		if status.Receiving() && status.SQLRunning == "Yes" {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("replication does not run: %w; receiver %s %s, applier %s %s", context.Cause(ctx),
+				status.IORunning, status.IOError, status.SQLRunning, status.SQLError)
+		}
+	}
+}
+
+// Cluster is a primary and its replicas.
+type Cluster struct {
+	Primary  *Server
+	Replicas []*Server
+}
+
+// ClusterOptions say what cluster to start.
+type ClusterOptions struct {
+	Replicas int
+	Replica  ReplicaOptions
+	// Server gives the options of each member, 0 being the primary; nil = the zero Options.
+	Server func(member int) Options
+}
+
+// StartCluster starts a primary and replicas that follow it. On failure all are removed.
+func StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
+	members := make([]*Server, o.Replicas+1)
+	starts, startCtx := errgroup.WithContext(ctx)
+	for i := range members {
+		starts.Go(func() (err error) {
+			options := Options{}
+			if o.Server != nil {
+				options = o.Server(i)
+			}
+			members[i], err = Start(startCtx, options)
+			return err
+		})
+	}
+	err := starts.Wait()
+	if err == nil {
+		for _, replica := range members[1:] {
+			err = errors.Join(err, SetupReplica(ctx, replica, members[0], o.Replica))
+		}
+	}
+	if err != nil {
+		for _, s := range members {
+			if s != nil {
+				err = errors.Join(err, s.Remove())
+			}
+		}
+		return nil, err
+	}
+	return &Cluster{Primary: members[0], Replicas: members[1:]}, nil
+}
+
+// Servers are all members, the primary first.
+func (c *Cluster) Servers() []*Server { return append([]*Server{c.Primary}, c.Replicas...) }
+
+// Stop stops the replicas, then the primary, in good order.
+func (c *Cluster) Stop(ctx context.Context) error {
+	var stops errgroup.Group
+	for _, s := range c.Replicas {
+		stops.Go(func() error { return s.Stop(ctx) })
+	}
+	return errors.Join(stops.Wait(), c.Primary.Stop(ctx))
+}
+
+// Remove removes every member, see Server.Remove.
+func (c *Cluster) Remove() error {
+	var errs []error
+	for _, s := range c.Servers() {
+		errs = append(errs, s.Remove())
+	}
+	return errors.Join(errs...)
+}
+
+// Sync returns when every replica has applied all that the primary had committed at the time of the call.
+func (c *Cluster) Sync(ctx context.Context) error {
+	var executed string
+	if err := c.Primary.db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&executed); err != nil {
+		return fmt.Errorf("read gtid_executed of %s: %w", c.Primary.addr, err)
+	}
+	for _, replica := range c.Replicas {
+		var late bool
+		err := replica.db.QueryRowContext(ctx, "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", executed, startLimit.Seconds()).Scan(&late)
+		if err != nil {
+			return fmt.Errorf("wait for %s to catch up: %w", replica.addr, err)
+		}
+		if late {
+			return fmt.Errorf("%s did not catch up with %s within %v", replica.addr, c.Primary.addr, startLimit)
+		}
+	}
+	return nil
+}
+
+// ErrantGTIDs are the transactions that a replica has executed and the primary has not, by replica; those without any
+// are left out (I7). They were written on the replica itself and would break or be lost at the next failover.
+func (c *Cluster) ErrantGTIDs(ctx context.Context) (map[mysql.Addr]string, error) {
+	errant := map[mysql.Addr]string{}
+	for _, replica := range c.Replicas {
+		// The replica is read first: what it has then, the primary must have by the time it is asked.
+		var theirs, extra string
+		if err := replica.db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&theirs); err != nil {
+			return nil, fmt.Errorf("read gtid_executed of %s: %w", replica.addr, err)
+		}
+		err := c.Primary.db.QueryRowContext(ctx, "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed)", theirs).Scan(&extra)
+		if err != nil {
+			return nil, fmt.Errorf("compare GTIDs of %s with %s: %w", replica.addr, c.Primary.addr, err)
+		}
+		if extra != "" {
+			errant[replica.addr] = extra
+		}
+	}
+	return errant, nil
+}

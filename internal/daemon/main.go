@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/aosc/aosc/internal/fault"
 )
 
 // Main runs the daemon a Spec describes as this process and never returns: exit status 0 after a clean stop, 1 with
@@ -65,6 +67,9 @@ func (c *configuration) run(ctx context.Context, s Spec, once bool, stderr io.Wr
 	env.Once = once
 	if len(c.unknown) > 0 {
 		env.Log.Info("keys of the configuration file that are not this daemon's", "file", c.file, "keys", strings.Join(c.unknown, ","))
+	}
+	if points := fault.Active(); points != "" {
+		env.Log.Warn("fault points are armed, this is a test", "AOSC_FAULT", points)
 	}
 	if !once {
 		stop, err := env.serve(c.viper.GetString("listen"))

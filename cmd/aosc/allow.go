@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+func allowCommand(a *app) *cobra.Command {
+	row := aoscdb.AllowedAlter{ServerList: aoscdb.ServersDefault}
+	var servers []string
+	cmd := &cobra.Command{
+		Use: "allow <tier> <table>", Short: "Allow a table to be altered to its desired schema", Args: cobra.ExactArgs(2),
+		Long: "Inserts the row of allowed_alters that an operator would insert by hand:\n\n" +
+			"  INSERT INTO allowed_alters VALUES ('udb','tabla1','istvan',NULL,10,'default');",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			row.Group, row.Table = args[0], args[1]
+			addrs, err := parseAddrs(servers)
+			if err != nil {
+				return err
+			}
+			if len(addrs) > 0 {
+				row.ServerList = aoscdb.ServersCustom
+			}
+			store, err := a.store(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if _, err := store.Tier(cmd.Context(), row.Group); errors.Is(err, aoscdb.ErrNotFound) {
+				return fmt.Errorf("tier %q is not in the table tiers: `aosc tier list` shows the known ones, `aosc tier set %s` makes it", row.Group, row.Group)
+			} else if err != nil {
+				return err
+			}
+			custom := make([]aoscdb.CustomServer, len(addrs))
+			for i, addr := range addrs {
+				custom[i] = aoscdb.CustomServer{Group: row.Group, Table: row.Table, Host: addr.Host, Port: addr.Port}
+			}
+			if err := store.Allow(cmd.Context(), row, custom...); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s.%s allowed by %s; `aosc watch` shows its progress\n", row.Group, row.Table, row.AllowedBy)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&row.AllowedBy, "by", login(), "who allows it")
+	f.IntVar(&row.Priority, "priority", 10, "higher goes first")
+	f.BoolVar(&row.AllowUnsafe, "allow-unsafe", false, "permit a plan that loses data")
+	f.StringVar(&row.Comment, "comment", "", "kept with the permission")
+	f.StringSliceVar(&servers, "server", nil, "host:port; only these instances (repeatable)")
+	return cmd
+}
+
+func revokeCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke <tier> <table>", Short: "Withdraw the permission; what is being copied is stopped", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := a.store(cmd.Context())
+			if err != nil {
+				return err
+			}
+			found, err := store.Revoke(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			if !found {
+				return fmt.Errorf("%s.%s is not in allowed_alters", args[0], args[1])
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s.%s revoked\n", args[0], args[1])
+			return nil
+		},
+	}
+}
+
+func parseAddrs(list []string) ([]mysql.Addr, error) {
+	out := make([]mysql.Addr, 0, len(list))
+	for _, s := range list {
+		addr, err := mysql.ParseAddr(s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, addr)
+	}
+	return out, nil
+}
+
+// login is the name written as allowed_by when none is given.
+func login() string {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "unknown"
+}

@@ -1,0 +1,124 @@
+package operate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// Selection names what a pause, resume or stop is about.
+type Selection struct {
+	Group, Table string
+	// Instances restricts it to these instances and leaves the alter itself alone; empty means the whole alter.
+	Instances []mysql.Addr
+	// By is written to the history.
+	By string
+}
+
+// ErrNoAlter: the selection names no current alter.
+var ErrNoAlter = errors.New("no such alter in current_alters")
+
+// Pause throttles the running copies in place and, when the whole alter is meant, holds it so that nothing new starts.
+// It returns the instances whose osc_priv was set.
+func (d *Desk) Pause(ctx context.Context, s Selection) ([]mysql.Addr, error) {
+	return d.set(ctx, s, aoscdb.PrivPause, "paused")
+}
+
+// Stop aborts the running copies, which leave nothing behind (I5), and holds the alter when all of it is meant.
+func (d *Desk) Stop(ctx context.Context, s Selection) ([]mysql.Addr, error) {
+	return d.set(ctx, s, aoscdb.PrivStop, "stopped")
+}
+
+// Resume gives OK to the selected instances and takes the alter off HOLD when the operator had put it there.
+func (d *Desk) Resume(ctx context.Context, s Selection) ([]mysql.Addr, error) {
+	return d.set(ctx, s, aoscdb.PrivOK, "resumed")
+}
+
+func (d *Desk) set(ctx context.Context, s Selection, priv, word string) ([]mysql.Addr, error) {
+	alter, err := d.Store.CurrentAlter(ctx, s.Group, s.Table)
+	if errors.Is(err, aoscdb.ErrNotFound) {
+		return nil, fmt.Errorf("%s.%s: %w; `aosc status` lists the current ones", s.Group, s.Table, ErrNoAlter)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The alter first: between the two steps nothing new may start.
+	if len(s.Instances) == 0 {
+		if err := d.hold(ctx, alter, priv, word, s.By); err != nil {
+			return nil, err
+		}
+	}
+	done, err := d.setPriv(ctx, s, priv)
+	for _, a := range done {
+		e := aoscdb.Event{Actor: s.By, Group: s.Group, Table: s.Table, Host: a.Host, Port: a.Port, What: word, Detail: "osc_priv=" + priv}
+		if eventErr := d.Store.Event(ctx, e); eventErr != nil {
+			err = errors.Join(err, eventErr)
+		}
+	}
+	return done, err
+}
+
+// hold puts the alter on the operator's HOLD, or takes it off. A HOLD of the brain stays the brain's to lift; a worker's
+// HOLD is the operator's to lift, and resume is how.
+func (d *Desk) hold(ctx context.Context, a aoscdb.CurrentAlter, priv, word, by string) error {
+	switch {
+	case priv != aoscdb.PrivOK && a.Status == aoscdb.AlterIPR:
+		return d.Store.OperatorHold(ctx, a.Group, a.Table, fmt.Sprintf("%s by %s", word, by))
+	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold && a.HoldBy != aoscdb.HoldBrain:
+		return d.Store.OperatorResume(ctx, a.Group, a.Table)
+	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold:
+		return fmt.Errorf("%s.%s is held by the brain, which lifts it once the reason is gone: %s", a.Group, a.Table, a.Reason)
+	}
+	return nil
+}
+
+// setPriv writes osc_priv on every selected instance that has a row of the alter. Instances that fail are named in the
+// error, the others are done.
+func (d *Desk) setPriv(ctx context.Context, s Selection, priv string) ([]mysql.Addr, error) {
+	running, err := d.Store.RunningAlters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tiers, err := d.tiers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := map[mysql.Addr]bool{}
+	for _, a := range s.Instances {
+		want[a] = true
+	}
+	var addrs []mysql.Addr
+	for _, r := range running {
+		a := mysql.Addr{Host: r.Host, Port: r.Port}
+		if r.Group == s.Group && r.Table == s.Table && (len(want) == 0 || want[a]) {
+			addrs = append(addrs, a)
+			delete(want, a)
+		}
+	}
+	results := mysql.FanOut(ctx, addrs, d.FanOut, d.Timeout, func(ctx context.Context, a mysql.Addr) (bool, error) {
+		store, err := d.status(tiers, s.Group, a)
+		if err != nil {
+			return false, err
+		}
+		return store.SetPriv(ctx, a.Host, a.Port, s.Group, s.Table, priv)
+	})
+	var done []mysql.Addr
+	var errs []error
+	for _, r := range results {
+		switch {
+		case r.Err != nil:
+			errs = append(errs, fmt.Errorf("set osc_priv=%s for %s.%s on %s: %w", priv, s.Group, s.Table, r.Item, r.Err))
+		case r.Value:
+			done = append(done, r.Item)
+		}
+	}
+	for _, a := range s.Instances {
+		if want[a] {
+			errs = append(errs, fmt.Errorf("%s has no alter of %s.%s queued or running", a, s.Group, s.Table))
+		}
+	}
+	return done, errors.Join(errs...)
+}

@@ -10,6 +10,7 @@ import (
 // TestCluster: what is committed on the primary is on the replica after Sync, also after a restart of the replica; an
 // errant transaction is noticed (I7).
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c, err := mysqld.StartCluster(t.Context(), mysqld.ClusterOptions{Replicas: 1, Replica: mysqld.ReplicaOptions{SemiSync: true}})
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,7 @@ func tell(t *testing.T, s *mysqld.Server, statements ...string) {
 // TestLifecycle: a server stopped, killed, paused and restarted keeps its address, its identity and what was
 // committed, and its directory is gone in the end.
 func TestLifecycle(t *testing.T) {
+	t.Parallel()
 	s, err := mysqld.Start(t.Context(), mysqld.Options{Config: map[string]string{"max-connections": "77"}})
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +139,7 @@ func TestLifecycle(t *testing.T) {
 
 // TestTwoServersDiffer: copies of one template are different servers.
 func TestTwoServersDiffer(t *testing.T) {
+	t.Parallel()
 	a, b := start(t, mysqld.Options{}), start(t, mysqld.Options{})
 	for _, variable := range []string{"server_uuid", "server_id", "port", "datadir"} {
 		if x, y := ask(t, a, "SELECT @@"+variable), ask(t, b, "SELECT @@"+variable); x == y {
@@ -148,6 +150,7 @@ func TestTwoServersDiffer(t *testing.T) {
 
 // TestStartFails: the error of a server that cannot start says why, in the server's own words, and leaves nothing.
 func TestStartFails(t *testing.T) {
+	t.Parallel()
 	_, err := mysqld.Start(t.Context(), mysqld.Options{Config: map[string]string{"no_such_setting": "1"}})
 	if err == nil || !strings.Contains(err.Error(), "no_such_setting") {
 		t.Fatalf("want an error that names the setting, got %v", err)
@@ -156,6 +159,7 @@ func TestStartFails(t *testing.T) {
 
 // TestPortTaken: a server of somebody else on the port is not taken for ours.
 func TestPortTaken(t *testing.T) {
+	t.Parallel()
 	theirs := start(t, mysqld.Options{})
 	_, err := mysqld.Start(t.Context(), mysqld.Options{Port: theirs.Addr().Port})
 	if err == nil || !strings.Contains(err.Error(), "Address already in use") {
@@ -169,6 +173,7 @@ func TestPortTaken(t *testing.T) {
 // TestOwnDirectory: a directory given by the caller is kept, used again as it is, and may be long and odd; settings
 // that are fixed at birth are honoured.
 func TestOwnDirectory(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), strings.Repeat("a long name ", 8))
 	o := mysqld.Options{Dir: dir, Config: map[string]string{"lower_case_table_names": "1"}}
 	first := start(t, o)

@@ -8,9 +8,6 @@ import (
 
 const passColumns = "host, port, `group`, commit_sha, started_at, finished_at, fresh_started_at, `databases`, `tables`, not_ok, error"
 
-// maxPassError is how many characters checksum_passes.error takes.
-const maxPassError = 2048
-
 func (p *Pass) fields() []any {
 	return []any{&p.Host, &p.Port, &p.Group, &p.CommitSHA, &p.StartedAt, &p.FinishedAt, &p.FreshStartedAt,
 		&p.Databases, &p.Tables, &p.NotOK, &p.Error}
@@ -41,14 +38,14 @@ func (s *Store) PutPass(ctx context.Context, p Pass, fresh bool) error {
 		"checksum_passes.fresh_started_at, new.fresh_started_at), "+
 		// Assignments run from left to right and later ones see earlier ones: what the others compare comes last.
 		"started_at = IF(checksum_passes.started_at > new.started_at, checksum_passes.started_at, new.started_at)",
-		p.Host, p.Port, p.Group, p.CommitSHA, p.StartedAt, freshStarted, p.Databases, p.Tables, p.NotOK, clip(p.Error, maxPassError))
+		p.Host, p.Port, p.Group, p.CommitSHA, p.StartedAt, freshStarted, p.Databases, p.Tables, p.NotOK, clip(p.Error, maxReason))
 	return wrap(err, "record the checksum pass of %s:%d in %s", p.Host, p.Port, s)
 }
 
 // PassFailed records why the newest attempt at an instance failed. What the last finished pass said stays.
 func (s *Store) PassFailed(ctx context.Context, host string, port int, group, reason string) error {
 	_, err := exec(ctx, s.db, "INSERT INTO checksum_passes (host, port, `group`, error) VALUES (?, ?, ?, ?) AS new "+
-		"ON DUPLICATE KEY UPDATE error = new.error", host, port, group, clip(reason, maxPassError))
+		"ON DUPLICATE KEY UPDATE error = new.error", host, port, group, clip(reason, maxReason))
 	return wrap(err, "record the failed checksum of %s:%d in %s", host, port, s)
 }
 

@@ -116,9 +116,9 @@ CREATE TABLE running_alters (
 
 CREATE TABLE leases (
   name       varchar(64) COLLATE utf8mb4_0900_bin NOT NULL,
-  holder     varchar(255) NOT NULL,
+  holder     varchar(255) COLLATE utf8mb4_0900_bin NOT NULL,
   epoch      bigint unsigned NOT NULL,
-  expires_at timestamp(6) NOT NULL,
+  expires_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
   PRIMARY KEY (name)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS aosc_osc_ww (
   detail       json DEFAULT NULL INVISIBLE COMMENT 'per database: engine, state, rows copied, percentage',
   desired_blob varchar(64) NOT NULL DEFAULT '' INVISIBLE,
   commit_sha   varchar(64) NOT NULL DEFAULT '' INVISIBLE,
-  owner        varchar(255) NOT NULL DEFAULT '' INVISIBLE COMMENT 'the worker that took the row',
+  owner        varchar(255) COLLATE utf8mb4_0900_bin NOT NULL DEFAULT '' INVISIBLE COMMENT 'the worker that took the row',
   final        tinyint(1) NOT NULL DEFAULT 0 INVISIBLE COMMENT '1 with FAILED: another try cannot help',
   PRIMARY KEY (host, port, `group`, table_name)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;

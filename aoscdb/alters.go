@@ -1,0 +1,193 @@
+package aoscdb
+
+import (
+	"context"
+	"database/sql"
+)
+
+const (
+	allowedColumns = "`group`, table_name, allowed_by, allowed_at, priority, server_list, allow_unsafe, `comment`"
+	currentColumns = "`group`, table_name, status, priority, server_list, reason, hold_by, commit_sha, desired_hash, " +
+		"pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, collected_at, targets, " +
+		"unknowns, total_targets"
+	finishedColumns = "id, `group`, table_name, finished_at, tries, commit_sha, desired_hash, allowed_by, started_at, " +
+		"targets, outcome"
+	targetColumns  = "`group`, table_name, host, port, cluster, role, found_at, `databases`, bytes"
+	runningColumns = "host, port, `group`, table_name, osc_status, last_updated, cluster, datacenter, bytes, " +
+		"percentage, queued_at, started_at, epoch"
+)
+
+func (a *AllowedAlter) fields() []any {
+	return []any{&a.Group, &a.Table, &a.AllowedBy, &a.AllowedAt, &a.Priority, &a.ServerList, &a.AllowUnsafe, &a.Comment}
+}
+
+func (c *CurrentAlter) fields() []any {
+	return []any{&c.Group, &c.Table, &c.Status, &c.Priority, &c.ServerList, &c.Reason, &c.HoldBy, &c.CommitSHA,
+		&c.DesiredHash, &c.PinnedAt, &c.Tries, &c.NextCheckAt, &c.CheckFrom, &c.CheckFresh, &c.StartedAt, &c.AllowedBy,
+		&c.CollectedAt, &c.Targets, &c.Unknowns, &c.TotalTargets}
+}
+
+func (f *FinishedAlter) fields() []any {
+	return []any{&f.ID, &f.Group, &f.Table, &f.FinishedAt, &f.Tries, &f.CommitSHA, &f.DesiredHash, &f.AllowedBy,
+		&f.StartedAt, &f.Targets, &f.Outcome}
+}
+
+func (t *Target) fields() []any {
+	return []any{&t.Group, &t.Table, &t.Host, &t.Port, &t.Cluster, &t.Role, &t.FoundAt, &t.Databases, &t.Bytes}
+}
+
+func (r *RunningAlter) fields() []any {
+	return []any{&r.Host, &r.Port, &r.Group, &r.Table, &r.OSCStatus, &r.LastUpdated, &r.Cluster, &r.Datacenter, &r.Bytes,
+		&r.Percentage, &r.QueuedAt, &r.StartedAt, &r.Epoch}
+}
+
+// Allowed are all permissions, the most urgent first.
+func (s *Store) Allowed(ctx context.Context) ([]AllowedAlter, error) {
+	rows, err := list(ctx, s.db, (*AllowedAlter).fields,
+		"SELECT "+allowedColumns+" FROM allowed_alters ORDER BY priority DESC, `group`, table_name")
+	return rows, wrap(err, "read allowed_alters of %s", s)
+}
+
+// AllowedOne is the permission for one table. ErrNotFound when there is none.
+func (s *Store) AllowedOne(ctx context.Context, group, table string) (AllowedAlter, error) {
+	row, err := one(ctx, s.db, (*AllowedAlter).fields,
+		"SELECT "+allowedColumns+" FROM allowed_alters WHERE `group` = ? AND table_name = ?", group, table)
+	return row, wrap(err, "read the permission for %s/%s in %s", group, table, s)
+}
+
+// Allow gives permission, or replaces the one there is; AllowedAt nil lets the brain stamp it. An empty ServerList is
+// 'default'. With 'custom', call SetCustomServers first: the brain may act on the row at once.
+func (s *Store) Allow(ctx context.Context, a AllowedAlter) error {
+	if a.ServerList == "" {
+		a.ServerList = ServersDefault
+	}
+	_, err := exec(ctx, s.db, "INSERT INTO allowed_alters ("+allowedColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) AS new "+
+		"ON DUPLICATE KEY UPDATE allowed_by = new.allowed_by, allowed_at = new.allowed_at, priority = new.priority, "+
+		"server_list = new.server_list, allow_unsafe = new.allow_unsafe, `comment` = new.`comment`",
+		a.Group, a.Table, clip(a.AllowedBy, 64), a.AllowedAt, a.Priority, a.ServerList, a.AllowUnsafe, clip(a.Comment, 255))
+	return wrap(err, "allow %s/%s in %s", a.Group, a.Table, s)
+}
+
+// Revoke withdraws permission, with its list of custom servers. false when there was none.
+func (s *Store) Revoke(ctx context.Context, group, table string) (bool, error) {
+	var n int64
+	err := s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		n, err = deletePermission(ctx, tx, group, table)
+		return err
+	})
+	return n > 0, wrap(err, "revoke %s/%s in %s", group, table, s)
+}
+
+// deletePermission removes a permission and its list of custom servers, and returns how many permissions that were.
+func deletePermission(ctx context.Context, tx *sql.Tx, group, table string) (int64, error) {
+	n, err := execTx(ctx, tx, "DELETE FROM allowed_alters WHERE `group` = ? AND table_name = ?", group, table)
+	if err != nil {
+		return 0, err
+	}
+	_, err = execTx(ctx, tx, "DELETE FROM custom_servers WHERE `group` = ? AND table_name = ?", group, table)
+	return n, err
+}
+
+// StampAllowedAt fills allowed_at where a person left it NULL. tx is AsLeader's.
+func (s *Store) StampAllowedAt(ctx context.Context, tx *sql.Tx) error {
+	_, err := execTx(ctx, tx, "UPDATE allowed_alters SET allowed_at = NOW() WHERE allowed_at IS NULL")
+	return wrap(err, "stamp allowed_alters of %s", s)
+}
+
+// CustomServers are the instances that an alter with server_list='custom' is restricted to.
+func (s *Store) CustomServers(ctx context.Context, group, table string) ([]CustomServer, error) {
+	rows, err := list(ctx, s.db, func(c *CustomServer) []any { return []any{&c.Group, &c.Table, &c.Host, &c.Port} },
+		"SELECT `group`, table_name, host, port FROM custom_servers WHERE `group` = ? AND table_name = ? ORDER BY host, port",
+		group, table)
+	return rows, wrap(err, "read the custom servers of %s/%s in %s", group, table, s)
+}
+
+// SetCustomServers replaces the list of one table.
+func (s *Store) SetCustomServers(ctx context.Context, group, table string, servers []CustomServer) error {
+	err := s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := execTx(ctx, tx, "DELETE FROM custom_servers WHERE `group` = ? AND table_name = ?", group, table)
+		if err != nil {
+			return err
+		}
+		return inBatches(servers, func(batch []CustomServer) error {
+			args := make([]any, 0, 4*len(batch))
+			for _, c := range batch {
+				args = append(args, group, table, c.Host, c.Port)
+			}
+			_, err := execTx(ctx, tx, "INSERT INTO custom_servers (`group`, table_name, host, port) VALUES "+
+				rowsOf(len(batch), 4), args...)
+			return err
+		})
+	})
+	return wrap(err, "write the custom servers of %s/%s in %s", group, table, s)
+}
+
+// CurrentAlters are all alters under way, the most urgent first.
+func (s *Store) CurrentAlters(ctx context.Context) ([]CurrentAlter, error) {
+	rows, err := list(ctx, s.db, (*CurrentAlter).fields,
+		"SELECT "+currentColumns+" FROM current_alters ORDER BY priority DESC, started_at, `group`, table_name")
+	return rows, wrap(err, "read current_alters of %s", s)
+}
+
+// CurrentAlter is one alter under way. ErrNotFound when there is none.
+func (s *Store) CurrentAlter(ctx context.Context, group, table string) (CurrentAlter, error) {
+	row, err := one(ctx, s.db, (*CurrentAlter).fields,
+		"SELECT "+currentColumns+" FROM current_alters WHERE `group` = ? AND table_name = ?", group, table)
+	return row, wrap(err, "read the current alter of %s/%s in %s", group, table, s)
+}
+
+// OperatorHold puts an alter that is in progress on the operator's HOLD: nothing new is started until
+// OperatorResume. ErrNotFound when no such alter is in progress.
+func (s *Store) OperatorHold(ctx context.Context, group, table, reason string) error {
+	n, err := exec(ctx, s.db, "UPDATE current_alters SET status = 'HOLD', hold_by = 'operator', reason = ? "+
+		"WHERE `group` = ? AND table_name = ? AND status = 'IPR'", clip(reason, maxReason), group, table)
+	return wrap(oneRow(n, err), "hold %s/%s in %s", group, table, s)
+}
+
+// OperatorResume takes an alter off HOLD, whether an operator or a worker had put it there; it also takes over an
+// operator's UPDATE that left hold_by alone. What the brain holds stays held: ErrNotFound, as when there is no such
+// alter on HOLD.
+func (s *Store) OperatorResume(ctx context.Context, group, table string) error {
+	n, err := exec(ctx, s.db, "UPDATE current_alters SET status = 'IPR', hold_by = '', reason = '' "+
+		"WHERE `group` = ? AND table_name = ? AND status = 'HOLD' AND hold_by <> 'brain'", group, table)
+	return wrap(oneRow(n, err), "resume %s/%s in %s", group, table, s)
+}
+
+// maxReason is how many characters current_alters.reason and checksum_passes.error take.
+const maxReason = 2048
+
+// oneRow turns "no row affected" into ErrNotFound, for statements whose WHERE excludes rows that need no change.
+func oneRow(n int64, err error) error {
+	if err == nil && n == 0 {
+		return ErrNotFound
+	}
+	return err
+}
+
+// Finished are the newest finished alters, the last one first.
+func (s *Store) Finished(ctx context.Context, limit int) ([]FinishedAlter, error) {
+	rows, err := list(ctx, s.db, (*FinishedAlter).fields,
+		"SELECT "+finishedColumns+" FROM finished_alters ORDER BY id DESC LIMIT ?", limit)
+	return rows, wrap(err, "read finished_alters of %s", s)
+}
+
+// Targets are the instances on which any alter still has to run.
+func (s *Store) Targets(ctx context.Context) ([]Target, error) {
+	rows, err := list(ctx, s.db, (*Target).fields,
+		"SELECT "+targetColumns+" FROM alter_targets ORDER BY `group`, table_name, host, port")
+	return rows, wrap(err, "read alter_targets of %s", s)
+}
+
+// TargetsOf are the instances on which one alter still has to run.
+func (s *Store) TargetsOf(ctx context.Context, group, table string) ([]Target, error) {
+	rows, err := list(ctx, s.db, (*Target).fields, "SELECT "+targetColumns+
+		" FROM alter_targets WHERE `group` = ? AND table_name = ? ORDER BY host, port", group, table)
+	return rows, wrap(err, "read the targets of %s/%s in %s", group, table, s)
+}
+
+// RunningAlters are all rows of running_alters: what each busy instance is busy with.
+func (s *Store) RunningAlters(ctx context.Context) ([]RunningAlter, error) {
+	rows, err := list(ctx, s.db, (*RunningAlter).fields,
+		"SELECT "+runningColumns+" FROM running_alters ORDER BY host, port")
+	return rows, wrap(err, "read running_alters of %s", s)
+}

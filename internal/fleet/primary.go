@@ -24,9 +24,10 @@ var (
 //     so a majority still receiving rules out that another was promoted;
 //   - no replica may be receiving from a server that was not seen: that server is alive and may be a primary.
 //
-// So three members stay usable with one down, while of two with one down the survivor is not trusted. That costs
-// nothing: no alter can finish while a member is unknown (I4), and an ALTER on a deposed primary would make an errant
-// transaction (I7). A configured source alone is no evidence, a receiver stopped for a failover has it too.
+// So three members stay usable with one down, while of two with one down the survivor is not trusted. That costs a
+// delay: no alter could finish anyway while a member is unknown (I4). Trusting it could cost an ALTER on a deposed
+// primary, which is an errant transaction (I7). A configured source alone is no evidence: a receiver that was stopped
+// for a failover has it too.
 //
 // The error wraps ErrNoPrimary, ErrManyPrimaries or ErrUncertainPrimary and says what each member answered.
 func (v ClusterView) Primary() (Observed, error) {

@@ -1,0 +1,125 @@
+package wiring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/daemon"
+	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/fleet/static"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc"
+	"github.com/aosc/aosc/internal/schema"
+)
+
+// Parts are what the daemons of the pipeline are built from.
+type Parts struct {
+	Store     *aoscdb.Store
+	Repo      *schema.Repo
+	Inventory fleet.Inventory
+	Pool      *mysql.Pool
+}
+
+// Open builds the parts from the keys of Keys. It waits while aoscdb is down (with env.Once it fails at once), and
+// fails when its tables are of another version than this build, the inventory is bad, or there is no such repository
+// or branch: those need a person.
+func Open(ctx context.Context, env *daemon.Env) (*Parts, error) {
+	v := env.Config
+	inventory, err := static.Load(v.GetString("inventory"))
+	if err != nil {
+		return nil, err
+	}
+	password, err := readPassword(v.GetString("mysql-password-file"))
+	if err != nil {
+		return nil, err
+	}
+	store, err := aoscdb.Open(v.GetString("aoscdb-dsn"))
+	if err != nil {
+		return nil, err
+	}
+	p := &Parts{Store: store, Inventory: inventory, Pool: mysql.NewPool(
+		mysql.Credentials{User: v.GetString("mysql-user"), Password: password, TLS: v.GetString("mysql-tls")},
+		mysql.Options{ConnectTimeout: v.GetDuration("connect-timeout")})}
+	if err := waitForStore(ctx, env, store); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	p.Repo, err = schema.OpenRepo(ctx, schema.RepoConfig{
+		URL: v.GetString("schemas-repo"), Branch: v.GetString("schemas-branch"), Cache: v.GetString("schemas-cache")})
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// Close closes the connections.
+func (p *Parts) Close() error {
+	return errors.Join(p.Pool.Close(), p.Store.Close())
+}
+
+// waitForStore returns once aoscdb answers with tables of the right version.
+func waitForStore(ctx context.Context, env *daemon.Env, store *aoscdb.Store) error {
+	const every = time.Second
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	said := false
+	for {
+		err := checkVersion(ctx, store)
+		if err == nil {
+			return nil
+		}
+		if env.Once || !mysql.IsConnection(err) {
+			return err
+		}
+		env.SetReady(err)
+		if !said {
+			env.Log.Error("aoscdb does not answer, waiting for it", "error", err)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// checkVersion bounds one try: a hung server must not hide that we wait.
+func checkVersion(ctx context.Context, store *aoscdb.Store) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return store.CheckVersion(ctx)
+}
+
+// Settings are how a tier wants its tables altered. Whoever plans or runs an alter takes them from here, so that all
+// of them judge a plan alike.
+func Settings(t aoscdb.Tier, allowUnsafe bool) osc.Settings {
+	return osc.Settings{
+		Ordering:      t.Ordering,
+		CopyEngine:    t.CopyEngine,
+		DirectMaxRows: t.DirectMaxRows,
+		CreateMissing: t.CreateMissing,
+		AllowUnsafe:   allowUnsafe,
+	}
+}
+
+// Waker returns a daemon.LoopOptions.Wake that answers true once for every request to wake the named daemon.
+func Waker(store *aoscdb.Store, name string) func(context.Context) (bool, error) {
+	seen := map[string]time.Time{}
+	return func(ctx context.Context) (bool, error) {
+		asked, err := store.Wakeups(ctx, name)
+		if err != nil {
+			return false, fmt.Errorf("look for requests to %s: %w", name, err)
+		}
+		wake := false
+		for scope, w := range asked {
+			if w.RequestedAt.After(seen[scope]) {
+				seen[scope] = w.RequestedAt
+				wake = true
+			}
+		}
+		return wake, nil
+	}
+}

@@ -41,7 +41,13 @@ func allowCommand(a *app) *cobra.Command {
 			for i, addr := range addrs {
 				custom[i] = aoscdb.CustomServer{Group: row.Group, Table: row.Table, Host: addr.Host, Port: addr.Port}
 			}
-			if err := store.Allow(cmd.Context(), row, custom...); err != nil {
+			// The list first: a permission must never be seen without the servers it is restricted to.
+			if len(custom) > 0 {
+				if err := store.SetCustomServers(cmd.Context(), row.Group, row.Table, custom); err != nil {
+					return err
+				}
+			}
+			if err := store.Allow(cmd.Context(), row); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s.%s allowed by %s; `aosc watch` shows its progress\n", row.Group, row.Table, row.AllowedBy)

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/viper"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/daemon"
@@ -44,7 +42,7 @@ func run(ctx context.Context, args []string) error {
 	defer a.close()
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.file, "config", "", "configuration file (YAML, TOML or JSON)")
-	a.bound = daemon.Bind(flags, wiring.EnvPrefix, wiring.Keys())
+	a.bound = daemon.Bind(flags, "", wiring.Keys())
 	root.AddCommand(initCommand(a), tierCommand(a), planCommand(a), allowCommand(a), revokeCommand(a), statusCommand(a), watchCommand(a),
 		pauseCommand(a), resumeCommand(a), stopCommand(a), demoCommand(), versionCommand())
 	root.SetArgs(args)
@@ -55,31 +53,20 @@ func run(ctx context.Context, args []string) error {
 type app struct {
 	bound *daemon.Bound
 	file  string
-	conf  *viper.Viper
 	parts *wiring.Parts
 	db    *aoscdb.Store
-}
-
-func (a *app) config() (*viper.Viper, error) {
-	if a.conf != nil {
-		return a.conf, nil
-	}
-	conf, err := a.bound.Load(a.file)
-	a.conf = conf
-	return conf, err
+	// fanOut and timeout are how many instances are asked at once, and for how long. Set by open.
+	fanOut  int
+	timeout time.Duration
 }
 
 // rawStore opens aoscdb without asking for its version, for init.
 func (a *app) rawStore() (*aoscdb.Store, error) {
-	conf, err := a.config()
+	conf, err := a.bound.Load(a.file, "aoscdb-dsn")
 	if err != nil {
 		return nil, err
 	}
-	dsn := conf.GetString("aoscdb-dsn")
-	if dsn == "" {
-		return nil, errors.New("no aoscdb-dsn: set AOSC_AOSCDB_DSN=user:password@tcp(host:3306)/aoscdb, --aoscdb-dsn or the key of that name in --config")
-	}
-	a.db, err = aoscdb.Open(dsn)
+	a.db, err = aoscdb.Open(conf.GetString("aoscdb-dsn"))
 	return a.db, err
 }
 
@@ -99,10 +86,11 @@ func (a *app) open(ctx context.Context) (*wiring.Parts, error) {
 	if a.parts != nil {
 		return a.parts, nil
 	}
-	conf, err := a.config()
+	conf, err := a.bound.Load(a.file)
 	if err != nil {
 		return nil, err
 	}
+	a.fanOut, a.timeout = conf.GetInt("fanout"), 2*conf.GetDuration("connect-timeout")
 	env := daemon.NewEnv("aosc", conf, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	env.Once = true
 	a.parts, err = wiring.Open(ctx, env)
@@ -115,11 +103,8 @@ func (a *app) desk(ctx context.Context) (*operate.Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &operate.Desk{Store: parts.Store, Inventory: parts.Inventory, Pool: parts.Pool, FanOut: a.fanOut(), Timeout: a.timeout()}, nil
+	return &operate.Desk{Store: parts.Store, Inventory: parts.Inventory, Pool: parts.Pool, FanOut: a.fanOut, Timeout: a.timeout}, nil
 }
-
-func (a *app) fanOut() int            { return a.conf.GetInt("fanout") }
-func (a *app) timeout() time.Duration { return 2 * a.conf.GetDuration("connect-timeout") }
 
 func (a *app) close() {
 	if a.parts != nil {

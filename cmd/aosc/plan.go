@@ -48,8 +48,8 @@ func (a *app) plan(ctx context.Context, out io.Writer, args []string, allowUnsaf
 	if err != nil {
 		return err
 	}
-	views := fleet.ObserveTier(ctx, parts.Pool, tier, a.fanOut(), a.timeout())
-	planner := osc.NewPlanner(parts.Pool, &schema.Materialiser{Cache: parts.Store})
+	views := fleet.ObserveTier(ctx, parts.Pool, tier, a.fanOut, a.timeout)
+	planner := osc.NewPlanner(parts.Pool, &schema.Materialiser{Cache: parts.Store.FormCache()})
 	var failed error
 	for _, d := range tables {
 		fmt.Fprintf(out, "%s.%s at commit %.10s\n", d.Tier, d.Table, d.Commit)
@@ -61,7 +61,7 @@ func (a *app) plan(ctx context.Context, out io.Writer, args []string, allowUnsaf
 			plans []osc.Plan
 			where string
 		}
-		results := mysql.FanOut(ctx, views, a.fanOut(), planTimeout, func(ctx context.Context, v fleet.ClusterView) (clusterPlans, error) {
+		results := mysql.FanOut(ctx, views, a.fanOut, planTimeout, func(ctx context.Context, v fleet.ClusterView) (clusterPlans, error) {
 			primary, err := v.Primary()
 			if err != nil {
 				return clusterPlans{}, err

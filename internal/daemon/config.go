@@ -60,12 +60,11 @@ type configuration struct {
 	unknown []string
 }
 
-func newConfiguration(s Spec, flags *pflag.FlagSet) *configuration {
-	c := &configuration{prefix: s.EnvPrefix, checks: s.Checks, viper: viper.New(), flags: flags, source: map[string]string{}}
-	if c.prefix == "" {
-		c.prefix = "AOSC"
+func newConfiguration(prefix string, keys []Key, flags *pflag.FlagSet) *configuration {
+	if prefix == "" {
+		prefix = "AOSC"
 	}
-	c.keys = append(chassisKeys(), s.Keys...)
+	c := &configuration{prefix: prefix, keys: keys, viper: viper.New(), flags: flags, source: map[string]string{}}
 	for _, k := range c.keys {
 		flag := flags.VarPF(&flagValue{key: k, value: k.Default}, flagName(k.Name), "", k.Help+" [$"+c.envName(k.Name)+"]")
 		if _, isBool := k.Default.(bool); isBool {
@@ -85,9 +84,17 @@ func (c *configuration) envName(key string) string {
 	return c.prefix + "_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
 }
 
-// load reads the file (when one is named), the environment and the flags, in that order from weak to strong, brings
-// every value to its type and checks it. All that is wrong is reported at once.
+// load reads and checks everything. All that is wrong is reported at once.
 func (c *configuration) load(file string) error {
+	if err := c.read(file); err != nil {
+		return err
+	}
+	return c.check(func(Key) bool { return true })
+}
+
+// read takes the file (when one is named), the environment and the flags, in that order from weak to strong, and
+// brings every value to its type.
+func (c *configuration) read(file string) error {
 	if file == "" {
 		file = os.Getenv(c.prefix + "_CONFIG")
 	}
@@ -108,12 +115,14 @@ func (c *configuration) load(file string) error {
 		}
 		c.viper.Set(k.Name, value)
 	}
-	wrong = append(wrong, c.unknownKeys()...)
-	if len(wrong) > 0 {
-		return errors.Join(wrong...)
-	}
+	return errors.Join(append(wrong, c.unknownKeys()...)...)
+}
+
+// check runs the checks of the needed keys, and those of one key against another.
+func (c *configuration) check(needed func(Key) bool) error {
+	var wrong []error
 	for _, k := range c.keys {
-		if k.Check != nil {
+		if k.Check != nil && needed(k) {
 			if err := k.Check(c.viper); err != nil {
 				wrong = append(wrong, fmt.Errorf("%s (from %s): %w", k.Name, c.source[k.Name], err))
 			}

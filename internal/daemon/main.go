@@ -42,7 +42,8 @@ func Execute(ctx context.Context, s Spec, args []string, stdout, stderr io.Write
 	file := flags.String("config", "", "configuration file (YAML, TOML or JSON)")
 	once := flags.Bool("once", false, "one pass, then exit: 0, or 1 with the reason")
 	printConfig := flags.Bool("print-config", false, "print the configuration in force, secrets masked, and exit")
-	c := newConfiguration(s, flags)
+	c := newConfiguration(s.EnvPrefix, append(chassisKeys(), s.Keys...), flags)
+	c.checks = s.Checks
 	root.AddCommand(s.Commands...)
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -27,10 +27,6 @@ var daemonNames = []string{"checksum", "brain", "collector", "scheduler", "oscwo
 
 // startDaemons starts the five as an operator would: one configuration in the environment, a log file each.
 func startDaemons(bin, dir string, fleet *servers, repo string) (*daemons, error) {
-	passwords := filepath.Join(dir, "mysql-password")
-	if err := os.WriteFile(passwords, nil, 0o600); err != nil {
-		return nil, err
-	}
 	d := &daemons{
 		died: make(chan error, 1),
 		env: []string{
@@ -38,7 +34,6 @@ func startDaemons(bin, dir string, fleet *servers, repo string) (*daemons, error
 			"AOSC_SCHEMAS_REPO=" + repo,
 			"AOSC_INVENTORY=" + fleet.inventoryPath(),
 			"AOSC_MYSQL_USER=root",
-			"AOSC_MYSQL_PASSWORD_FILE=" + passwords,
 		},
 	}
 	for _, name := range daemonNames {

@@ -58,3 +58,32 @@ func (s *Store) ForgetInstance(ctx context.Context, host string, port int, group
 	_, err := exec(ctx, s.db, "DELETE FROM checksum_passes WHERE host = ? AND port = ? AND `group` = ?", host, port, group)
 	return wrap(err, "forget the checksum pass of %s:%d in %s", host, port, s)
 }
+
+func (r *LocalStatus) fields() []any {
+	return []any{&r.Host, &r.Port, &r.Database, &r.Table, &r.HashCurrent, &r.HashDesired, &r.Status, &r.LastRun, &r.Group,
+		&r.DesiredBlob, &r.CreateTime, &r.TableRows, &r.Bytes}
+}
+
+// LocalStatusOf are the rows of a few tables of one instance, in all of its databases.
+func (s *StatusStore) LocalStatusOf(ctx context.Context, host string, port int, tables []string) ([]LocalStatus, error) {
+	if len(tables) == 0 {
+		return nil, nil
+	}
+	args := []any{host, port}
+	for _, t := range tables {
+		args = append(args, t)
+	}
+	rows, err := list(ctx, s.db, (*LocalStatus).fields, "SELECT "+localColumns+" FROM "+s.local()+
+		" WHERE host = ? AND port = ? AND table_name IN "+rowsOf(1, len(tables)), args...)
+	return rows, wrap(err, "read aosc_local_status of %s:%d", host, port)
+}
+
+// Foreign tells whether there are rows of another host:port, as a clone or a restored backup brings them.
+func (s *StatusStore) Foreign(ctx context.Context, host string, port int) (bool, error) {
+	// DISTINCT over the first columns of the primary key skips from one host:port to the next: with one of them, it reads
+	// two rows of however many there are.
+	var foreign bool
+	err := s.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM (SELECT DISTINCT host, port FROM "+s.local()+
+		" UNION SELECT DISTINCT host, port FROM "+s.osc()+") AS known WHERE host <> ? OR port <> ?)", host, port).Scan(&foreign)
+	return foreign, wrap(err, "look for status rows of other instances on %s:%d", host, port)
+}

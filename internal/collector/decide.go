@@ -6,16 +6,11 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // alterKey names an alter.
 type alterKey struct{ Group, Table string }
-
-// instKey names an instance as the tables do.
-type instKey struct {
-	Host string
-	Port int
-}
 
 // snapshot is all that one look gathered.
 type snapshot struct {
@@ -26,7 +21,7 @@ type snapshot struct {
 	// Instances by tier, in the order of the inventory. A tier the inventory does not know has none.
 	Instances map[string][]evidence
 	// Custom are the instances an alter with server_list='custom' is restricted to.
-	Custom map[alterKey]map[instKey]bool
+	Custom map[alterKey]map[mysql.Addr]bool
 	// Stored are the rows of alter_targets.
 	Stored []aoscdb.Target
 }
@@ -58,13 +53,13 @@ func (f finding) news(at time.Time) bool {
 // decide turns a snapshot into findings, one per alter that can be judged, and the alter_targets rows of alters that
 // are gone.
 func decide(s snapshot) (findings []finding, orphans []aoscdb.Target) {
-	stored := map[alterKey]map[instKey]aoscdb.Target{}
+	stored := map[alterKey]map[mysql.Addr]aoscdb.Target{}
 	for _, t := range s.Stored {
 		k := alterKey{t.Group, t.Table}
 		if stored[k] == nil {
-			stored[k] = map[instKey]aoscdb.Target{}
+			stored[k] = map[mysql.Addr]aoscdb.Target{}
 		}
-		stored[k][instKey{t.Host, t.Port}] = t
+		stored[k][mysql.Addr{Host: t.Host, Port: t.Port}] = t
 	}
 	for _, a := range s.Alters {
 		k := alterKey{a.Group, a.Table}
@@ -85,12 +80,12 @@ func decide(s snapshot) (findings []finding, orphans []aoscdb.Target) {
 // findingOf judges every instance of one alter. What is stored of an instance that is unknown now stays as it is: a
 // target that stopped answering has not become clean (I11). A row from before the alter was pinned to its present text
 // says nothing, though, and goes.
-func findingOf(a aoscdb.CurrentAlter, s snapshot, stored map[instKey]aoscdb.Target) finding {
+func findingOf(a aoscdb.CurrentAlter, s snapshot, stored map[mysql.Addr]aoscdb.Target) finding {
 	f := finding{Alter: a}
-	keep := map[instKey]bool{}
+	keep := map[mysql.Addr]bool{}
 	counted := 0
 	for _, e := range s.Instances[a.Group] {
-		k := instKey{e.Instance.Host, e.Instance.Port}
+		k := e.Instance.Addr()
 		if a.ServerList == aoscdb.ServersCustom && !s.Custom[alterKey{a.Group, a.Table}][k] {
 			continue
 		}

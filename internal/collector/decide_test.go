@@ -8,6 +8,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 var pinned = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
@@ -75,9 +76,13 @@ func TestJudge(t *testing.T) {
 		"a fresh check wanted, none yet": {
 			func(a *aoscdb.CurrentAlter, _ *evidence) { a.CheckFresh = true }, unknown, "no fresh checksum"},
 		"a fresh check wanted, an old one": {
-			func(a *aoscdb.CurrentAlter, e *evidence) { a.CheckFresh, e.Pass.FreshStartedAt = true, after(-time.Hour) }, unknown, "no fresh"},
+			func(a *aoscdb.CurrentAlter, e *evidence) {
+				a.CheckFresh, e.Pass.FreshStartedAt = true, after(-time.Hour)
+			}, unknown, "no fresh"},
 		"a fresh check wanted and done": {
-			func(a *aoscdb.CurrentAlter, e *evidence) { a.CheckFresh, e.Pass.FreshStartedAt = true, after(time.Second) }, clean, ""},
+			func(a *aoscdb.CurrentAlter, e *evidence) {
+				a.CheckFresh, e.Pass.FreshStartedAt = true, after(time.Second)
+			}, clean, ""},
 		"compared with another text": {
 			func(_ *aoscdb.CurrentAlter, e *evidence) {
 				e.Summary["tabla1"] = aoscdb.TableSummary{Table: "tabla1", Total: 3, Stale: 1}
@@ -176,9 +181,9 @@ func TestDecide(t *testing.T) {
 				tc.alter(&a)
 			}
 			s := snapshot{At: at, Alters: []aoscdb.CurrentAlter{a}, Instances: map[string][]evidence{"udb": tc.instances}, Stored: tc.stored,
-				Custom: map[alterKey]map[instKey]bool{{"udb", "tabla1"}: {}}}
+				Custom: map[alterKey]map[mysql.Addr]bool{{"udb", "tabla1"}: {}}}
 			for _, h := range tc.custom {
-				s.Custom[alterKey{"udb", "tabla1"}][instKey{h, 3306}] = true
+				s.Custom[alterKey{"udb", "tabla1"}][mysql.Addr{Host: h, Port: 3306}] = true
 			}
 			findings, orphans := decide(s)
 			if len(findings) != 1 || len(orphans) != 0 {

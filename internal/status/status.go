@@ -19,7 +19,10 @@ package status
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
@@ -28,15 +31,30 @@ import (
 	"github.com/aosc/aosc/internal/schema"
 )
 
-// Refresher computes and stores the status of tables. It is safe for concurrent use.
+const (
+	defaultConnections = 3
+	// probeTimeout bounds the first question to an instance: one that hangs must not hold its caller for longer.
+	probeTimeout = 5 * time.Second
+	// turnTimeout bounds the wait for another Refresh of the same instance, turnPoll is how often it is asked.
+	turnTimeout = 30 * time.Second
+	turnPoll    = 25 * time.Millisecond
+)
+
+// ErrBusy means that another process is refreshing the same instance and did not finish in time. It does our work.
+var ErrBusy = errors.New("another checksum is at work on the instance")
+
+// Refresher computes and stores the status of tables. Its fields must not change once it is used. It is safe for
+// concurrent use.
 type Refresher struct {
 	Pool         *mysql.Pool
 	Store        *aoscdb.Store
 	Materialiser *schema.Materialiser
 	Log          *slog.Logger // nil = slog.Default()
-	// Connections is how many connections read SHOW CREATE TABLE from one instance at once, 0 = 3. With the pool's
-	// default of 4 connections that leaves one for the lock.
+	// Connections is how many connections read SHOW CREATE TABLE from one instance at once, 0 = 3: with the pool's
+	// usual 4 that leaves one for the lock.
 	Connections int
+
+	ensured sync.Map // mysql.Addr: this process has made sure of the status tables there
 }
 
 // Options narrow or sharpen one Refresh.
@@ -49,13 +67,16 @@ type Options struct {
 
 // Summary is what one Refresh found.
 type Summary struct {
-	StartedAt time.Time // aoscdb's clock, taken before anything of the instance was read
+	StartedAt time.Time // aoscdb's clock, before anything of the instance was read
 	Databases int
-	Tables    int // databases x desired tables that could be judged
+	Tables    int // databases x desired tables, those that could be judged
 	NotOK     int
-	Read      int // tables whose SHOW CREATE TABLE was read
-	Changed   int // rows that say something else than before: status, hash, or what they were compared with
-	Refused   []Refusal
+	Read      int // tables whose SHOW CREATE TABLE was asked for
+	Written   int // rows written
+	// Changed counts the rows, deleted ones among them, that no longer say what they said: another status, hash or
+	// desired text.
+	Changed int
+	Refused []Refusal
 }
 
 // Refusal is a desired table that has no usable text, so that no status can be computed: it has no rows, and whoever
@@ -65,15 +86,88 @@ type Refusal struct {
 	Err   error
 }
 
-// Refresh brings the status rows of one instance up to date with the desired schemas of snap: all of the tier's tables
-// or those of opts. Rows of databases and tables that no longer count are deleted, and so are another instance's rows
-// that a clone brought along.
+// Problem is what a finished Refresh could not judge, "" for nothing.
+func (s Summary) Problem() string {
+	if len(s.Refused) == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("no status for %d of the desired tables: ", len(s.Refused))
+	for i, r := range s.Refused {
+		if i > 0 {
+			text += "; "
+		}
+		text += r.Table + ": " + r.Err.Error()
+	}
+	return text
+}
+
+// Refresh brings the status rows of one instance up to date with the desired schemas of snap: all of the tier's tables,
+// or those of opts. Rows of databases and tables that no longer count are deleted, and with all tables so are rows of
+// other instances that a clone brought along.
 //
-// Only one Refresh at a time works on an instance, held by a named lock on the instance itself: a slow one must not
-// write old findings over newer ones (I8). It waits its turn within ctx.
+// Only one Refresh at a time works on an instance, by a named lock on the instance itself: a slow one must not write old
+// findings over newer ones (I8). ErrBusy says that the turn did not come.
 //
-// An error means that rows may be old, never that they are wrong about what they were computed from. It names the
-// instance and, where there is one, the operator's way out.
+// An error means that rows may be old. It names the instance and, where there is one, the way out.
 func (r *Refresher) Refresh(ctx context.Context, inst fleet.Instance, tier fleet.Tier, snap *schema.Snapshot, opts Options) (Summary, error) {
-	return r.refresh(ctx, inst, tier, snap, opts)
+	sum, err := r.refresh(ctx, inst, tier, snap, opts)
+	if err != nil {
+		err = fmt.Errorf("checksum of %s (tier %s): %w", inst, tier.Name, err)
+	}
+	return sum, err
+}
+
+func (r *Refresher) refresh(ctx context.Context, inst fleet.Instance, tier fleet.Tier, snap *schema.Snapshot, opts Options) (Summary, error) {
+	db, err := r.Pool.DB(inst.Addr())
+	if err != nil {
+		return Summary{}, err
+	}
+	p := &pass{Refresher: r, inst: inst, tier: tier, opts: opts, db: db}
+	if p.server, err = probe(ctx, p); err != nil {
+		return Summary{}, err
+	}
+	lock, err := takeTurn(ctx, p)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer lock.Release()
+	p.lock = lock
+	// Only now: what began before the turn came would say less than it could.
+	if p.sum.StartedAt, err = r.Store.Now(ctx); err != nil {
+		return Summary{}, err
+	}
+	err = p.run(ctx, snap.Tiers[tier.Name])
+	return p.sum, err
+}
+
+// probe asks the instance what it is. An unsupported server fails here.
+func probe(ctx context.Context, p *pass) (mysql.Server, error) {
+	probeCtx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	server, err := mysql.ReadServer(probeCtx, p.db)
+	if err != nil && ctx.Err() == nil && probeCtx.Err() != nil {
+		err = fmt.Errorf("no answer within %v: %w", probeTimeout, err)
+	}
+	return server, err
+}
+
+// takeTurn waits for the instance's checksum lock.
+func takeTurn(ctx context.Context, p *pass) (*mysql.Lock, error) {
+	deadline := time.NewTimer(turnTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(turnPoll)
+	defer tick.Stop()
+	for {
+		lock, got, err := mysql.TryLock(ctx, p.db, "aosc.checksum."+p.inst.String())
+		if err != nil || got {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
+		case <-deadline.C:
+			return nil, fmt.Errorf("%w and has been for %v", ErrBusy, turnTimeout)
+		case <-tick.C:
+		}
+	}
 }

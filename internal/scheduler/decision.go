@@ -1,0 +1,82 @@
+package scheduler
+
+import (
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// Kind is what an Action does.
+type Kind string
+
+// The actions, in the order in which Decide lists them for one row.
+const (
+	// Start gives an instance an alter: running_alters READY, then aosc_osc_ww WAITING.
+	Start Kind = "start"
+	// Queue writes the WAITING row of a READY instance that has none, or one of an earlier run, or one for another
+	// version of the table: what a crash between the two writes of Start or Retry leaves, or a new commit.
+	Queue Kind = "queue"
+	// Follow copies percentage and heartbeat of a running alter into running_alters.
+	Follow Kind = "follow"
+	// Complete ends an alter that is DONE on its instance: the row and the target go.
+	Complete Kind = "complete"
+	// Retry queues a failed alter again.
+	Retry Kind = "retry"
+	// Demote turns RUNNING back into READY, for an instance that proves that nothing runs there any more.
+	Demote Kind = "demote"
+	// Withdraw takes back what no worker has begun. It is safe towards an instance that does not answer: a worker
+	// must turn READY into RUNNING in running_alters before it touches a table, and Withdraw deletes only READY.
+	Withdraw Kind = "withdraw"
+	// Drop ends a row whose alter failed and is not to be tried again.
+	Drop Kind = "drop"
+	// Abandon removes the RUNNING row of a dead worker from an instance that proves that nothing runs there.
+	Abandon Kind = "abandon"
+	// Forget deletes the row of an instance that left the inventory.
+	Forget Kind = "forget"
+	// Hold stops the whole alter for a person to look at.
+	Hold Kind = "hold"
+	// Warn reports what only a person can mend.
+	Warn Kind = "warn"
+	// Recheck asks for a new checksum of one instance.
+	Recheck Kind = "recheck"
+	// Recollect asks for a new look of the collector.
+	Recollect Kind = "recollect"
+)
+
+// Action is one step to take. Which fields are set depends on Kind.
+type Action struct {
+	Kind   Kind
+	Alter  AlterKey
+	Addr   mysql.Addr
+	Reason string
+
+	// Row is the row of running_alters the action is about, as it was read: every change is made only to a row that
+	// is still in that state.
+	Row aoscdb.RunningAlter
+	// Work is the row of aosc_osc_ww, where the instance showed one.
+	Work *aoscdb.OSCRow
+
+	// For Start.
+	Instance fleet.Instance
+	Bytes    uint64
+}
+
+// Blocked is a target that is not started now, and why.
+type Blocked struct {
+	Alter  AlterKey
+	Addr   mysql.Addr
+	Reason string
+}
+
+// Decision is what Decide wants done, in this order.
+type Decision struct {
+	Actions  []Action
+	Blocked  []Blocked
+	Settling map[SettleKey]Settle // to be put into the next Snapshot
+}
+
+func (d *Decision) do(a Action) { d.Actions = append(d.Actions, a) }
+
+func (d *Decision) block(k AlterKey, a mysql.Addr, reason string) {
+	d.Blocked = append(d.Blocked, Blocked{k, a, reason})
+}

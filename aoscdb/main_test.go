@@ -1,0 +1,153 @@
+package aoscdb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	driver "github.com/go-sql-driver/mysql"
+
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
+)
+
+// cluster is a primary and a replica that the tests of this package share: the primary is the central server and an
+// instance as well.
+var cluster *mysqld.Cluster
+
+func TestMain(m *testing.M) {
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	var err error
+	cluster, err = mysqld.StartCluster(ctx, mysqld.ClusterOptions{Replicas: 1})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "start the servers of the tests:", err)
+		return 1
+	}
+	defer func() {
+		if err := cluster.Remove(); err != nil {
+			fmt.Fprintln(os.Stderr, "remove the servers of the tests:", err)
+		}
+	}()
+	return m.Run()
+}
+
+// Names that a careless statement gets wrong: quotes, backticks, spaces, backslashes, a reserved word, letters of
+// several bytes.
+const (
+	nastyTier     = "ti`er 'x' \"y\" \\ 表🐬"
+	nastyTable    = "sel`ect 'a' \"b\" \\ é表"
+	nastyDatabase = "db`id 'q' \"r\" \\ ß"
+)
+
+var databaseNumber atomic.Int64
+
+// dsn names a database of the primary, which need not exist, by a name that needs quoting.
+func dsn(database string) string {
+	cfg := driver.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", cluster.Primary.Addr().String(), "root", database
+	return cfg.FormatDSN()
+}
+
+// newDatabase is a name for a central database of this test's own; it is dropped when the test ends.
+func newDatabase(t *testing.T) string {
+	t.Helper()
+	name := fmt.Sprintf("aosc`db %d", databaseNumber.Add(1))
+	t.Cleanup(func() { tell(t, cluster.Primary.DB(), "DROP DATABASE IF EXISTS "+mysql.QuoteIdent(name)) })
+	return name
+}
+
+func open(t *testing.T, database string) *Store {
+	t.Helper()
+	s, err := Open(dsn(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// newStore is a central database of this test's own, initialised.
+func newStore(t *testing.T) *Store {
+	t.Helper()
+	s := open(t, newDatabase(t))
+	if _, err := s.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// newInstance is the status store on the primary as an instance; its database goes when the test ends. Tests that use
+// it must not run in parallel.
+func newInstance(t *testing.T) *StatusStore {
+	t.Helper()
+	s := InstanceStatus(cluster.Primary.DB())
+	dropInstanceDatabase(t, cluster.Primary)
+	t.Cleanup(func() { dropInstanceDatabase(t, cluster.Primary) })
+	ok(t, s.Ensure(t.Context()))
+	return s
+}
+
+func dropInstanceDatabase(t *testing.T, server *mysqld.Server) {
+	t.Helper()
+	err := mysql.WithSession(context.Background(), server.DB(), mysql.Session{NoBinlog: true}, func(ctx context.Context, conn *sql.Conn) error {
+		_, err := conn.ExecContext(ctx, "DROP DATABASE IF EXISTS aosc")
+		return err
+	})
+	ok(t, err)
+}
+
+func tell(t *testing.T, db *sql.DB, query string, args ...any) {
+	t.Helper()
+	if _, err := db.ExecContext(context.Background(), query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+func ask[T any](t *testing.T, db *sql.DB, query string, args ...any) T {
+	t.Helper()
+	var out T
+	if err := db.QueryRowContext(t.Context(), query, args...).Scan(&out); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return out
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func must[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// eventually polls a condition, for at most ten seconds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within ten seconds: %s", what)
+		}
+		<-tick.C
+	}
+}

@@ -19,17 +19,17 @@ func templateConfig() map[string]string {
 	return map[string]string{"innodb_data_file_path": "ibdata1:5M:autoextend", "innodb_autoextend_increment": "1"}
 }
 
-// config is the my.cnf of a server: our defaults, overridden by o.Config. It holds only what differs from the defaults
+// myCnf is the server's my.cnf: our defaults, overridden by what the caller configured. It holds only what differs from the defaults
 // of every supported version; those are already row-based binary logs with full images, updates of replicas logged,
 // utf8mb4, a flush per commit of binary and redo log, performance_schema with metadata locks.
-func (s *Server) config() map[string]string {
+func (s *Server) myCnf() map[string]string {
 	conf := templateConfig()
 	maps.Copy(conf, map[string]string{
 		"bind_address":    s.addr.Host,
 		"port":            strconv.Itoa(s.addr.Port),
 		"datadir":         s.Datadir(),
 		"socket":          s.socket,
-		"pid_file":        filepath.Join(s.dir, "mysqld.pid"),
+		"pid_file":        s.pidFile(),
 		"log_error":       s.logPath(),
 		"tmpdir":          filepath.Join(s.dir, "tmp"),
 		"loose_mysqlx":    "OFF", // would listen on a second port
@@ -60,8 +60,9 @@ func (s *Server) config() map[string]string {
 	if os.Geteuid() == 0 {
 		conf["user"] = "root" // without it mysqld refuses to run as root
 	}
-	for key, value := range s.opts.Config {
-		key = normalKey(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, value := range s.config {
 		delete(conf, "loose_"+key)
 		conf[key] = value
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -11,11 +12,11 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 )
 
-// ReplicaOptions say how a replica follows. All is persisted: it holds after a restart, too.
+// ReplicaOptions say how a replica follows. It holds after a Restart, too.
 type ReplicaOptions struct {
 	// SemiSync makes the primary wait for this replica to have received a commit before it tells the client.
 	SemiSync bool
-	// SemiSyncTimeout is how long the primary waits before it goes on without; 0 = the server's 10 s.
+	// SemiSyncTimeout is how long the primary waits before it goes on without; 0 = as good as for ever.
 	SemiSyncTimeout time.Duration
 	// SuperReadOnly refuses writes of everyone; without it the replica is read_only, which root may pass.
 	SuperReadOnly bool
@@ -32,44 +33,55 @@ func SetupReplica(ctx context.Context, replica, primary *Server, o ReplicaOption
 
 func setupReplica(ctx context.Context, replica, primary *Server, o ReplicaOptions) error {
 	if o.SemiSync {
-		source, _ := semiSyncVariables(primary.Version())
-		if o.SemiSyncTimeout > 0 {
-			if _, err := primary.db.ExecContext(ctx, "SET PERSIST "+source+"_timeout = ?", o.SemiSyncTimeout.Milliseconds()); err != nil {
-				return err
-			}
-		}
-		if _, err := primary.db.ExecContext(ctx, "SET PERSIST "+source+"_enabled = ON"); err != nil {
+		err := mysql.SetSemiSyncSource(ctx, primary.db, primary.Version(), mysql.SemiSyncSource{Enabled: true, Timeout: o.SemiSyncTimeout})
+		if err != nil {
 			return err
 		}
-		_, follower := semiSyncVariables(replica.Version())
-		if _, err := replica.db.ExecContext(ctx, "SET PERSIST "+follower+"_enabled = ON"); err != nil {
+		if err := mysql.SetSemiSyncReplica(ctx, replica.db, replica.Version(), true); err != nil {
 			return err
 		}
 	}
-	readOnly := "SET PERSIST read_only = ON"
+	err := mysql.ChangeSource(ctx, replica.db, mysql.SourceOptions{
+		Addr: primary.addr, User: primary.Credentials().User, ConnectRetry: time.Second, RetryCount: 1_000_000,
+	})
+	if err != nil {
+		return err
+	}
+	if err := mysql.StartReplica(ctx, replica.db); err != nil {
+		return err
+	}
+	setReadOnly := mysql.SetReadOnly
 	if o.SuperReadOnly {
-		readOnly = "SET PERSIST super_read_only = ON"
+		setReadOnly = mysql.SetSuperReadOnly
 	}
-	for _, statement := range []string{
-		fmt.Sprintf(`CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %d, SOURCE_USER = 'root',
-			SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 1000000,
-			SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1`, mysql.QuoteString(primary.addr.Host), primary.addr.Port),
-		"START REPLICA",
-		readOnly,
-	} {
-		if _, err := replica.db.ExecContext(ctx, statement); err != nil {
-			return err
-		}
+	if err := setReadOnly(ctx, replica.db, true); err != nil {
+		return err
 	}
+	o.persist(replica, primary)
 	return awaitReceiving(ctx, replica)
 }
 
-// semiSyncVariables are the prefixes of the variables of both sides, renamed in 8.0.26.
-func semiSyncVariables(v mysql.Version) (source, replica string) {
-	if v.AtLeast(8, 0, 26) {
-		return "rpl_semi_sync_source", "rpl_semi_sync_replica"
+// persist writes the settings to both servers' my.cnf, for their next starts. Semi-synchronous replication has other
+// names before 8.0.26; loose_ makes a server pass over those it does not know.
+func (o ReplicaOptions) persist(replica, primary *Server) {
+	replica.Configure("read_only", "ON")
+	if o.SuperReadOnly {
+		replica.Configure("super_read_only", "ON")
 	}
-	return "rpl_semi_sync_master", "rpl_semi_sync_slave"
+	if !o.SemiSync {
+		return
+	}
+	timeout := "4294967295" // the longest there is, as SetSemiSyncSource has it
+	if o.SemiSyncTimeout > 0 {
+		timeout = strconv.FormatInt(o.SemiSyncTimeout.Milliseconds(), 10)
+	}
+	for _, prefix := range []string{"loose_rpl_semi_sync_source_", "loose_rpl_semi_sync_master_"} {
+		primary.Configure(prefix+"enabled", "ON")
+		primary.Configure(prefix+"timeout", timeout)
+	}
+	for _, prefix := range []string{"loose_rpl_semi_sync_replica_", "loose_rpl_semi_sync_slave_"} {
+		replica.Configure(prefix+"enabled", "ON")
+	}
 }
 
 func awaitReceiving(ctx context.Context, replica *Server) error {
@@ -165,18 +177,17 @@ func (c *Cluster) Remove() error {
 
 // Sync returns when every replica has applied all that the primary had committed at the time of the call.
 func (c *Cluster) Sync(ctx context.Context) error {
-	var executed string
-	if err := c.Primary.db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&executed); err != nil {
-		return fmt.Errorf("read gtid_executed of %s: %w", c.Primary.addr, err)
+	primary, err := mysql.ReadServer(ctx, c.Primary.db)
+	if err != nil {
+		return fmt.Errorf("ask %s what it has committed: %w", c.Primary.addr, err)
+	}
+	committed, err := mysql.ParseGTIDSet(primary.GTIDExecuted)
+	if err != nil {
+		return fmt.Errorf("ask %s what it has committed: %w", c.Primary.addr, err)
 	}
 	for _, replica := range c.Replicas {
-		var late bool
-		err := replica.db.QueryRowContext(ctx, "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", executed, startLimit.Seconds()).Scan(&late)
-		if err != nil {
-			return fmt.Errorf("wait for %s to catch up: %w", replica.addr, err)
-		}
-		if late {
-			return fmt.Errorf("%s did not catch up with %s within %v", replica.addr, c.Primary.addr, startLimit)
+		if err := mysql.WaitForGTID(ctx, replica.db, committed, startLimit); err != nil {
+			return fmt.Errorf("wait for %s to catch up with %s: %w", replica.addr, c.Primary.addr, err)
 		}
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,7 +51,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	process *process
-	logFrom int64 // where the last start's part of the log begins
+	config  map[string]string // of the caller; keys in normal form
+	logFrom int64             // where the last start's part of the log begins
 }
 
 // Start starts a server and returns when it answers. Dir/data is used as it is when it exists, else it is made: a
@@ -80,7 +80,10 @@ func newServer(ctx context.Context, o Options) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	s := &Server{opts: o, dir: o.Dir, addr: mysql.Addr{Host: o.Host, Port: o.Port}, serverID: o.ServerID}
+	s := &Server{opts: o, dir: o.Dir, addr: mysql.Addr{Host: o.Host, Port: o.Port}, serverID: o.ServerID, config: map[string]string{}}
+	for key, value := range o.Config {
+		s.Configure(key, value)
+	}
 	if s.addr.Host == "" {
 		s.addr.Host = "127.0.0.1"
 	}
@@ -120,8 +123,8 @@ func (s *Server) prepare(ctx context.Context) error {
 		return nil
 	}
 	fixed := map[string]string{}
-	for key, value := range s.opts.Config {
-		if key = normalKey(key); slices.Contains(initOnly, key) {
+	for _, key := range initOnly {
+		if value, ok := s.config[key]; ok {
 			fixed[key] = value
 		}
 	}
@@ -152,7 +155,7 @@ func (s *Server) prepare(ctx context.Context) error {
 // run starts the process and waits until it answers. A server that does not is killed.
 func (s *Server) run(ctx context.Context) error {
 	cnf := filepath.Join(s.dir, "my.cnf")
-	if err := writeConfig(cnf, s.config()); err != nil {
+	if err := writeConfig(cnf, s.myCnf()); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
@@ -185,7 +188,7 @@ func (s *Server) run(ctx context.Context) error {
 func (s *Server) awaitAnswer(ctx context.Context, p *process) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	want := s.config()["pid_file"]
+	want := s.pidFile()
 	for {
 		var got string
 		err := s.db.QueryRowContext(ctx, "SELECT @@pid_file").Scan(&got)
@@ -298,6 +301,13 @@ func (s *Server) Remove() error {
 	return errors.Join(errs...)
 }
 
+// Configure changes a line of my.cnf for the next Restart.
+func (s *Server) Configure(key, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config[normalKey(key)] = value
+}
+
 // Addr is where the server listens, running or not.
 func (s *Server) Addr() mysql.Addr { return s.addr }
 
@@ -335,6 +345,8 @@ func (s *Server) ErrorLog() string {
 	s.mu.Unlock()
 	return tail(s.logPath(), from)
 }
+
+func (s *Server) pidFile() string { return filepath.Join(s.dir, "mysqld.pid") }
 
 func (s *Server) logPath() string { return filepath.Join(s.dir, "error.log") }
 

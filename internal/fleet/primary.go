@@ -128,7 +128,7 @@ func (v ClusterView) failure(kind error, hint string) error {
 func (o Observed) said() string {
 	switch {
 	case o.Err != nil:
-		return "did not answer: " + o.Err.Error()
+		return "cannot be judged: " + o.Err.Error()
 	case o.Role == RolePrimary:
 		return "is writable and follows nobody"
 	case o.Role == RoleReplica:
@@ -162,7 +162,7 @@ func (v ClusterView) Problems() []Problem {
 			found = append(found, Problem{m.Instance, fmt.Sprintf(format, args...)})
 		}
 		if m.Err != nil {
-			add("did not answer: %v", m.Err)
+			add("%s", m.said())
 			continue
 		}
 		if other, twice := first[m.Server.UUID]; twice {

@@ -27,7 +27,9 @@ func runTests(m *testing.M) int {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	var err error
-	cluster, err = mysqld.StartCluster(ctx, mysqld.ClusterOptions{Replicas: 1})
+	cluster, err = mysqld.StartCluster(ctx, mysqld.ClusterOptions{Replicas: 1, Server: func(int) mysqld.Options {
+		return mysqld.Options{Config: map[string]string{"sync_binlog": "0", "innodb_flush_log_at_trx_commit": "2"}}
+	}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "start the servers of the tests:", err)
 		return 1

@@ -55,8 +55,7 @@ func (s *StatusStore) ensureDatabase(ctx context.Context, q querier) error {
 func (s *StatusStore) ensureTables(ctx context.Context, q querier) error {
 	for _, statement := range splitSQL(statusSQL) {
 		table := createdTable(statement)
-		columns, err := list(ctx, q, func(c *string) []any { return []any{c} }, "SELECT column_name FROM information_schema.columns "+
-			"WHERE table_schema = ? AND table_name = ?", s.database, table)
+		columns, err := columnNames(ctx, q, s.database, table)
 		if err != nil {
 			return err
 		}
@@ -75,6 +74,12 @@ func (s *StatusStore) ensureTables(ctx context.Context, q querier) error {
 		}
 	}
 	return nil
+}
+
+// columnNames are the columns of a table, in order; none when there is no such table.
+func columnNames(ctx context.Context, q querier, database, table string) ([]string, error) {
+	return list(ctx, q, func(c *string) []any { return []any{c} }, "SELECT column_name FROM information_schema.columns "+
+		"WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position", database, table)
 }
 
 // statusColumns are the columns this package uses, without quotes.

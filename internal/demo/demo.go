@@ -5,19 +5,18 @@ package demo
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet/static"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/operate"
+	"github.com/aosc/aosc/internal/testkit/writer"
 )
 
 // Options of a demo.
@@ -47,7 +46,7 @@ type demo struct {
 	pool    *mysql.Pool
 	desk    *operate.Desk
 	daemons *daemons
-	writers []*writer
+	writers map[string]*writer.Writer // by database
 }
 
 // Run runs the demo. Its error says what did not hold; everything it started is stopped before it returns.
@@ -88,7 +87,7 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	d.say("Seeding six databases, %d rows per table; dbid3 lacks the table, dbid5 already has the new form.", d.Rows)
-	if err := d.fleet.seed(ctx, d.Rows); err != nil {
+	if d.writers, err = d.fleet.seed(ctx, d.Rows); err != nil {
 		return err
 	}
 	if d.repo, err = newRepository(filepath.Join(d.Dir, "schemas.git")); err != nil {
@@ -129,24 +128,21 @@ func (d *demo) openDesk(ctx context.Context) (err error) {
 
 // show is the demo itself.
 func (d *demo) show(ctx context.Context) error {
-	writing, stopWriting := context.WithCancel(ctx)
-	var group sync.WaitGroup
-	for _, database := range d.fleet.written() {
-		w := newWriter(database.primary, database.name, 20*time.Millisecond)
-		d.writers = append(d.writers, w)
-		group.Go(func() { w.run(writing) })
+	writing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, w := range d.writers {
+		w.Start(writing)
+		defer w.Stop()
 	}
-	defer group.Wait()
-	defer stopWriting()
-
 	if err := d.alter(ctx, "Widen hits, add email to "+table, ddlV2, "a copy by gh-ost: int to bigint rewrites every row"); err != nil {
 		return err
 	}
 	if err := d.alter(ctx, "Add note to "+table, ddlV3, "INSTANT: nothing is rewritten"); err != nil {
 		return err
 	}
-	stopWriting()
-	group.Wait()
+	for _, w := range d.writers {
+		w.Stop()
+	}
 	if err := d.verify(ctx); err != nil {
 		return err
 	}
@@ -170,9 +166,6 @@ func (d *demo) alter(ctx context.Context, message, ddl, how string) error {
 	d.say("git commit %.10s %q (%s)", commit, message, how)
 	insert := fmt.Sprintf("INSERT INTO allowed_alters VALUES ('%s','%s','demo',NULL,10,'default')", tierName, table)
 	d.say("mysql> %s;", insert)
-	if _, err := d.fleet.aoscdb.DB().ExecContext(ctx, "USE aoscdb"); err != nil {
-		return err
-	}
 	if err := execIn(ctx, d.fleet.aoscdb.DB(), "aoscdb", insert); err != nil {
 		return err
 	}
@@ -186,14 +179,6 @@ func (d *demo) alter(ctx context.Context, message, ddl, how string) error {
 		return fmt.Errorf("finished at commit %s, not at %s", finished.CommitSHA, commit)
 	}
 	return nil
-}
-
-// execIn runs one statement in a database, on a connection of its own: like a person's mysql client.
-func execIn(ctx context.Context, db *sql.DB, database, statement string) error {
-	return mysql.WithSession(ctx, db, mysql.Session{DB: database}, func(ctx context.Context, c *sql.Conn) error {
-		_, err := c.ExecContext(ctx, statement)
-		return err
-	})
 }
 
 // follow shows the alter until it is finished. An alter on HOLD, or a daemon that died, ends the demo.

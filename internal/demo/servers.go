@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aosc/aosc/internal/mysqld"
+	"github.com/aosc/aosc/internal/testkit/writer"
 )
 
 // servers is the demo's fleet: aoscdb and two clusters.
@@ -37,17 +38,6 @@ func (s *servers) places() []place {
 	for i, kind := range kinds {
 		cluster := i / 3
 		out[i] = place{name: fmt.Sprintf("dbid%d", i+1), cluster: cluster, kind: kind, primary: s.clusters[cluster].Primary.DB()}
-	}
-	return out
-}
-
-// written are the databases that have the table from the start, and so a writer.
-func (s *servers) written() []place {
-	var out []place
-	for _, p := range s.places() {
-		if p.kind != seedMissing {
-			out = append(out, p)
-		}
 	}
 	return out
 }
@@ -102,23 +92,35 @@ func (s *servers) inventory() string {
 	return b.String()
 }
 
-// seed fills both clusters at once and waits until the replicas have it all.
-func (s *servers) seed(ctx context.Context, rows int) error {
+// seed makes the databases, fills their tables and waits until the replicas have it all. It returns the writers that own
+// the rows, by database.
+func (s *servers) seed(ctx context.Context, rows int) (map[string]*writer.Writer, error) {
+	writers := map[string]*writer.Writer{}
 	group, ctx := errgroup.WithContext(ctx)
 	for i, c := range s.clusters {
+		var mine []*writer.Writer
+		for _, p := range s.places() {
+			if p.cluster != i {
+				continue
+			}
+			if err := seed(ctx, p.primary, p.name, p.kind); err != nil {
+				return nil, errors.Join(err, group.Wait())
+			}
+			if p.kind != seedMissing {
+				writers[p.name] = newWriter(p.primary, p.name)
+				mine = append(mine, writers[p.name])
+			}
+		}
 		group.Go(func() error {
-			for _, p := range s.places() {
-				if p.cluster != i {
-					continue
-				}
-				if err := seed(ctx, p.primary, p.name, p.kind, rows); err != nil {
+			for _, w := range mine {
+				if err := w.Seed(ctx, rows); err != nil {
 					return err
 				}
 			}
 			return c.Sync(ctx)
 		})
 	}
-	return group.Wait()
+	return writers, group.Wait()
 }
 
 func (s *servers) stop(ctx context.Context) error {

@@ -2,15 +2,17 @@ package demo
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"text/tabwriter"
 
+	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/schema"
 )
 
-// verify reads every table back from every instance: its form (I4), the rows that were seeded, the operations that were
-// acknowledged (I1), errant transactions (I7) and tables left behind (I5).
+// verify reads every table back from every instance: its form (I4), every acknowledged operation (I1), errant
+// transactions (I7) and tables left behind (I5).
 func (d *demo) verify(ctx context.Context) error {
 	for _, c := range d.fleet.clusters {
 		if err := c.Sync(ctx); err != nil {
@@ -18,10 +20,10 @@ func (d *demo) verify(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	var want string
+	hashes := map[string]bool{}
 	d.say("Reading every table back from every instance:")
 	w := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "    INSTANCE\tDATABASE\tROWS\tACKNOWLEDGED\tMISSING\tWRONG\tUNEXPECTED\tFORM")
+	fmt.Fprintln(w, "    INSTANCE\tDATABASE\tROWS\tACKNOWLEDGED\tFOUND\tDIFFERENCE\tLONGEST GAP\tFORM")
 	for _, p := range d.fleet.places() {
 		for _, server := range d.fleet.clusters[p.cluster].Servers() {
 			text, err := schema.ShowCreate(ctx, server.DB(), p.name, table)
@@ -32,71 +34,65 @@ func (d *demo) verify(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if want == "" {
-				want = form.Hash
+			hashes[form.Hash] = true
+			fmt.Fprintf(w, "    %s\t%s\t", server.Addr(), p.name)
+			ledger, written := d.writers[p.name]
+			if !written {
+				fmt.Fprintf(w, "0\t\t\t\t\t%.12s\n", form.Hash)
+				continue
 			}
-			if form.Hash != want {
-				errs = append(errs, fmt.Errorf("%s.%s on %s has another form:\n%s", p.name, table, server.Addr(), form.Text))
-			}
-			var seeded int
-			if err := server.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM "+p.name+"."+table+" WHERE id < ?", uint64(firstWriterID)).Scan(&seeded); err != nil {
+			report, err := ledger.Check(ctx, server.DB())
+			if err != nil {
 				return err
 			}
-			if p.kind != seedMissing && seeded != d.Rows {
-				errs = append(errs, fmt.Errorf("%s.%s on %s has %d of the %d seeded rows", p.name, table, server.Addr(), seeded, d.Rows))
+			if err := report.Err(); err != nil {
+				errs = append(errs, fmt.Errorf("%s.%s on %s: %w", p.name, table, server.Addr(), err))
 			}
-			var v verdict
-			if wr := d.writer(p.name); wr != nil {
-				if v, err = wr.check(ctx, server.DB()); err != nil {
-					return err
-				}
-				if !v.ok() {
-					errs = append(errs, fmt.Errorf("%s.%s on %s: acknowledged writes are missing", p.name, table, server.Addr()))
-				}
-			}
-			fmt.Fprintf(w, "    %s\t%s\t%d\t%d\t%d\t%d\t%d\t%.12s\n", server.Addr(), p.name, seeded+v.rows, v.acked, v.missing, v.wrong, v.ghosts, form.Hash)
+			fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%.2fs\t%.12s\n", report.Rows, report.Acknowledged, report.Found, report.Difference(), ledger.Stats().LongestGap.Seconds(), form.Hash)
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	errs = append(errs, d.verifyLeftovers(ctx), d.verifyGTIDs(ctx), d.verifyForm(want))
+	if len(hashes) != 1 {
+		errs = append(errs, fmt.Errorf("the tables have %d different forms", len(hashes)))
+	}
+	errs = append(errs, d.verifyColumns(ctx), d.verifyLeftovers(ctx), d.verifyGTIDs(ctx), d.verifyRefused())
 	return errors.Join(errs...)
 }
 
-func (d *demo) writer(database string) *writer {
-	for _, w := range d.writers {
-		if w.database == database {
-			return w
+// verifyRefused: a writer must not have seen an error because of an alter.
+func (d *demo) verifyRefused() error {
+	for database, w := range d.writers {
+		if s := w.Stats(); s.Refused+s.Unknown > 0 {
+			return fmt.Errorf("%d writes to %s failed during the alters, the last with: %s", s.Refused+s.Unknown, database, s.LastError)
 		}
 	}
+	d.say("No write failed.")
 	return nil
+}
+
+// verifyColumns makes sure that the one form everywhere is the one that was asked for: all could be equally wrong.
+func (d *demo) verifyColumns(ctx context.Context) error {
+	const want = "id bigint unsigned,owner int unsigned,name varchar(64),email varchar(128),hits bigint unsigned,body varchar(255),created_at timestamp,note varchar(64)"
+	return d.each(func(server *mysqld.Server) error {
+		return eachText(ctx, server.DB(), func(columns string) error {
+			if columns != want {
+				return fmt.Errorf("%s on %s has columns %s, want %s", table, server.Addr(), columns, want)
+			}
+			return nil
+		}, `SELECT GROUP_CONCAT(column_name, ' ', column_type ORDER BY ordinal_position) FROM information_schema.columns
+			WHERE table_schema LIKE 'dbid%' AND table_name = ? GROUP BY table_schema`, table)
+	}, "Every table has the committed columns.")
 }
 
 // verifyLeftovers looks for tables that a copy left behind.
 func (d *demo) verifyLeftovers(ctx context.Context) error {
-	var errs []error
-	for _, c := range d.fleet.clusters {
-		for _, server := range c.Servers() {
-			rows, err := server.DB().QueryContext(ctx, "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE 'dbid%' AND table_name <> ?", table)
-			if err != nil {
-				return err
-			}
-			for rows.Next() {
-				var database, name string
-				if err := rows.Scan(&database, &name); err != nil {
-					return errors.Join(err, rows.Close())
-				}
-				errs = append(errs, fmt.Errorf("left behind on %s: %s.%s", server.Addr(), database, name))
-			}
-			errs = append(errs, rows.Err(), rows.Close())
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	d.say("No table was left behind.")
-	return nil
+	return d.each(func(server *mysqld.Server) error {
+		return eachText(ctx, server.DB(), func(name string) error {
+			return fmt.Errorf("left behind on %s: %s", server.Addr(), name)
+		}, "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE table_schema LIKE 'dbid%' AND table_name <> ?", table)
+	}, "No table was left behind.")
 }
 
 func (d *demo) verifyGTIDs(ctx context.Context) error {
@@ -113,20 +109,34 @@ func (d *demo) verifyGTIDs(ctx context.Context) error {
 	return nil
 }
 
-// verifyForm makes sure that the one form everywhere is the one that was asked for: all could be equally wrong.
-func (d *demo) verifyForm(hash string) error {
+// each runs a check on every server and says held when all passed.
+func (d *demo) each(check func(*mysqld.Server) error, held string) error {
+	var errs []error
 	for _, c := range d.fleet.clusters {
-		var columns string
-		err := c.Primary.DB().QueryRow(`SELECT GROUP_CONCAT(column_name, ' ', column_type ORDER BY ordinal_position) FROM information_schema.columns
-			WHERE table_schema LIKE 'dbid%' AND table_name = ? GROUP BY table_schema LIMIT 1`, table).Scan(&columns)
-		if err != nil {
-			return err
-		}
-		const want = "id bigint unsigned,owner int unsigned,name varchar(64),email varchar(128),hits bigint unsigned,body varchar(255),created_at timestamp,note varchar(64)"
-		if columns != want {
-			return fmt.Errorf("%s on %s has columns %s, want %s", table, c.Primary.Addr(), columns, want)
+		for _, server := range c.Servers() {
+			errs = append(errs, check(server))
 		}
 	}
-	d.say("Every table has the committed form, hash %.12s.", hash)
-	return nil
+	err := errors.Join(errs...)
+	if err == nil {
+		d.say("%s", held)
+	}
+	return err
+}
+
+func eachText(ctx context.Context, db *sql.DB, fn func(string) error, query string, args ...any) error {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var errs []error
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		errs = append(errs, fn(text))
+	}
+	return errors.Join(append(errs, rows.Err())...)
 }

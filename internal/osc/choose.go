@@ -1,5 +1,10 @@
 package osc
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Facts are all that Choose decides on.
 type Facts struct {
 	Missing bool // the table is not there
@@ -19,4 +24,87 @@ type Facts struct {
 	AllowUnsafe   bool
 	Loses         []string // what data would be lost, one line each
 	NoCopy        string   // why no copy can be made, "" = one can
+}
+
+// Choose picks the cheapest engine that serves, and the reason why it may not run, "" when it may. A refused plan names
+// the engine all the same: that is what would run if the reason were gone.
+//
+// All refusals of Choose are final: they concern schema, settings and permission, not the moment.
+func Choose(f Facts) (Engine, string) {
+	engine := cheapest(f)
+	switch engine {
+	case EngineNone:
+		return engine, ""
+	case EngineCreate:
+		if !f.CreateMissing {
+			return engine, "the table is missing and the tier's create_missing is 0"
+		}
+		return engine, ""
+	}
+	if f.ProofFailed != "" {
+		return engine, f.ProofFailed
+	}
+	if len(f.Loses) > 0 && !f.AllowUnsafe {
+		return engine, "data would be lost and allow_unsafe is 0: " + strings.Join(f.Loses, "; ")
+	}
+	if f.NoBinlog {
+		return engine, rollingRefusal(engine, f)
+	}
+	return engine, copyRefusal(engine, f)
+}
+
+// cheapest is the first engine in order of cost that can do it.
+func cheapest(f Facts) Engine {
+	switch {
+	case f.Equal:
+		return EngineNone
+	case f.Missing:
+		return EngineCreate
+	case f.Instant:
+		return EngineInstant
+	case cheapInplace(f):
+		return EngineInplace
+	case f.Rows <= f.DirectMaxRows:
+		return EngineDirect
+	case f.CopyEngine == string(EngineSpirit):
+		return EngineSpirit
+	}
+	return EngineGhost
+}
+
+// cheapInplace: INPLACE, LOCK=NONE does not block the primary, but a replica applies the statement as one transaction and
+// falls behind for as long as it takes. So it counts as cheap where it moves no rows; an index build only when
+// it is short or no replica waits for it. On one instance alone (sql_log_bin=0) nothing is replicated: a rebuild will do.
+func cheapInplace(f Facts) bool {
+	switch {
+	case !f.Inplace:
+		return false
+	case f.NoBinlog:
+		return true
+	case f.Rebuilds:
+		return false
+	}
+	return !f.BuildsIndex || !f.HasReplicas || f.Rows <= f.DirectMaxRows
+}
+
+func rollingRefusal(e Engine, f Facts) string {
+	switch {
+	case f.NotRolling != "":
+		return "ordering 'rolling' cannot make this change one instance at a time: " + f.NotRolling
+	case e == EngineGhost || e == EngineSpirit:
+		return fmt.Sprintf("the change needs a copy, which ordering 'rolling' cannot make (a copy writes to the binary log): "+
+			"set the tier's ordering to 'primary', or direct_max_rows to at least %d", f.Rows)
+	}
+	return ""
+}
+
+func copyRefusal(e Engine, f Facts) string {
+	switch {
+	case e == EngineSpirit:
+		return "copy_engine 'spirit' is not built yet, it comes later: set the tier's copy_engine to 'ghost'"
+	case e == EngineGhost && f.NoCopy != "":
+		return fmt.Sprintf("the change needs a copy (%d rows, direct_max_rows is %d) and none can be made: %s",
+			f.Rows, f.DirectMaxRows, f.NoCopy)
+	}
+	return ""
 }

@@ -41,9 +41,6 @@ func (p *Planner) PlanMany(ctx context.Context, scratchDB, db *sql.DB, t Target,
 	return nil, errPending
 }
 
-// Choose picks the engine.
-func Choose(f Facts) (Engine, string) { return EngineNone, "" }
-
 // Run brings one target to its desired form.
 func (r *Runner) Run(ctx context.Context, p Plan, s Settings, c *Control, report func(Progress)) (Outcome, error) {
 	return Outcome{}, errPending

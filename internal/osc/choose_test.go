@@ -1,0 +1,61 @@
+package osc
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestChoose(t *testing.T) {
+	big := Facts{Rows: 1_000_000, DirectMaxRows: 5000, HasReplicas: true, CopyEngine: "ghost", CreateMissing: true}
+	with := func(change func(*Facts)) Facts {
+		f := big
+		change(&f)
+		return f
+	}
+	for _, c := range []struct {
+		name    string
+		facts   Facts
+		engine  Engine
+		refused string // part of the reason, "" = may run
+	}{
+		{"equal", with(func(f *Facts) { f.Equal = true }), EngineNone, ""},
+		{"equal though unsafe to reach", with(func(f *Facts) { f.Equal = true; f.Loses = []string{"x"} }), EngineNone, ""},
+		{"missing", with(func(f *Facts) { f.Missing = true }), EngineCreate, ""},
+		{"missing, not to be made", with(func(f *Facts) { f.Missing, f.CreateMissing = true, false }), EngineCreate, "create_missing"},
+		{"missing on one instance", with(func(f *Facts) { f.Missing, f.NoBinlog = true, true }), EngineCreate, ""},
+		{"instant", with(func(f *Facts) { f.Instant, f.Inplace = true, true }), EngineInstant, ""},
+		{"instant beats direct", with(func(f *Facts) { f.Instant, f.Rows = true, 1 }), EngineInstant, ""},
+		{"inplace, metadata only", with(func(f *Facts) { f.Inplace = true }), EngineInplace, ""},
+		{"inplace rebuild is a copy", with(func(f *Facts) { f.Inplace, f.Rebuilds = true, true }), EngineGhost, ""},
+		{"index with replicas is a copy", with(func(f *Facts) { f.Inplace, f.BuildsIndex = true, true }), EngineGhost, ""},
+		{"index without replicas", with(func(f *Facts) { f.Inplace, f.BuildsIndex, f.HasReplicas = true, true, false }), EngineInplace, ""},
+		{"index on a small table", with(func(f *Facts) { f.Inplace, f.BuildsIndex, f.Rows = true, true, 5000 }), EngineInplace, ""},
+		{"index on one instance", with(func(f *Facts) { f.Inplace, f.BuildsIndex, f.NoBinlog = true, true, true }), EngineInplace, ""},
+		{"rebuild on one instance", with(func(f *Facts) { f.Inplace, f.Rebuilds, f.NoBinlog = true, true, true }), EngineInplace, ""},
+		{"rebuild of a small table", with(func(f *Facts) { f.Inplace, f.Rebuilds, f.Rows = true, true, 10 }), EngineDirect, ""},
+		{"direct at the limit", with(func(f *Facts) { f.Rows = 5000 }), EngineDirect, ""},
+		{"copy above the limit", with(func(f *Facts) { f.Rows = 5001 }), EngineGhost, ""},
+		{"never direct", with(func(f *Facts) { f.Rows, f.DirectMaxRows = 1, 0 }), EngineGhost, ""},
+		{"spirit is refused by name", with(func(f *Facts) { f.CopyEngine = "spirit" }), EngineSpirit, "'spirit'"},
+		{"spirit does not matter without a copy", with(func(f *Facts) { f.CopyEngine, f.Instant = "spirit", true }), EngineInstant, ""},
+		{"no unique key", with(func(f *Facts) { f.NoCopy = "no usable unique key" }), EngineGhost, "no usable unique key"},
+		{"no unique key but small", with(func(f *Facts) { f.NoCopy, f.Rows = "no usable unique key", 5000 }), EngineDirect, ""},
+		{"no unique key but instant", with(func(f *Facts) { f.NoCopy, f.Instant = "no usable unique key", true }), EngineInstant, ""},
+		{"I6: loses data", with(func(f *Facts) { f.Instant, f.Loses = true, []string{"drops column a"} }), EngineInstant, "drops column a"},
+		{"loses data with permission", with(func(f *Facts) { f.Instant, f.AllowUnsafe, f.Loses = true, true, []string{"drops column a"} }), EngineInstant, ""},
+		{"I6: not proven, whatever is allowed", with(func(f *Facts) { f.ProofFailed, f.AllowUnsafe = "does not converge", true }), EngineGhost, "does not converge"},
+		{"rolling needs a copy", with(func(f *Facts) { f.NoBinlog = true }), EngineGhost, "'rolling'"},
+		{"rolling breaks replication", with(func(f *Facts) { f.NoBinlog, f.Instant, f.NotRolling = true, true, "column order" }), EngineInstant, "column order"},
+		{"that does not matter to the primary", with(func(f *Facts) { f.Instant, f.NotRolling = true, "column order" }), EngineInstant, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			engine, refused := Choose(c.facts)
+			if engine != c.engine {
+				t.Errorf("engine %s, want %s", engine, c.engine)
+			}
+			if (refused == "") != (c.refused == "") || !strings.Contains(refused, c.refused) {
+				t.Errorf("refused %q, want one with %q", refused, c.refused)
+			}
+		})
+	}
+}

@@ -1,0 +1,87 @@
+package ghost
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Commands of gh-ost's socket.
+const (
+	CommandThrottle   = "throttle"    // rest: no rows copied, no changes applied, no heartbeats
+	CommandNoThrottle = "no-throttle" // go on
+	CommandUnpostpone = "unpostpone"  // cut over
+	CommandPanic      = "panic"       // end at once, leaving tables behind
+	CommandStatus     = "sup"
+)
+
+// maxSocketPath is what sun_path holds, less its terminating zero.
+const maxSocketPath = 107
+
+// SocketDir makes a private directory for a child's socket and returns the socket's path. remove takes both away.
+func SocketDir() (path string, remove func() error, err error) {
+	dir, err := os.MkdirTemp("", "aosc-g") // mode 0700: whoever can open the socket can command a cut-over
+	if err != nil {
+		return "", nil, fmt.Errorf("directory for gh-ost's socket: %w", err)
+	}
+	remove = func() error { return os.RemoveAll(dir) }
+	path = filepath.Join(dir, "s")
+	if len(path) > maxSocketPath {
+		return "", nil, fmt.Errorf("path of gh-ost's socket is longer than %d bytes: %s (set TMPDIR to a shorter one): %w",
+			maxSocketPath, path, remove())
+	}
+	return path, remove, nil
+}
+
+// Command sends one command to a child's socket and returns the answer.
+func Command(ctx context.Context, socket, command string) (string, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return "", fmt.Errorf("gh-ost command %q: %w", command, err)
+	}
+	defer conn.Close()
+	deadline := time.Now().Add(5 * time.Second)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	if err := conn.SetDeadline(deadline); err != nil {
+		return "", fmt.Errorf("gh-ost command %q: %w", command, err)
+	}
+	if _, err := io.WriteString(conn, command+"\n"); err != nil {
+		return "", fmt.Errorf("gh-ost command %q: %w", command, err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		return "", fmt.Errorf("gh-ost command %q: %w", command, err)
+	}
+	return string(answer), nil
+}
+
+// Unpostpone commands the cut-over. gh-ost obeys only while it is postponing: false means that it is not, now.
+func Unpostpone(ctx context.Context, socket string) (bool, error) {
+	answer, err := Command(ctx, socket, CommandUnpostpone)
+	return strings.HasPrefix(answer, "Unpostponed"), err
+}
+
+var backlogText = regexp.MustCompile(`Backlog: ([0-9]+)/[0-9]+;`)
+
+// Backlog is how many changes a child has read and not yet begun to apply. gh-ost tells it only in its status line.
+func Backlog(ctx context.Context, socket string) (int, error) {
+	answer, err := Command(ctx, socket, CommandStatus)
+	if err != nil {
+		return 0, err
+	}
+	m := backlogText.FindStringSubmatch(answer)
+	if m == nil {
+		return 0, fmt.Errorf("gh-ost status without a backlog: %q", answer)
+	}
+	return strconv.Atoi(m[1])
+}

@@ -38,6 +38,13 @@ func (in Install) Program(name string) (string, error) {
 	return path, nil
 }
 
+// command runs mysqld with an option file, which must come first of its arguments.
+func (in Install) command(optionFile string, output *os.File, args ...string) *exec.Cmd {
+	cmd := exec.Command(in.Mysqld, append([]string{"--defaults-file=" + optionFile}, args...)...)
+	cmd.Stdout, cmd.Stderr = output, output
+	return cmd
+}
+
 // ErrNoInstall is returned by Find, wrapped, when this machine has no usable mysqld.
 var ErrNoInstall = errors.New("no usable mysqld")
 

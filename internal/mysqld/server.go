@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/aosc/aosc/internal/loopback"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/process"
 )
 
 const (
@@ -50,7 +50,7 @@ type Server struct {
 	db       *sql.DB
 
 	mu      sync.Mutex
-	process *process
+	child   *process.Process
 	config  map[string]string // of the caller; keys in normal form
 	logFrom int64             // where the last start's part of the log begins
 }
@@ -167,25 +167,25 @@ func (s *Server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := launch([]string{s.opts.Install.Mysqld, "--defaults-file=" + cnf}, log)
+	p, err := process.Start(s.opts.Install.command(cnf, log))
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.process, s.logFrom = p, from
+	s.child, s.logFrom = p, from
 	s.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := s.awaitAnswer(ctx, p); err != nil {
-		return errors.Join(fmt.Errorf("%w; its log ends:\n%s", err, tail(s.logPath(), from)), p.kill())
+		return errors.Join(fmt.Errorf("%w; its log ends:\n%s", err, tail(s.logPath(), from)), p.Kill())
 	}
 	return nil
 }
 
 // awaitAnswer returns when p answers at the server's address. That it is p and not somebody else's server on the same
 // port is seen by its pid file.
-func (s *Server) awaitAnswer(ctx context.Context, p *process) error {
+func (s *Server) awaitAnswer(ctx context.Context, p *process.Process) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	want := s.pidFile()
@@ -200,7 +200,7 @@ func (s *Server) awaitAnswer(ctx context.Context, p *process) error {
 		}
 		select {
 		case <-tick.C:
-		case <-p.done:
+		case <-p.Done():
 			return fmt.Errorf("mysqld ended: %w", endOf(p))
 		case <-ctx.Done():
 			return fmt.Errorf("no answer: %w (%w)", context.Cause(ctx), err)
@@ -209,37 +209,29 @@ func (s *Server) awaitAnswer(ctx context.Context, p *process) error {
 }
 
 // endOf says how a process ended, also when it ended well where it should not have ended.
-func endOf(p *process) error {
-	if p.err != nil {
-		return p.err
+func endOf(p *process.Process) error {
+	if err := p.Wait(); err != nil {
+		return err
 	}
 	return errors.New("exit status 0")
 }
 
 // current is the process of the last start.
-func (s *Server) current() *process {
+func (s *Server) current() *process.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.process
+	return s.child
 }
 
-// Stop ends the server in good order. When ctx ends first, the server is killed, and the error says so. A server
-// that is paused is resumed for it; one that is down already is no error.
+// Stop ends the server in good order. When ctx ends first, the server is killed, and the error is process.ErrKilled. A
+// server that is paused is resumed for it; one that is down already is no error.
 func (s *Server) Stop(ctx context.Context) error {
 	p := s.current()
-	if p == nil || p.ended() {
+	if p == nil {
 		return nil
 	}
-	if err := errors.Join(p.signal(syscall.SIGTERM), p.signal(syscall.SIGCONT)); err != nil {
-		return err
-	}
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("MySQL at %s did not stop in time and was killed: %w", s.addr, context.Cause(ctx)), p.kill())
-	}
-	if p.err != nil {
-		return fmt.Errorf("MySQL at %s stopped badly: %w; its log ends:\n%s", s.addr, p.err, s.ErrorLog())
+	if err := p.Stop(ctx); err != nil {
+		return fmt.Errorf("stop MySQL at %s: %w; its log ends:\n%s", s.addr, err, s.ErrorLog())
 	}
 	return nil
 }
@@ -247,16 +239,16 @@ func (s *Server) Stop(ctx context.Context) error {
 // Kill ends the server with SIGKILL, as a crash would, and returns when it is gone.
 func (s *Server) Kill() error {
 	if p := s.current(); p != nil {
-		return p.kill()
+		return p.Kill()
 	}
 	return nil
 }
 
 // Pause stops all of the server's threads (SIGSTOP), as a hung machine would: its port still accepts connections.
-func (s *Server) Pause() error { return s.current().freeze() }
+func (s *Server) Pause() error { return s.current().Freeze() }
 
 // Resume lets a paused server go on.
-func (s *Server) Resume() error { return s.current().signal(syscall.SIGCONT) }
+func (s *Server) Resume() error { return s.current().Thaw() }
 
 // Restart starts the server again with the same data and address, stopping it first where it runs.
 func (s *Server) Restart(ctx context.Context) error {
@@ -271,13 +263,11 @@ func (s *Server) Restart(ctx context.Context) error {
 
 // Wait returns when the process has ended, with how it ended; nil after a stop in good order.
 func (s *Server) Wait() error {
-	p := s.current()
-	<-p.done
-	return p.err
+	return s.current().Wait()
 }
 
 // Done is closed when the present process has ended.
-func (s *Server) Done() <-chan struct{} { return s.current().done }
+func (s *Server) Done() <-chan struct{} { return s.current().Done() }
 
 // Remove kills the server, closes DB, gives the port back, and deletes the directory if Start made it.
 func (s *Server) Remove() error {
@@ -321,7 +311,7 @@ func (s *Server) DSN(database string) string { return "root@tcp(" + s.addr.Strin
 func (s *Server) DB() *sql.DB { return s.db }
 
 // Pid is the process id of the last start's mysqld.
-func (s *Server) Pid() int { return s.current().pid() }
+func (s *Server) Pid() int { return s.current().Pid() }
 
 // Dir holds the server's data, my.cnf, log and, where the path is not too long, socket.
 func (s *Server) Dir() string { return s.dir }

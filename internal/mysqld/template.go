@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"syscall"
 	"time"
+
+	"github.com/aosc/aosc/internal/process"
 )
 
 // templateFormat changes whenever what Template makes does.
@@ -95,7 +97,7 @@ func initialise(ctx context.Context, in Install, dir string, extra map[string]st
 		if err := writeConfig(cnf, conf); err != nil {
 			return err
 		}
-		if err := runToEnd(ctx, append([]string{in.Mysqld, "--defaults-file=" + cnf}, args...), log); err != nil {
+		if err := process.Run(ctx, in.command(cnf, log, args...)); err != nil {
 			return fmt.Errorf("%w; its log ends:\n%s", err, tail(logPath, 0))
 		}
 		return nil

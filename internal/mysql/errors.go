@@ -79,6 +79,7 @@ const (
 	ErrNoReferencedRow2      uint16 = 1452 // ER_NO_REFERENCED_ROW_2
 	ErrPartitionKeyFields    uint16 = 1503 // ER_UNIQUE_KEY_NEED_ALL_FIELDS_IN_PF
 	ErrNoPartitionForValue   uint16 = 1526 // ER_NO_PARTITION_FOR_GIVEN_VALUE
+	ErrMalformedGTIDSet      uint16 = 1772 // ER_MALFORMED_GTID_SET_SPECIFICATION
 	ErrPurgedRequiredGTIDs   uint16 = 1789 // ER_SOURCE_HAS_PURGED_REQUIRED_GTIDS
 	ErrReadOnlyTransaction   uint16 = 1792 // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
 	ErrOnlineLogTooBig       uint16 = 1799 // ER_INNODB_ONLINE_LOG_TOO_BIG

@@ -32,7 +32,8 @@ const (
 )
 
 // ParseGTIDSet reads a set as the server prints it or a person writes it: white space anywhere between the parts,
-// upper or lower case, parts out of order or overlapping. As on the server, "uuid:5-3" holds nothing.
+// upper or lower case, parts out of order or overlapping. As on the server, "uuid:5-3" holds nothing. Unlike the server,
+// it refuses a uuid or tag without numbers: a text that was cut off must not be taken for a smaller set (I1).
 func ParseGTIDSet(text string) (GTIDSet, error) {
 	s := GTIDSet{sets: map[gtidSource][]interval{}}
 	for part := range strings.SplitSeq(text, ",") {

@@ -21,8 +21,8 @@ func mustGTIDs(t *testing.T, text string) GTIDSet {
 	return s
 }
 
-// gtidTexts are sets as people and servers write them, with the server's normal form; "!" = refused. gtid_server_test.go
-// holds the same table against a real server.
+// gtidTexts are sets as people and servers write them, with the server's normal form; "!" = refused, "?" = refused though
+// the server takes it. gtid_server_test.go holds the same table against a real server.
 var gtidTexts = []struct{ text, normal string }{
 	{"", ""},
 	{" \n", ""},
@@ -56,13 +56,13 @@ var gtidTexts = []struct{ text, normal string }{
 	{uuidA + ":tag:1," + uuidB + ":tag:1", uuidA + ":tag:1," + uuidB + ":tag:1"},
 	// Refused.
 	{"x", "!"},
-	{uuidA, "!"},
+	{uuidA, "?"},
 	{uuidA + ":", "!"},
 	{uuidA + "::1", "!"},
 	{uuidA + ":0", "!"},
 	{uuidA + ":-1", "!"},
 	{uuidA + ":1-", "!"},
-	{uuidA + ":1-0", "!"},
+	{uuidA + ":1-0", "?"},
 	{uuidA + ":+1", "!"},
 	{uuidA + ":1-2-3", "!"},
 	{uuidA + ":1 2", "!"},
@@ -75,11 +75,11 @@ var gtidTexts = []struct{ text, normal string }{
 	{strings.Replace(uuidA, "-", "", 1) + ":1", "!"},
 	{uuidA + ":1;" + uuidB + ":1", "!"},
 	{uuidA + ":1 " + uuidB + ":1", "!"},
-	{uuidA + ":tag", "!"},
-	{uuidA + ":1:tag", "!"},
-	{uuidA + ":tag:tug:1", "!"},
+	{uuidA + ":tag", "?"},
+	{uuidA + ":1:tag", "?"},
+	{uuidA + ":tag:tug:1", "?"},
 	{uuidA + ":ta-g:1", "!"},
-	{uuidA + ":täg:1", "!"},
+	{uuidA + ":täg:1", "?"},
 	{uuidA + ":" + strings.Repeat("a", 33) + ":1", "!"},
 }
 
@@ -90,7 +90,7 @@ func TestParseGTIDSet(t *testing.T) {
 		if err == nil {
 			got = s.String()
 		}
-		if got != c.normal {
+		if got != strings.ReplaceAll(c.normal, "?", "!") {
 			t.Errorf("%q read as %q (%v), want %q", c.text, got, err, c.normal)
 		}
 	}

@@ -19,7 +19,9 @@ type ReplicaStatus struct {
 	Executed   string // GTIDs of the whole server
 	IOError    string // last error of the receiver with its number and time, "" when none
 	SQLError   string // last error of an applier, likewise
-	// SecondsBehind is how old the event being applied is; nil when the server does not know (a thread is stopped).
+	// SecondsBehind is how old the event being applied is, 0 when there is none to apply: also while the receiver is not
+	// connected and nobody knows what the source has. It means something only together with Receiving. nil when the
+	// server does not know.
 	SecondsBehind *int64
 	AutoPosition  bool // follows by GTIDs
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
-	"github.com/aosc/aosc/internal/testkit/aoscdbkit"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -35,14 +34,6 @@ func TestShared(t *testing.T) {
 	})
 	if n := testkit.Ask(t, first, "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = ?", gone); n != "0" {
 		t.Errorf("database %s outlived its test", gone)
-	}
-}
-
-// TestAOSCDB: a central database has the tables an operator writes to.
-func TestAOSCDB(t *testing.T) {
-	store := aoscdbkit.AOSCDB(t)
-	if err := store.CheckVersion(t.Context()); err != nil {
-		t.Error(err)
 	}
 }
 

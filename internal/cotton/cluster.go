@@ -1,0 +1,170 @@
+// Package cotton is the framework: clusters of MySQL launched and kept alive on Mesos. This package holds the words of the
+// domain, the rules that are pure (validation, placement, what a cluster needs next) and the loops around them;
+// technology lives in sub-packages named after it.
+package cotton
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// SchemaVersion of the stored records. A store written by a newer one is refused.
+const SchemaVersion = 1
+
+// Spec is what a user asked for. It does not change as machines come and go.
+type Spec struct {
+	Name         string             `json:"name"`
+	User         string             `json:"user"`
+	PasswordHash string             `json:"password_hash"` // the server's own form (caching_sha2_password); the password itself is never kept
+	Nodes        int                `json:"nodes"`
+	Size         Size               `json:"size"`
+	Policy       Policy             `json:"policy"`
+	Labels       map[string]string  `json:"labels,omitempty"`  // "tier" joins the cluster to a tier of the pipeline
+	Config       map[string]string  `json:"config,omitempty"`  // my.cnf overrides
+	Package      string             `json:"package,omitempty"` // what the Installer installs; empty = mysqld of the host
+	Scalars      map[string]float64 `json:"scalars,omitempty"` // counted custom resources, per instance
+	BackupID     string             `json:"backup_id,omitempty"`
+	Sidecars     bool               `json:"sidecars,omitempty"`
+	CreatedAt    time.Time          `json:"created_at"`
+}
+
+// Size is what one instance gets, mysqld and its executor together.
+type Size struct {
+	CPUs   float64 `json:"cpus"`
+	MemMB  int64   `json:"mem_mb"`
+	DiskMB int64   `json:"disk_mb"`
+}
+
+// Policy says what a cluster promises its clients when an instance is lost.
+type Policy string
+
+const (
+	PolicyLossless  Policy = "lossless"  // a commit is acknowledged only once a replica has it, however long that takes
+	PolicyAvailable Policy = "available" // the same, but without a replica commits go on after a second
+	PolicySingle    Policy = "single"    // one instance: nothing to fail over to
+)
+
+// DefaultPolicy of a cluster of n nodes.
+func DefaultPolicy(n int) Policy {
+	switch {
+	case n == 1:
+		return PolicySingle
+	case n == 2:
+		return PolicyAvailable
+	}
+	return PolicyLossless
+}
+
+// State of a cluster.
+type State string
+
+const (
+	StateCreating State = "creating" // no primary yet
+	StateRunning  State = "running"
+	StateDeleting State = "deleting" // persisted before anything is killed, so that a restart goes on with it
+)
+
+// Record is all that is stored about one cluster; it is written before Mesos is asked for anything (I9).
+type Record struct {
+	Schema  int      `json:"schema"`
+	Spec    Spec     `json:"spec"`
+	State   State    `json:"state"`
+	Members []Member `json:"members"`
+	Primary int      `json:"primary"` // ID of the primary member, 0 = none yet
+	Epoch   uint64   `json:"epoch"`   // raised with every change of primary; carried by every command
+	NextID  int      `json:"next_id"` // member ids are never used again
+	Version int64    `json:"-"`       // of the store, for compare-and-set; 0 = not stored yet
+}
+
+// Phase of a member: how far its resources and its task have come. Each step is stored before it is asked for.
+type Phase string
+
+const (
+	PhasePending  Phase = "pending"  // wants an offer
+	PhaseLaunched Phase = "launched" // ACCEPT was sent, or is about to be: RESERVE, CREATE and LAUNCH in one
+	PhaseRunning  Phase = "running"  // its task runs
+	PhaseLost     Phase = "lost"     // its task ended or its agent is away; the volume is kept, it wants its agent's offer
+	PhaseRemoving Phase = "removing" // kill, destroy, unreserve; then it is forgotten
+)
+
+// Member is one instance of a cluster and where it lives.
+type Member struct {
+	ID         int       `json:"id"` // 1, 2, ... in the cluster, never reused
+	Phase      Phase     `json:"phase"`
+	TaskID     string    `json:"task_id,omitempty"` // new for every launch
+	AgentID    string    `json:"agent_id,omitempty"`
+	Hostname   string    `json:"hostname,omitempty"`
+	Port       int       `json:"port,omitempty"`
+	VolumeID   string    `json:"volume_id,omitempty"`   // persistence id, globally unique
+	ResourceID string    `json:"resource_id,omitempty"` // label of its reservation
+	Launches   int       `json:"launches"`
+	LaunchedAt time.Time `json:"launched_at,omitzero"`
+	TaskState  string    `json:"task_state,omitempty"` // last stored status, e.g. TASK_RUNNING
+	Reason     string    `json:"reason,omitempty"`     // message of that status
+	Failures   int       `json:"failures,omitempty"`   // in a row, for the back-off
+	RetryAt    time.Time `json:"retry_at,omitzero"`
+}
+
+// ServerID is the member's server_id: unique in its cluster and never 0, which MySQL refuses for replication.
+func (m Member) ServerID() uint32 { return uint32(m.ID) }
+
+// Name is how people and logs call the member.
+func (r Record) MemberName(id int) string { return fmt.Sprintf("%s-%d", r.Spec.Name, id) }
+
+// Member returns the member with that id.
+func (r *Record) Member(id int) (*Member, bool) {
+	for i := range r.Members {
+		if r.Members[i].ID == id {
+			return &r.Members[i], true
+		}
+	}
+	return nil, false
+}
+
+// validName is one path segment of ZooKeeper, of a URL and of a task id, without anything a shell, SQL or HTML would read.
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// maxNodes is what semi-sync and one owner per cluster handle well.
+const maxNodes = 9
+
+// InvalidError is a refused request: the field and what is wrong with it.
+type InvalidError struct{ Field, Problem string }
+
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Problem }
+
+// Validate checks a spec as a user gave it. The first problem is an *InvalidError.
+func (s Spec) Validate() error {
+	switch {
+	case !validName.MatchString(s.Name) || strings.Contains(s.Name, ".."):
+		return &InvalidError{"name", fmt.Sprintf("%q: want 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit", s.Name)}
+	case s.User == "":
+		return &InvalidError{"cluster_user", "is needed"}
+	case len(s.User) > 32 || strings.ContainsAny(s.User, "'\"`\\\x00"):
+		return &InvalidError{"cluster_user", "at most 32 characters, without quotes or backslashes"}
+	case s.Nodes < 1 || s.Nodes > maxNodes:
+		return &InvalidError{"num_nodes", fmt.Sprintf("%d: want 1 to %d", s.Nodes, maxNodes)}
+	case s.Policy == PolicyLossless && s.Nodes < 3:
+		return &InvalidError{"policy", "lossless needs 3 nodes: with fewer, losing one either stops commits or risks them"}
+	}
+	return s.Size.validate()
+}
+
+// Least sizes with which mysqld starts and works.
+const (
+	minMemMB  = 256
+	minDiskMB = 512
+)
+
+func (s Size) validate() error {
+	switch {
+	case s.CPUs < 0.01:
+		return &InvalidError{"size", fmt.Sprintf("cpus %g: want at least 0.01", s.CPUs)}
+	case s.MemMB < minMemMB:
+		return &InvalidError{"size", fmt.Sprintf("mem %d MB: want at least %d", s.MemMB, minMemMB)}
+	case s.DiskMB < minDiskMB:
+		return &InvalidError{"size", fmt.Sprintf("disk %d MB: want at least %d", s.DiskMB, minDiskMB)}
+	}
+	return nil
+}

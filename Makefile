@@ -1,0 +1,47 @@
+# What a person types, and what .ci/run types. Everything is installed by the targets that need it.
+
+GO      ?= go
+BINARIES = bin
+# Packages under test at once. Most of a test's time is waiting for servers, but each package runs its own.
+TEST_PACKAGES ?= 2
+# Of the slowest package, on a slow machine.
+TEST_TIMEOUT  ?= 15m
+
+export GO TEST_PACKAGES TEST_TIMEOUT
+
+.DEFAULT_GOAL := build
+.PHONY: help build demo test lint tools tools-mysql tools-zookeeper bench clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## all programs, into bin/; their version is that of the commit
+	@mkdir -p $(BINARIES)
+	$(GO) build -o $(BINARIES)/ ./cmd/...
+
+demo: tools-mysql build ## two clusters, two alters, every row read back; options in ARGS="--keep"
+	$(BINARIES)/aosc demo $(ARGS)
+
+test: tools build ## all tests, on real servers
+	@scripts/test
+
+lint: ## gofmt and go vet
+	@unformatted=$$(git ls-files -z '*.go' | xargs -0 gofmt -l) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+
+tools: tools-mysql tools-zookeeper ## what demo and test need beside Go, where the machine does not have it
+
+tools-mysql:
+	@scripts/mysql-install
+
+tools-zookeeper:
+	@scripts/zookeeper-install
+
+bench: tools build ## all benchmarks
+	$(GO) test -run '^$$' -bench . -p 1 ./...
+
+clean: ## removes what build made
+	rm -rf $(BINARIES)
+
+distclean: clean ## removes the private MySQL and its templates, too
+	rm -rf .tools

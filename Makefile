@@ -26,7 +26,7 @@ test: tools build ## all tests, on real servers
 	@scripts/test
 
 lint: ## gofmt and go vet
-	@unformatted=$$(git ls-files -z '*.go' | xargs -0 gofmt -l) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
 	$(GO) vet ./...
 
 tools: tools-mysql tools-zookeeper ## what demo and test need beside Go, where the machine does not have it

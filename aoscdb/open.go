@@ -64,7 +64,8 @@ func Open(dsn string) (*Store, error) {
 	params := map[string]string{"innodb_lock_wait_timeout": fmt.Sprint(int(rowLockWait.Seconds()))}
 	maps.Copy(params, cfg.Params)
 	cfg.Params = params
-	cfg.MultiStatements = false
+	// Whatever the DSN says: one statement at a time, and affected rows are those that changed.
+	cfg.MultiStatements, cfg.ClientFoundRows = false, false
 	db, err := mysql.OpenDSN(cfg.FormatDSN())
 	if err != nil {
 		return nil, fmt.Errorf("aoscdb-dsn: %w", err)

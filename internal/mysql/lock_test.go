@@ -40,6 +40,18 @@ func TestTryLock(t *testing.T) {
 	}
 }
 
+// When Release returns the lock is free, not some time later when the server notices a closed connection.
+func TestReleaseIsAtOnce(t *testing.T) {
+	db := testkit.Server(t).DB()
+	for range 100 {
+		lock, ok, err := mysql.TryLock(t.Context(), db, "aosc.test.atonce")
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		lock.Release()
+	}
+}
+
 // Names that only differ past 64 characters are different locks.
 func TestLockNamesAreHashed(t *testing.T) {
 	db := testkit.Server(t).DB()

@@ -113,18 +113,47 @@ func TestReplication(t *testing.T) {
 // A replica that cannot connect says why.
 func TestReplicaStatusTellsErrors(t *testing.T) {
 	ctx := t.Context()
-	source, replica := testkit.Server(t), testkit.FreshServer(t, nil)
-	check(t, mysql.ChangeSource(ctx, replica.DB(), mysql.SourceOptions{Addr: source.Addr(), User: "nobody", Password: "wrong", ConnectRetry: time.Second}))
-	check(t, mysql.StartReplica(ctx, replica.DB()))
+	server := testkit.Server(t)
+	db := server.DB()
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(ctx)
+		if err := errors.Join(mysql.StopReplica(ctx, db), mysql.ResetReplicaAll(ctx, db)); err != nil {
+			t.Error(err)
+		}
+	})
+	check(t, mysql.ChangeSource(ctx, db, mysql.SourceOptions{Addr: server.Addr(), User: "nobody", Password: "wrong", ConnectRetry: time.Second}))
+	check(t, mysql.StartReplica(ctx, db))
 	testkit.Eventually(t, patience, "an error of the receiver", func() bool {
-		st := status(t, replica.DB())
+		st := status(t, db)
 		return strings.Contains(st.IOError, "error 1045") && strings.Contains(st.IOError, "Access denied") && !st.Receiving()
 	})
 }
 
+// With several channels the default one is told, wherever the server lists it.
+func TestReplicaStatusOfChannels(t *testing.T) {
+	ctx := t.Context()
+	db := testkit.Server(t).DB()
+	t.Cleanup(func() {
+		if err := mysql.ResetReplicaAll(context.WithoutCancel(ctx), db); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, c := range []struct{ channel, told string }{{"b", "b"}, {"a", "a"}, {"", ""}, {"z", ""}} {
+		run(t, db, "CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'of-"+c.channel+"' FOR CHANNEL '"+c.channel+"'")
+		if st := status(t, db); st == nil || st.Channel != c.told || st.Source.Host != "of-"+c.told {
+			t.Errorf("after channel %q: %+v", c.channel, st)
+		}
+	}
+}
+
 func TestReadOnlySwitches(t *testing.T) {
 	ctx := t.Context()
-	db := testkit.FreshServer(t, nil).DB()
+	db := testkit.Server(t).DB()
+	t.Cleanup(func() {
+		if err := mysql.SetReadOnly(context.WithoutCancel(ctx), db, false); err != nil {
+			t.Error(err)
+		}
+	})
 	state := func() (readOnly, super bool) {
 		s, err := mysql.ReadServer(ctx, db)
 		check(t, err)
@@ -207,7 +236,7 @@ func TestSemiSync(t *testing.T) {
 // Servers that were not told to load the plugins get them installed, once.
 func TestSemiSyncInstallsPlugins(t *testing.T) {
 	ctx := t.Context()
-	server := testkit.FreshServer(t, nil)
+	server := testkit.Server(t)
 	db, v := server.DB(), server.Version()
 	run(t, db, "UNINSTALL PLUGIN rpl_semi_sync_source", "UNINSTALL PLUGIN rpl_semi_sync_replica")
 	for range 2 {
@@ -219,4 +248,5 @@ func TestSemiSyncInstallsPlugins(t *testing.T) {
 	if !enabled {
 		t.Error("the replica's side is not enabled")
 	}
+	check(t, mysql.SetSemiSyncReplica(ctx, db, v, false))
 }

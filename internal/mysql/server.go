@@ -34,8 +34,12 @@ type Server struct {
 // ReadServer asks a server what it is, in one round trip (one more per variable that an older server calls by another
 // name). A server that is not supported is an *UnsupportedError; Version is set all the same.
 func ReadServer(ctx context.Context, db *sql.DB) (Server, error) {
-	vars := slices.Clone(serverVariables)
-	for range len(vars) + 1 {
+	return readServer(ctx, db, slices.Clone(serverVariables))
+}
+
+// readServer changes vars to what the server has.
+func readServer(ctx context.Context, db *sql.DB, vars []variable) (Server, error) {
+	for range 2*len(vars) + 1 {
 		s, err := selectServer(ctx, db, vars)
 		if err == nil {
 			return s, s.Version.Supported()

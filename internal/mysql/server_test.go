@@ -71,6 +71,23 @@ func TestReadServer(t *testing.T) {
 	}
 }
 
+// Servers that call a variable otherwise, do not have it any more, or are no servers we know.
+func TestReadServerOfOtherVersions(t *testing.T) {
+	db := testkit.Server(t).DB()
+	got, err := mysql.ReadServerLacking(t.Context(), db, "log_replica_updates", "nosuch_either", "0")
+	if err != nil || got.LogReplicaUpdates || !got.LogBin || got.GTIDMode != "ON" {
+		t.Errorf("gone: %+v, %v", got, err)
+	}
+	got, err = mysql.ReadServerLacking(t.Context(), db, "log_replica_updates", "log_replica_updates", "")
+	if err != nil || !got.LogReplicaUpdates {
+		t.Errorf("under its other name: %+v, %v", got, err)
+	}
+	got, err = mysql.ReadServerLacking(t.Context(), db, "gtid_mode", "", "")
+	if !mysql.IsNumber(err, mysql.ErrUnknownSystemVariable) || !strings.Contains(err.Error(), "nosuch_gtid_mode") || got.Version.Major < 8 {
+		t.Errorf("without gtid_mode: %+v, %v", got, err)
+	}
+}
+
 func TestConnectErrors(t *testing.T) {
 	server := testkit.Server(t)
 	for _, c := range []struct {

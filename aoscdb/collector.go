@@ -167,3 +167,33 @@ func (s *Store) DropOldViews(ctx context.Context) ([]string, error) {
 	}
 	return dropped, nil
 }
+
+// CentralSummaries is StatusStore.Summary for all instances of a tier whose status rows are here, in one query. An
+// instance or table without rows is not in the result.
+func (s *Store) CentralSummaries(ctx context.Context, group string, want []TableWant) (map[mysql.Addr][]TableSummary, error) {
+	if len(want) == 0 {
+		return nil, nil
+	}
+	type row struct {
+		addr mysql.Addr
+		TableSummary
+	}
+	var args []any
+	for _, w := range want {
+		args = append(args, w.Table, w.Blob)
+	}
+	args = append(args, group)
+	for _, w := range want {
+		args = append(args, w.Table)
+	}
+	rows, err := list(ctx, s.db, func(r *row) []any {
+		return []any{&r.addr.Host, &r.addr.Port, &r.Table, &r.NotOK, &r.Stale, &r.Total, &r.Bytes}
+	}, "SELECT host, port, table_name, SUM(fits AND status <> 'OK'), SUM(NOT fits), COUNT(*), SUM(IF(fits AND status <> 'OK', bytes, 0)) "+
+		"FROM (SELECT host, port, table_name, status, bytes, (table_name, desired_blob) IN ("+rowsOf(len(want), 2)+") AS fits "+
+		"FROM aosc_local_status WHERE `group` = ? AND table_name IN "+rowsOf(1, len(want))+") AS judged GROUP BY host, port, table_name", args...)
+	out := map[mysql.Addr][]TableSummary{}
+	for _, r := range rows {
+		out[r.addr] = append(out[r.addr], r.TableSummary)
+	}
+	return out, wrap(err, "summarise aosc_local_status of tier %q in %s", group, s)
+}

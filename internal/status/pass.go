@@ -4,23 +4,14 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"fmt"
+	"maps"
 	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/schema"
-)
-
-const (
-	// readChunk is how many tables one reader asks for before it hands its hashes on. Texts are dropped by then, so a pass
-	// holds the texts of a few tables however many there are.
-	readChunk = 64
-	// writeChunk is how many rows are written at once.
-	writeChunk = 1000
 )
 
 // pass is one Refresh.
@@ -35,17 +26,15 @@ type pass struct {
 	rows   *aoscdb.StatusStore
 	clock  clock
 
-	mu    sync.Mutex // of what follows
-	sum   Summary
-	batch []aoscdb.LocalStatus
+	sum Summary
+	put []aoscdb.LocalStatus // rows to write
 }
 
 // reading is a table whose SHOW CREATE TABLE must be read.
 type reading struct {
-	database string
-	want     *want
-	listed   *listed
-	old      *aoscdb.LocalStatus
+	want   *want
+	listed *listed
+	old    *aoscdb.LocalStatus
 }
 
 // run gathers, decides, reads what must be read and writes what changed.
@@ -68,17 +57,10 @@ func (p *pass) run(ctx context.Context, all map[string]schema.Desired) error {
 		return err
 	}
 	p.sum.Databases = len(databases)
-	readings, err := p.decideAll(ctx, databases, envs, wants, there, stored)
-	if err != nil {
+	if err := p.readAll(ctx, p.decideAll(databases, envs, wants, there, stored)); err != nil {
 		return err
 	}
-	if err := p.readAll(ctx, readings); err != nil {
-		return err
-	}
-	if err := p.flush(ctx); err != nil {
-		return err
-	}
-	return p.clean(ctx, stored)
+	return p.write(ctx, stored)
 }
 
 // choose returns the desired tables this pass is about, by name, less those without a usable text.
@@ -101,9 +83,9 @@ func (p *pass) choose(all map[string]schema.Desired) []schema.Desired {
 
 // decideAll settles every table that needs no reading, and returns the others. What it finds in stored it takes out:
 // what remains there no longer counts.
-func (p *pass) decideAll(ctx context.Context, databases []string, envs map[string]schema.DBEnv, wants map[schema.DBEnv][]want,
-	there listing, stored map[aoscdb.LocalKey]*aoscdb.LocalStatus) ([]reading, error) {
-	var readings []reading
+func (p *pass) decideAll(databases []string, envs map[string]schema.DBEnv, wants map[schema.DBEnv][]want, there listing,
+	stored map[aoscdb.LocalKey]*aoscdb.LocalStatus) map[schema.Ref]reading {
+	readings := map[schema.Ref]reading{}
 	for _, database := range databases {
 		ws := wants[envs[database]]
 		for i := range ws {
@@ -111,68 +93,49 @@ func (p *pass) decideAll(ctx context.Context, databases []string, envs map[strin
 			key := aoscdb.LocalKey{Database: database, Table: w.Table}
 			old, l := stored[key], there.find(database, w.Table)
 			delete(stored, key)
-			var err error
 			switch decide(*w, old, l, p.clock, p.opts.Fresh) {
 			case needRead:
-				readings = append(readings, reading{database, w, l, old})
+				readings[schema.Ref{Database: database, Table: w.Table}] = reading{w, l, old}
 			case needMissing:
-				err = p.put(ctx, row(p.base(database), *w, nil, nil, p.clock.Now), old, false)
+				p.settle(row(p.base(database), *w, nil, nil, p.clock.Now), old, false)
 			case needNothing:
-				err = p.put(ctx, row(p.base(database), *w, old.HashCurrent, l, old.LastRun), old, false)
-			}
-			if err != nil {
-				return nil, err
+				p.settle(row(p.base(database), *w, old.HashCurrent, l, old.LastRun), old, false)
 			}
 		}
 	}
-	return readings, nil
+	return readings
 }
 
 func (p *pass) base(database string) aoscdb.LocalStatus {
 	return aoscdb.LocalStatus{Host: p.inst.Host, Port: p.inst.Port, Database: database, Group: p.tier.Name}
 }
 
-// readAll reads tables on a few connections at once and settles them.
-func (p *pass) readAll(ctx context.Context, readings []reading) error {
+// readAll reads tables and settles them. Of each only the hash is kept.
+func (p *pass) readAll(ctx context.Context, readings map[schema.Ref]reading) error {
 	p.sum.Read = len(readings)
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(cmp.Or(p.Connections, defaultConnections))
-	for chunk := range slices.Chunk(readings, readChunk) {
-		group.Go(func() error { return p.readSome(ctx, chunk) })
-	}
-	return group.Wait()
-}
-
-func (p *pass) readSome(ctx context.Context, chunk []reading) error {
-	refs := make([]schema.Ref, len(chunk))
-	for i, r := range chunk {
-		refs[i] = schema.Ref{Database: r.database, Table: r.want.Table}
-	}
-	hashes := make(map[schema.Ref]string, len(chunk))
+	refs := slices.SortedFunc(maps.Keys(readings), func(a, b schema.Ref) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.Table, b.Table))
+	})
+	// Nothing is written from here: the readers hold connections, and a pool that has no other left would wait for ever.
 	err := schema.EachCurrent(ctx, p.db, refs, func(ref schema.Ref, f schema.Form) error {
-		hashes[ref] = f.Hash
+		r := readings[ref]
+		delete(readings, ref)
+		hash := f.Hash // a pointer into f would keep its text
+		p.settle(row(p.base(ref.Database), *r.want, &hash, r.listed, p.clock.Now), r.old, true)
 		return nil
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("read the tables: %w", err)
 	}
-	for i, r := range chunk {
-		var hash *string // stays nil when the table was dropped since it was listed
-		if h, ok := hashes[refs[i]]; ok {
-			hash = &h
-		}
-		if err := p.put(ctx, row(p.base(r.database), *r.want, hash, r.listed, p.clock.Now), r.old, true); err != nil {
-			return err
-		}
+	for ref, r := range readings { // dropped since they were listed
+		p.settle(row(p.base(ref.Database), *r.want, nil, nil, p.clock.Now), r.old, true)
 	}
 	return nil
 }
 
-// put counts a row and writes it, together with others, when it differs from the stored one. A row that was read is
-// written anyway: its last_run tells until when the table's changes are accounted for.
-func (p *pass) put(ctx context.Context, r aoscdb.LocalStatus, old *aoscdb.LocalStatus, read bool) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// settle counts a row, and marks it to be written when it differs from the stored one. A row that was read is written
+// anyway: its last_run tells until when the table's changes are accounted for.
+func (p *pass) settle(r aoscdb.LocalStatus, old *aoscdb.LocalStatus, read bool) {
 	p.sum.Tables++
 	if r.Status != aoscdb.LocalOK {
 		p.sum.NotOK++
@@ -180,52 +143,36 @@ func (p *pass) put(ctx context.Context, r aoscdb.LocalStatus, old *aoscdb.LocalS
 	if old == nil || !says(old, &r) {
 		p.sum.Changed++
 	}
-	if !read && old != nil && stored(old, &r) {
-		return nil
+	if read || old == nil || !stored(old, &r) {
+		p.put = append(p.put, r)
 	}
-	p.batch = append(p.batch, r)
-	if len(p.batch) < writeChunk {
-		return nil
-	}
-	return p.write(ctx)
 }
 
-func (p *pass) flush(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.write(ctx)
-}
-
-// write writes the batch. The caller holds mu.
-func (p *pass) write(ctx context.Context) error {
-	if len(p.batch) == 0 {
-		return nil
+// write stores what was found: it puts the rows that changed and deletes those that no longer count, of databases that
+// are gone and of tables no longer desired or without a usable text.
+func (p *pass) write(ctx context.Context, left map[aoscdb.LocalKey]*aoscdb.LocalStatus) error {
+	gone := slices.Collect(maps.Keys(left))
+	if len(p.put)+len(gone) > 0 {
+		// Whoever took the lock from us may have written newer findings.
+		if err := p.lock.Check(ctx); err != nil {
+			return err
+		}
 	}
-	if err := p.lock.Check(ctx); err != nil {
+	if err := p.rows.PutLocal(ctx, p.put); err != nil {
 		return err
 	}
-	if err := p.rows.PutLocal(ctx, p.batch); err != nil {
+	if err := p.rows.DeleteLocal(ctx, p.inst.Host, p.inst.Port, gone); err != nil {
 		return err
 	}
-	p.sum.Written += len(p.batch)
-	p.batch = p.batch[:0]
-	return nil
-}
-
-// clean deletes the rows that no longer count: of databases that are gone, of tables no longer desired or without a
-// usable text. With all tables it also removes what a clone brought of other instances.
-func (p *pass) clean(ctx context.Context, left map[aoscdb.LocalKey]*aoscdb.LocalStatus) error {
-	keys := make([]aoscdb.LocalKey, 0, len(left))
-	for k := range left {
-		keys = append(keys, k)
-	}
-	p.sum.Changed += len(keys)
-	if err := p.rows.DeleteLocal(ctx, p.inst.Host, p.inst.Port, keys); err != nil {
-		return err
-	}
+	p.sum.Written, p.sum.Changed = len(p.put), p.sum.Changed+len(gone)
 	if p.opts.Tables != nil || p.rows.Central() {
 		return nil
 	}
+	return p.dropForeign(ctx)
+}
+
+// dropForeign removes the rows of other instances, as a clone brings them.
+func (p *pass) dropForeign(ctx context.Context) error {
 	foreign, err := p.rows.Foreign(ctx, p.inst.Host, p.inst.Port)
 	if err != nil || !foreign {
 		return err

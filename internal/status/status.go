@@ -32,7 +32,6 @@ import (
 )
 
 const (
-	defaultConnections = 3
 	// probeTimeout bounds the first question to an instance: one that hangs must not hold its caller for longer.
 	probeTimeout = 5 * time.Second
 	// turnTimeout bounds the wait for another Refresh of the same instance, turnPoll is how often it is asked.
@@ -50,9 +49,6 @@ type Refresher struct {
 	Store        *aoscdb.Store
 	Materialiser *schema.Materialiser
 	Log          *slog.Logger // nil = slog.Default()
-	// Connections is how many connections read SHOW CREATE TABLE from one instance at once, 0 = 3: with the pool's
-	// usual 4 that leaves one for the lock.
-	Connections int
 
 	ensured sync.Map // mysql.Addr: this process has made sure of the status tables there
 }
@@ -157,9 +153,12 @@ func takeTurn(ctx context.Context, p *pass) (*mysql.Lock, error) {
 	defer deadline.Stop()
 	tick := time.NewTicker(turnPoll)
 	defer tick.Stop()
-	for {
+	for busy := false; ; busy = true {
 		lock, got, err := mysql.TryLock(ctx, p.db, "aosc.checksum."+p.inst.String())
-		if err != nil || got {
+		switch {
+		case busy && err != nil && ctx.Err() != nil:
+			return nil, fmt.Errorf("%w: %w", ErrBusy, err)
+		case err != nil || got:
 			return lock, err
 		}
 		select {

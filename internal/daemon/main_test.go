@@ -10,13 +10,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aosc/aosc/internal/testkit"
 )
 
 // TestMain lets the test binary be a daemon: Main ends the process it runs in.
 func TestMain(m *testing.M) {
 	switch os.Getenv("DAEMON_TEST") {
 	case "":
-		os.Exit(m.Run())
+		testkit.Main(m)
+	case "leader":
+		leaderProcess()
 	case "waits":
 		Main(spec(func(ctx context.Context, env *Env) error {
 			env.Log.Info("working")

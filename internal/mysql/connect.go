@@ -32,8 +32,9 @@ type Options struct {
 // sessionSQLMode keeps the server's own sql_mode (an operator expects DDL to behave as it does by hand) except for the
 // modes that change how text is quoted: with them SHOW CREATE TABLE prints other quotes and literals of ours would
 // be read wrongly. The combination modes imply ANSI_QUOTES and would bring it back, so they go too; the other modes
-// they stand for are listed by the server one by one and stay.
-const sessionSQLMode = `TRIM(BOTH ',' FROM REGEXP_REPLACE(CONCAT(',', @@GLOBAL.sql_mode, ','), ',(?:(?:ANSI_QUOTES|ANSI|NO_BACKSLASH_ESCAPES),)+', ','))`
+// they stand for are listed by the server one by one and stay. No function of newer versions is used: a server that is
+// too old must get as far as being told so.
+const sessionSQLMode = `TRIM(BOTH ',' FROM REPLACE(REPLACE(REPLACE(CONCAT(',', @@GLOBAL.sql_mode, ','), ',ANSI_QUOTES,', ','), ',ANSI,', ','), ',NO_BACKSLASH_ESCAPES,', ','))`
 
 // Open prepares a pool of connections to one server. It does not touch the network: the first query does. Sessions are
 // utf8mb4 in UTC, see sessionSQLMode for their sql_mode. The error is one of configuration.

@@ -15,7 +15,7 @@ import (
 var statusSQL string
 
 // Ensure makes the status tables where they are missing; on an instance the database aosc and the guard triggers too. All
-// of it is unlogged there. It may run any number of times, and at once. An instance that is super_read_only is refused
+// of it is unlogged there. It may run any number of times, and at once (a named lock makes them take turns). An instance that is super_read_only is refused
 // with ErrReadOnlyInstance, also when its tables exist: no row could be written to them.
 func (s *StatusStore) Ensure(ctx context.Context) error {
 	if !s.instance {
@@ -28,8 +28,13 @@ func (s *StatusStore) Ensure(ctx context.Context) error {
 	if superReadOnly {
 		return fmt.Errorf("make the status tables: super_read_only is on: %w", ErrReadOnlyInstance)
 	}
+	lock, err := waitLock(ctx, s.db, "aosc.ensure")
+	if err != nil {
+		return wrap(err, "make the status tables in database %s", s.database)
+	}
+	defer lock.Release()
 	session := mysql.Session{NoBinlog: true, LockWaitTimeout: ddlLockWait}
-	err := mysql.WithSession(ctx, s.db, session, func(ctx context.Context, conn *sql.Conn) error {
+	err = mysql.WithSession(ctx, s.db, session, func(ctx context.Context, conn *sql.Conn) error {
 		if err := s.ensureDatabase(ctx, conn); err != nil {
 			return err
 		}
@@ -47,7 +52,7 @@ func (s *StatusStore) ensureDatabase(ctx context.Context, q querier) error {
 	if err != nil || there > 0 {
 		return err
 	}
-	_, err = q.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS "+mysql.QuoteIdent(s.database)+" DEFAULT CHARACTER SET utf8mb4")
+	_, err = exec(ctx, q, "CREATE DATABASE IF NOT EXISTS "+mysql.QuoteIdent(s.database)+" DEFAULT CHARACTER SET utf8mb4")
 	return err
 }
 
@@ -61,7 +66,7 @@ func (s *StatusStore) ensureTables(ctx context.Context, q querier) error {
 		}
 		if len(columns) == 0 {
 			statement = strings.Replace(statement, table, mysql.QuoteIdents(s.database, table), 1)
-			if _, err := q.ExecContext(ctx, statement); err != nil {
+			if _, err := exec(ctx, q, statement); err != nil {
 				return wrap(err, "create %s", table)
 			}
 			continue
@@ -131,21 +136,18 @@ func (s *StatusStore) ensureGuards(ctx context.Context, q querier) error {
 
 const guardPrefix = "aosc_guard_"
 
-// Errors of CREATE TRIGGER that leave a table unguarded but usable.
-const (
-	errTriggerExists    uint16 = 1359 // ER_TRG_ALREADY_EXISTS: another Ensure was quicker
-	errRoutineNeedSuper uint16 = 1419 // ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
-)
+// errRoutineNeedSuper is ER_BINLOG_CREATE_ROUTINE_NEED_SUPER.
+const errRoutineNeedSuper uint16 = 1419
 
 func (s *StatusStore) makeGuard(ctx context.Context, q querier, name, table, event string) error {
 	trigger := mysql.QuoteIdents(s.database, name)
-	if _, err := q.ExecContext(ctx, "DROP TRIGGER IF EXISTS "+trigger); err != nil {
+	if _, err := exec(ctx, q, "DROP TRIGGER IF EXISTS "+trigger); err != nil {
 		return ignore(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied)
 	}
-	_, err := q.ExecContext(ctx, "CREATE TRIGGER "+trigger+" BEFORE "+event+" ON "+mysql.QuoteIdents(s.database, table)+
+	_, err := exec(ctx, q, "CREATE TRIGGER "+trigger+" BEFORE "+event+" ON "+mysql.QuoteIdents(s.database, table)+
 		" FOR EACH ROW IF @@SESSION.sql_log_bin = 1 AND @@GLOBAL.log_bin = 1 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = "+
 		"'these rows are this instance''s alone and must not be replicated: SET sql_log_bin=0, then try again'; END IF")
-	return ignore(err, errTriggerExists, errRoutineNeedSuper, mysql.ErrTableAccessDenied)
+	return ignore(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied)
 }
 
 // ignore drops errors with one of the numbers.

@@ -56,9 +56,14 @@ func Find(ctx context.Context) (Install, error) {
 	if err != nil {
 		return Install{}, err
 	}
+	return find(ctx, tools, systemMysqlds())
+}
+
+// find takes the first program that serves, of some places and then of the private copy.
+func find(ctx context.Context, tools string, places []string) (Install, error) {
 	private := filepath.Join(tools, "mysql", "bin", "mysqld")
 	var refused []error
-	for _, path := range append(systemMysqlds(), private) {
+	for _, path := range append(places, private) {
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
@@ -69,7 +74,7 @@ func Find(ctx context.Context) (Install, error) {
 		}
 		refused = append(refused, err)
 	}
-	refused = append(refused, fmt.Errorf("%s does not serve either, run `make tools` in a checkout to get one there, or put a MySQL >= 8.0.23 on PATH", private))
+	refused = append(refused, fmt.Errorf("run `make tools` in a checkout to get one at %s, or put MySQL's mysqld, 8.0.23 or newer, on PATH", private))
 	return Install{}, fmt.Errorf("%w: %w", ErrNoInstall, errors.Join(refused...))
 }
 

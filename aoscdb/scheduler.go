@@ -77,6 +77,16 @@ func (s *Store) PutReady(ctx context.Context, l Lease, r RunningAlter, blob stri
 	return put && err == nil, wrap(err, "schedule %s/%s on %s:%d in %s", r.Group, r.Table, r.Host, r.Port, s)
 }
 
+// StillRunning tells whether a row is still as it was seen, and the lease still the caller's.
+func (s *Store) StillRunning(ctx context.Context, l Lease, seen RunningAlter) (bool, error) {
+	var still bool
+	err := s.AsLeader(ctx, l, func(ctx context.Context, tx *sql.Tx) error {
+		where, args := asSeen(seen)
+		return tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT * FROM running_alters WHERE "+where+")", args...).Scan(&still)
+	})
+	return still && err == nil, wrap(err, "look at the alter of %s:%d in %s", seen.Host, seen.Port, s)
+}
+
 // FollowRunning writes the percentage of alters at work and that they are alive now.
 func (s *Store) FollowRunning(ctx context.Context, l Lease, rows []RunningAlter) error {
 	err := s.AsLeader(ctx, l, func(ctx context.Context, tx *sql.Tx) error {
@@ -118,10 +128,16 @@ func (s *Store) changeRunning(ctx context.Context, l Lease, seen RunningAlter, s
 	return changed, wrap(err, "update the alter of %s:%d in %s", seen.Host, seen.Port, s)
 }
 
-// EndRunning deletes a row that is still as it was seen, and says in the history what and why. With done it also
-// deletes the instance from the targets and asks checksum (for the instances named) and collector for a new look. false
-// means that the row has changed: a worker began it, or somebody else ended it.
-func (s *Store) EndRunning(ctx context.Context, l Lease, seen RunningAlter, what, detail string, done bool, recheck []mysql.Addr) (bool, error) {
+// RunEnd is how a row of running_alters ends.
+type RunEnd struct {
+	What, Detail string       // of the event
+	Done         bool         // the instance is no target any more; checksum (for Recheck) and collector look again
+	Recheck      []mysql.Addr // instances to check again, with Done
+}
+
+// EndRunning deletes a row that is still as it was seen. false means that it has changed: a worker began it, or somebody
+// else ended it.
+func (s *Store) EndRunning(ctx context.Context, l Lease, seen RunningAlter, e RunEnd) (bool, error) {
 	var ended bool
 	err := s.AsLeader(ctx, l, func(ctx context.Context, tx *sql.Tx) error {
 		where, args := asSeen(seen)
@@ -129,12 +145,12 @@ func (s *Store) EndRunning(ctx context.Context, l Lease, seen RunningAlter, what
 		if ended = n == 1; err != nil || !ended {
 			return err
 		}
-		if done {
-			if err := targetDone(ctx, tx, seen, recheck); err != nil {
+		if e.Done {
+			if err := targetDone(ctx, tx, seen, e.Recheck); err != nil {
 				return err
 			}
 		}
-		return addEvent(ctx, tx, runEvent(l, seen, what, detail))
+		return addEvent(ctx, tx, runEvent(l, seen, e.What, e.Detail))
 	})
 	return ended && err == nil, wrap(err, "end the alter of %s:%d in %s", seen.Host, seen.Port, s)
 }
@@ -178,6 +194,13 @@ func (s *Store) HoldByWorker(ctx context.Context, l Lease, r RunningAlter, reaso
 		return addEvent(ctx, tx, runEvent(l, r, "hold", reason))
 	})
 	return wrap(err, "hold %s/%s in %s", r.Group, r.Table, s)
+}
+
+// Abandon removes the RUNNING row of a worker that is known to be dead, as it was read. false means that it has changed.
+func (s *StatusStore) Abandon(ctx context.Context, seen OSCRow) (bool, error) {
+	n, err := s.exec(ctx, "DELETE FROM "+s.osc()+" WHERE "+oscKey+" AND status = 'RUNNING' AND owner = ? AND `try` = ?",
+		seen.Host, seen.Port, seen.Group, seen.Table, seen.Owner, seen.Try)
+	return n == 1, wrap(err, "abandon %s", seen)
 }
 
 // asSeen is the WHERE for a row of running_alters that is still in the state in which it was read. started_at changes

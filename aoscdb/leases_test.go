@@ -165,7 +165,7 @@ func TestNoTakeoverDuringAWrite(t *testing.T) {
 // back, and no epoch has two holders.
 func TestContenders(t *testing.T) {
 	s := newStore(t)
-	tell(t, s.db, "CREATE TABLE writes (id bigint AUTO_INCREMENT PRIMARY KEY, holder varchar(8), epoch bigint)")
+	tell(t, s.db, "CREATE TABLE writes (id bigint AUTO_INCREMENT PRIMARY KEY, holder varchar(8), epoch bigint) ENGINE=InnoDB")
 	var wg sync.WaitGroup
 	var refused atomic.Int64
 	for _, holder := range []string{"a", "b"} {
@@ -221,7 +221,7 @@ func TestContenders(t *testing.T) {
 // TestDeadlocksAreRetried: two leaders that lock the same rows in opposite order both get through.
 func TestDeadlocksAreRetried(t *testing.T) {
 	s := newStore(t)
-	tell(t, s.db, "CREATE TABLE victims (id int PRIMARY KEY, n int)")
+	tell(t, s.db, "CREATE TABLE victims (id int PRIMARY KEY, n int) ENGINE=InnoDB")
 	tell(t, s.db, "INSERT INTO victims VALUES (1, 0), (2, 0)")
 	var calls atomic.Int64
 	met := make(chan struct{})

@@ -47,6 +47,29 @@ func TestColumnsOfTheOriginal(t *testing.T) {
 	}
 }
 
+// TestTablesOnAnyServer: what a server's or database's defaults are must not matter: without transactions leases fence
+// nothing, and with latin1 names are lost.
+func TestTablesOnAnyServer(t *testing.T) {
+	database := newDatabase(t)
+	tell(t, cluster.Primary.DB(), "CREATE DATABASE "+mysql.QuoteIdent(database)+" DEFAULT CHARACTER SET latin1")
+	s := open(t, database)
+	must(s.Init(t.Context()))(t)
+	type table struct{ Name, Engine, Collation string }
+	tables := must(list(t.Context(), s.db, func(t *table) []any { return []any{&t.Name, &t.Engine, &t.Collation} },
+		"SELECT table_name, engine, table_collation FROM information_schema.tables WHERE table_schema = DATABASE()"))(t)
+	for _, table := range tables {
+		if table.Engine != "InnoDB" || !strings.HasPrefix(table.Collation, "utf8mb4") {
+			t.Errorf("%+v, want InnoDB and utf8mb4", table)
+		}
+	}
+	if len(tables) != len(migrations[0].statements)+3 {
+		t.Errorf("%d tables, want those of the migration, two for status and schema_version", len(tables))
+	}
+	if n := ask[int](t, s.db, "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND extra LIKE '%on update%'"); n != 0 {
+		t.Errorf("%d columns change by themselves", n)
+	}
+}
+
 func TestInsertsOfTheOriginal(t *testing.T) {
 	s := newStore(t)
 	tell(t, s.db, "INSERT INTO allowed_alters VALUES ('udb','tabla1','istvan',NULL,10,'default')")

@@ -37,6 +37,9 @@ const (
 	rowLockWait = 5 * time.Second
 	// ddlLockWait bounds the wait for a metadata lock.
 	ddlLockWait = 30 * time.Second
+	// strictMode is the sql_mode of every session that writes here, whatever the server's is: a value that does not fit
+	// must be an error, not something else.
+	strictMode = "ONLY_FULL_GROUP_BY,STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 	// attempts is how often a statement or transaction is begun before its deadlock is given to the caller.
 	attempts = 6
 )
@@ -61,7 +64,10 @@ func Open(dsn string) (*Store, error) {
 	if cfg.DBName == "" {
 		return nil, fmt.Errorf("aoscdb-dsn names no database on %s: end it with /aoscdb", cfg.Addr)
 	}
-	params := map[string]string{"innodb_lock_wait_timeout": fmt.Sprint(int(rowLockWait.Seconds()))}
+	params := map[string]string{
+		"innodb_lock_wait_timeout": fmt.Sprint(int(rowLockWait.Seconds())),
+		"sql_mode":                 "'" + strictMode + "'",
+	}
 	maps.Copy(params, cfg.Params)
 	cfg.Params = params
 	// Whatever the DSN says: one statement at a time, and affected rows are those that changed.

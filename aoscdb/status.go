@@ -56,7 +56,8 @@ func (s *StatusStore) write(ctx context.Context, fn func(context.Context, querie
 	if !s.instance {
 		return fn(ctx, s.db)
 	}
-	session := mysql.Session{NoBinlog: true, InnodbLockWaitTimeout: statusLockWait}
+	mode := strictMode
+	session := mysql.Session{NoBinlog: true, InnodbLockWaitTimeout: statusLockWait, SQLMode: &mode}
 	return hint(mysql.WithSession(ctx, s.db, session, func(ctx context.Context, conn *sql.Conn) error { return fn(ctx, conn) }))
 }
 

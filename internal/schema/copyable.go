@@ -1,0 +1,65 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// copyable says why a copy engine must not be used for a change, nil when it may. A copy inserts what it reads and then
+// applies what the binary log says changed meanwhile; both must mean the same in either table.
+func copyable(a, b *table, c *Change) error {
+	if len(a.foreignKeys)+len(b.foreignKeys) > 0 {
+		return errors.New("the table has foreign keys: they would be lost, or point at the old table")
+	}
+	if c.copied == nil {
+		return errors.New("it takes several ALTER TABLE statements: commit the change of partitions by itself")
+	}
+	for _, f := range c.Findings {
+		switch f.Code {
+		case Unique:
+			return fmt.Errorf("it adds the unique key %s: rows that clash with one written during the copy would be lost: commit the key by itself", f.Column)
+		case EnumReorder:
+			return fmt.Errorf("column %s gets its members in another order: the binary log knows them by number", f.Column)
+		case Generated:
+			return fmt.Errorf("column %s starts or stops being computed: a copy cannot tell its values", f.Column)
+		}
+	}
+	if !sharesKey(a, b) {
+		return errors.New("no unique key over NOT NULL columns is in the table before and after: rows could not be told apart")
+	}
+	return nil
+}
+
+// sharesKey tells whether both tables have a unique key over the same NOT NULL columns, none of them a float or an
+// expression.
+func sharesKey(a, b *table) bool {
+	return slices.ContainsFunc(a.keys, func(k *key) bool {
+		return k.identifies(a) && slices.ContainsFunc(b.keys, func(l *key) bool {
+			return l.identifies(b) && slices.EqualFunc(k.parts, l.parts, func(p, q keyPart) bool { return p.column == q.column })
+		})
+	})
+}
+
+func (k *key) identifies(t *table) bool {
+	return k.unique && !slices.ContainsFunc(k.parts, func(p keyPart) bool {
+		c := t.byName[p.column]
+		return c == nil || p.expr != nil || p.prefix > 0 || c.nullable || c.family() == floatFamily || c.virtual
+	})
+}
+
+// ghostCharsets are those of which gh-ost 1.1.8 can read the bytes in the binary log (go/sql/types.go: latin1 is decoded,
+// everything else taken for UTF-8).
+var ghostCharsets = []string{"", "binary", "ascii", "latin1", "utf8", "utf8mb3", "utf8mb4"}
+
+// ghostable says why gh-ost in particular must not do the copy.
+func ghostable(a, b *table) error {
+	for _, t := range []*table{a, b} {
+		for _, c := range t.columns {
+			if c.family() == stringFamily && !slices.Contains(ghostCharsets, c.charset) {
+				return fmt.Errorf("gh-ost cannot read the %s column %s in the binary log", c.charset, c.name)
+			}
+		}
+	}
+	return nil
+}

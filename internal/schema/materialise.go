@@ -1,0 +1,198 @@
+package schema
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// FormVersion is part of every cache key: it changes when Normalise gives another form for the same table, so that a
+// new release never compares its forms with an old one's. Whoever stores hashes must forget them when it changes.
+const FormVersion = 1
+
+// FormCache keeps forms beyond this process. aoscdb implements it.
+type FormCache interface {
+	Get(ctx context.Context, blob string, env DBEnv) (Form, bool, error)
+	Put(ctx context.Context, blob string, env DBEnv, f Form) error
+}
+
+// Materialiser turns desired texts into the form the server itself gives them. The zero value works; it is safe for
+// concurrent use and must not be copied.
+type Materialiser struct {
+	Cache FormCache // nil = this process's memory only
+
+	mu   sync.Mutex
+	memo generations
+}
+
+// DDLError is the server's refusal of a desired text. Trying again cannot help: the file must be corrected.
+type DDLError struct {
+	Desired Desired
+	Number  uint16 // MySQL's error number
+	Err     error
+}
+
+func (e *DDLError) Error() string {
+	return fmt.Sprintf("MySQL refuses %s at commit %s: %v", e.Desired.Path, clipCommit(e.Desired.Commit), e.Err)
+}
+
+// Unwrap gives the driver's error.
+func (e *DDLError) Unwrap() error { return e.Err }
+
+func clipCommit(s string) string { return s[:min(len(s), 12)] }
+
+// Form is the form that a database of env gives to d. db must be a server of env.Version that takes DDL; it is asked
+// only when neither this process nor the Cache knows the answer. The error is d.Problem, a *DDLError, or that of a server
+// that could not be asked.
+func (m *Materialiser) Form(ctx context.Context, db *sql.DB, d Desired, env DBEnv) (Form, error) {
+	forms, errs := m.Forms(ctx, db, []Desired{d}, env)
+	if err := errs[d.Table]; err != nil {
+		return Form{}, err
+	}
+	return forms[d.Table], nil
+}
+
+// Forms is Form of many tables of one tier, with one scratch schema for all. Each table is in exactly one of the two
+// results. A text that is refused does not stop the others.
+func (m *Materialiser) Forms(ctx context.Context, db *sql.DB, ds []Desired, env DBEnv) (map[string]Form, map[string]error) {
+	forms, errs := make(map[string]Form, len(ds)), map[string]error{}
+	key := env
+	key.Version += "/" + strconv.Itoa(FormVersion)
+	var todo []Desired
+	for _, d := range ds {
+		if d.Problem != nil {
+			errs[d.Table] = d.Problem
+		} else if f, ok := m.known(ctx, d, key); ok {
+			forms[d.Table] = f
+		} else {
+			todo = append(todo, d)
+		}
+	}
+	if len(todo) == 0 {
+		return forms, errs
+	}
+	err := WithScratch(ctx, db, env, func(ctx context.Context, conn *sql.Conn, schemaName string) error {
+		for _, d := range todo {
+			f, err := materialise(ctx, conn, d, schemaName, env.SQLMode)
+			if ddl := (*DDLError)(nil); errors.As(err, &ddl) {
+				errs[d.Table] = err
+				continue
+			} else if err != nil {
+				return fmt.Errorf("materialise %s: %w", d.Path, err)
+			}
+			forms[d.Table] = f
+			m.remember(ctx, d, key, f)
+		}
+		return nil
+	})
+	for _, d := range todo {
+		if _, ok := forms[d.Table]; !ok && errs[d.Table] == nil {
+			errs[d.Table] = err
+		}
+	}
+	return forms, errs
+}
+
+type formKey struct {
+	blob string
+	env  DBEnv
+}
+
+// known asks the memory, then the cache. A cache that does not answer costs a materialisation, nothing more.
+func (m *Materialiser) known(ctx context.Context, d Desired, env DBEnv) (Form, bool) {
+	k := formKey{d.Blob, env}
+	m.mu.Lock()
+	f, ok := m.memo.get(k)
+	m.mu.Unlock()
+	if ok || m.Cache == nil || d.Blob == "" {
+		return f, ok && d.Blob != ""
+	}
+	f, ok, err := m.Cache.Get(ctx, d.Blob, env)
+	if err != nil || !ok {
+		return Form{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.memo.put(k, f)
+	return f, true
+}
+
+func (m *Materialiser) remember(ctx context.Context, d Desired, env DBEnv, f Form) {
+	if d.Blob == "" {
+		return
+	}
+	m.mu.Lock()
+	m.memo.put(formKey{d.Blob, env}, f)
+	m.mu.Unlock()
+	if m.Cache != nil {
+		_ = m.Cache.Put(ctx, d.Blob, env, f) // made again by the next daemon
+	}
+}
+
+// materialise creates one table in the scratch schema and reads it back. A *DDLError is the server's word on the text;
+// any other error is about the server.
+func materialise(ctx context.Context, conn *sql.Conn, d Desired, schemaName, sqlMode string) (Form, error) {
+	// The text is meant for an application's session: it is read under the server's own sql_mode, and without
+	// a primary key that sql_generate_invisible_primary_key would add to what the text says.
+	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(sqlMode)+createSettings); err != nil {
+		return Form{}, err
+	}
+	if _, err := conn.ExecContext(ctx, d.Text); err != nil {
+		if mysql.Number(err) != 0 && !mysql.IsConnection(err) && !mysql.IsReadOnly(err) && !mysql.IsAccessDenied(err) && ctx.Err() == nil {
+			return Form{}, &DDLError{Desired: d, Number: mysql.Number(err), Err: err}
+		}
+		return Form{}, err
+	}
+	f, err := showForm(ctx, conn, schemaName, d.Table)
+	if err != nil {
+		return Form{}, err
+	}
+	// A table's foreign keys and checks would take their names from the next.
+	_, err = conn.ExecContext(ctx, "DROP TABLE "+mysql.QuoteIdents(schemaName, d.Table))
+	return f, err
+}
+
+// createSettings is what a session that creates a table needs besides its sql_mode.
+const createSettings = " /*!80030 , SESSION sql_generate_invisible_primary_key = 0 */"
+
+func showForm(ctx context.Context, conn *sql.Conn, schemaName, table string) (Form, error) {
+	if err := ShowSession(ctx, conn); err != nil {
+		return Form{}, err
+	}
+	text, err := ShowCreate(ctx, conn, schemaName, table)
+	if err != nil {
+		return Form{}, err
+	}
+	return Normalise(text)
+}
+
+// generations is a cache of bounded size: when the young half is full the old half is forgotten.
+type generations struct{ young, old map[formKey]Form }
+
+const generationSize = 2048
+
+func (g *generations) get(k formKey) (Form, bool) {
+	if f, ok := g.young[k]; ok {
+		return f, true
+	}
+	f, ok := g.old[k]
+	if ok {
+		g.put(k, f)
+	}
+	return f, ok
+}
+
+func (g *generations) put(k formKey, f Form) {
+	if len(g.young) >= generationSize {
+		g.young, g.old = nil, g.young
+	}
+	if g.young == nil {
+		g.young = map[formKey]Form{}
+	}
+	g.young[k] = f
+}

@@ -1,0 +1,143 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxDesiredSize is the largest file, in bytes, that is taken for a table definition.
+const MaxDesiredSize = 1 << 20
+
+// Suffix is what the name of every desired schema ends with: schemas/<tier>/<table>.sql.
+const Suffix = ".sql"
+
+// ParseDesired checks that a file holds exactly one plain CREATE TABLE whose name is the file's, and returns that
+// name. It refuses what could not be materialised in another schema (qualified names), what is no definition by itself
+// (LIKE, SELECT, TEMPORARY) and anything besides the one statement. Whether the definition is valid is for the server
+// to say. The error names the path and what to do.
+func ParseDesired(file, text string) (table string, err error) {
+	want := strings.TrimSuffix(path.Base(file), Suffix)
+	if table, err = parseCreateTable(text); err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	if table != want {
+		return "", fmt.Errorf("%s creates table %q: rename the file to %s, or the table to %q", file, table, table+Suffix, want)
+	}
+	return table, nil
+}
+
+func parseCreateTable(text string) (string, error) {
+	switch {
+	case len(text) > MaxDesiredSize:
+		return "", fmt.Errorf("is larger than %d bytes, which no table definition is", MaxDesiredSize)
+	case !utf8.ValidString(text):
+		return "", errors.New("is not valid UTF-8: save it as UTF-8")
+	case strings.HasPrefix(text, "\ufeff"):
+		return "", errors.New("begins with a byte order mark, which MySQL does not read: save it as UTF-8 without one")
+	case strings.ContainsRune(text, 0):
+		return "", errors.New("holds a NUL byte")
+	}
+	toks, err := lex(text)
+	if err != nil {
+		return "", err
+	}
+	c := &cursor{text: text}
+	for _, t := range toks { // the content of a version comment is part of the statement
+		if t.kind != hintIn && t.kind != hintOut {
+			c.toks = append(c.toks, t)
+		}
+	}
+	return c.createTable()
+}
+
+var errEmptyFile = errors.New("holds no statement: want one CREATE TABLE")
+
+func (c *cursor) createTable() (string, error) {
+	if c.done() || c.is(";") {
+		return "", errEmptyFile
+	}
+	if c.is("CREATE", "TEMPORARY") {
+		return "", errors.New("creates a TEMPORARY table, which no server would keep")
+	}
+	if !c.accept("CREATE", "TABLE") {
+		return "", fmt.Errorf("is not a CREATE TABLE: it begins with %q", clip(c.raw()+" "+c.at(c.i+1)))
+	}
+	c.accept("IF", "NOT", "EXISTS")
+	table, ok := c.name()
+	if !ok || table == "" {
+		return "", errors.New("names no table after CREATE TABLE")
+	}
+	if c.is(".") {
+		return "", fmt.Errorf("names the database too (%s.…): leave it out, the table is made in every database of the tier", clip(table))
+	}
+	return table, c.definition()
+}
+
+// queryWords begin a query: such a CREATE TABLE takes its columns or rows from somewhere else.
+var queryWords = []string{"SELECT", "WITH", "VALUES", "TABLE"}
+
+func (c *cursor) definition() error {
+	if !c.is("(") {
+		return c.notPlain(c.i)
+	}
+	if c.isAt(c.i+1, "LIKE") || c.isAt(c.i+1, "(") || c.anyAt(c.i+1, queryWords) {
+		return c.notPlain(c.i + 1)
+	}
+	if c.i = c.group(c.i); c.i < 0 {
+		return errors.New("does not close the parenthesis of its columns")
+	}
+	for !c.done() && !c.is(";") {
+		switch {
+		case c.anyAt(c.i, queryWords), c.is("AS"), c.is("IGNORE"), c.is("REPLACE"), c.is("LIKE"), c.is("START", "TRANSACTION"):
+			return c.notPlain(c.i)
+		case c.is("("):
+			if i := c.skip(c.i, "("); c.anyAt(i, queryWords) {
+				return c.notPlain(i)
+			}
+			if c.i = c.group(c.i); c.i < 0 {
+				return errors.New("leaves a parenthesis open after its columns")
+			}
+		default:
+			c.i++
+		}
+	}
+	return c.end()
+}
+
+// end checks that nothing but semicolons is left.
+func (c *cursor) end() error {
+	for c.accept(";") {
+	}
+	if !c.done() {
+		return fmt.Errorf("holds a second statement (%q): want one CREATE TABLE per file", clip(c.raw()+" "+c.at(c.i+1)))
+	}
+	return nil
+}
+
+func (c *cursor) anyAt(i int, words []string) bool {
+	for _, w := range words {
+		if c.isAt(i, w) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *cursor) notPlain(i int) error {
+	if i >= len(c.toks) || c.isAt(i, ";") {
+		return errors.New("defines no columns")
+	}
+	return fmt.Errorf("is not a definition by itself (%s): write out the columns", clip(c.at(i)))
+}
+
+// clip keeps pieces of files that are quoted in messages short.
+func clip(s string) string {
+	s = strings.TrimSpace(s)
+	if r := []rune(s); len(r) > 64 {
+		return string(r[:64]) + "…"
+	}
+	return s
+}

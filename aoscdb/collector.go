@@ -141,7 +141,7 @@ func deleteTargets(ctx context.Context, tx *sql.Tx, targets []Target) error {
 func (s *Store) DropOldViews(ctx context.Context) ([]string, error) {
 	there, err := list(ctx, s.db, func(name *string) []any { return []any{name} },
 		"SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE() AND table_name LIKE 'alter\\_%' "+
-			"AND LOWER(view_definition) REGEXP '^select .+ from (`[^`]+`[.])?`alter_targets` where '")
+			"AND view_definition LIKE 'select %`alter\\_targets`.`host` AS `host`,%`alter\\_targets`.`port` AS `port` from %`alter\\_targets` where %'")
 	if err != nil {
 		return nil, wrap(err, "list the views of %s", s)
 	}

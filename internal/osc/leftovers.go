@@ -27,7 +27,10 @@ type Leftover struct {
 	Kind      string
 	State     string
 	Token     string    // Runner.Token of the run that made it
-	KeepUntil time.Time // zero unless State is LeftoverKeep
+	CreatedAt time.Time // given by the store
+	// KeepUntil is when old data may go. In a live row of kind old it says, with CreatedAt, how long the data would have to
+	// be kept. Zero for all other rows.
+	KeepUntil time.Time
 }
 
 // Leftovers is where runs write down what they are about to leave behind, so that whoever finds a table with such a

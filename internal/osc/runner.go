@@ -4,18 +4,20 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/schema"
 )
 
-// Runner runs plans.
+// Runner runs plans. Its fields are set once, then it is safe for concurrent use; one table is altered by one run at a
+// time, whoever runs it.
 type Runner struct {
 	Pool      *mysql.Pool
 	Leftovers Leftovers
-	Log       *slog.Logger
+	Log       *slog.Logger // nil = slog.Default
 	// Child is the argv that starts the gh-ost child: the own binary and its sub-command "ghost-child".
 	Child []string
 	Token string // of this process, recorded with each leftover
@@ -23,33 +25,204 @@ type Runner struct {
 	Replicas func(cluster string) []mysql.Addr
 }
 
-var errPending = errors.New("pending")
-
-// Planner makes plans.
-type Planner struct{}
-
-// NewPlanner makes a Planner with an empty memory.
-func NewPlanner(pool *mysql.Pool, mat *schema.Materialiser) *Planner { return &Planner{} }
-
-// Plan plans one target.
-func (p *Planner) Plan(ctx context.Context, scratchDB, db *sql.DB, t Target, d schema.Desired, s Settings) (Plan, error) {
-	return Plan{}, errPending
+func (r *Runner) log() *slog.Logger {
+	if r.Log != nil {
+		return r.Log
+	}
+	return slog.Default()
 }
 
-// PlanMany plans the table of t in each of the databases; the plans come in their order.
-func (p *Planner) PlanMany(ctx context.Context, scratchDB, db *sql.DB, t Target, d schema.Desired, s Settings, databases []string) ([]Plan, error) {
-	return nil, errPending
+// lockPatience is how long a run waits for the lock of its table: Clean holds it for a few seconds at a time.
+const lockPatience = 20 * time.Second
+
+// tableLock names the lock that every run, and every clean-up, holds on the server whose table it touches.
+func tableLock(database, table string) string { return "aosc.table." + database + "." + table }
+
+// run is one call of Run.
+type run struct {
+	*Runner
+	plan     Plan
+	settings Settings
+	control  *Control
+	report   func(Progress)
+	lock     *mysql.Lock
+	logger   *slog.Logger
 }
 
-// Run brings one target to its desired form.
+// Run brings one target to the form its plan desires. It returns when nothing of it is left running, also when ctx ends.
+//
+// Errors: ErrStopped after STOP, *RefusedError and *VerifyError are final; others are of the moment, another try of a fresh
+// plan may succeed. With any error the table has the form it had (I5), except after a change of several statements
+// (partitions) whose first ones were done. The outcome is read from the server: when the form is there, the run has
+// succeeded, whatever an engine says, and the other way round.
 func (r *Runner) Run(ctx context.Context, p Plan, s Settings, c *Control, report func(Progress)) (Outcome, error) {
-	return Outcome{}, errPending
+	if report == nil {
+		report = func(Progress) {}
+	}
+	if p.Refused != "" {
+		if p.Final {
+			return Outcome{}, &RefusedError{Target: p.Target, Reason: p.Refused}
+		}
+		return Outcome{}, fmt.Errorf("%s: %s", p.Target, p.Refused)
+	}
+	if p.Engine == EngineNone {
+		return Outcome{Engine: EngineNone, Form: p.Current}, nil
+	}
+	if c.Get() == PrivStop {
+		return Outcome{}, ErrStopped
+	}
+	db, err := r.Pool.DB(p.Addr)
+	if err != nil {
+		return Outcome{}, err
+	}
+	lock, err := takeTableLock(ctx, db, p.Target)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer lock.Release()
+	run := &run{Runner: r, plan: p, settings: s.withDefaults(), control: c, report: report, lock: lock,
+		logger: r.log().With("tier", p.Tier, "instance", p.Addr.String(), "database", p.Database, "table", p.Table)}
+	outcome, err := run.do(ctx, db)
+	if err != nil {
+		return Outcome{}, run.named(err)
+	}
+	report(Progress{Database: p.Database, Engine: outcome.Engine, State: StateDone, Fraction: 1,
+		RowsCopied: p.Rows, RowsTotal: p.Rows})
+	return outcome, nil
 }
 
-// Clean removes leftovers of dead runs.
-func (r *Runner) Clean(ctx context.Context, cluster string, primary *sql.DB, held func(database, table string) bool) (int, error) {
-	return 0, errPending
+// named adds the target to errors that do not name it themselves.
+func (r *run) named(err error) error {
+	if IsFinal(err) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", r.plan.Target, err)
 }
 
-// ChildMain is the gh-ost child.
-func ChildMain(ctx context.Context, in io.Reader, out io.Writer) int { return 1 }
+func (r *run) refuse(format string, args ...any) error {
+	return &RefusedError{Target: r.plan.Target, Reason: fmt.Sprintf(format, args...)}
+}
+
+// do runs the plan's engine, and the next one where the server turns out not to be able to do it that way.
+func (r *run) do(ctx context.Context, db *sql.DB) (Outcome, error) {
+	for {
+		var outcome Outcome
+		var err error
+		if r.plan.Engine == EngineGhost {
+			outcome, err = r.copy(ctx)
+		} else {
+			outcome, err = r.direct(ctx, db)
+		}
+		if err == nil || !mysql.IsUnsupportedAlter(err) {
+			return outcome, err
+		}
+		r.logger.Info("the server cannot alter this table that way", "engine", r.plan.Engine, "error", err)
+		if err := r.degrade(ctx, db, err); err != nil {
+			return Outcome{}, err
+		}
+	}
+}
+
+// degrade replaces the engine by the next one. The proof was made on an empty copy; the real table may have had its last
+// INSTANT change (4092), or rows in an old format.
+func (r *run) degrade(ctx context.Context, db *sql.DB, cause error) error {
+	f := r.plan.Facts
+	switch r.plan.Engine {
+	case EngineInstant:
+		f.Instant = false
+	case EngineInplace:
+		f.Inplace = false
+	default:
+		return cause
+	}
+	engine, refused := Choose(f)
+	if engine == EngineGhost && refused == "" {
+		facts, err := readCopyFacts(ctx, db, r.plan.Target, r.plan.Bytes)
+		if err != nil {
+			return err
+		}
+		if reason, final := facts.refusal(r.plan.Database, r.plan.Table, nil); final {
+			f.NoCopy = reason
+			engine, refused = Choose(f)
+		}
+	}
+	r.plan.Facts, r.plan.Engine = f, engine
+	if refused != "" {
+		return r.refuse("%s (%v)", refused, cause)
+	}
+	return nil
+}
+
+// takeTableLock waits a little for the lock of a table. The error is ErrBusy when another process keeps it.
+func takeTableLock(ctx context.Context, db *sql.DB, t Target) (*mysql.Lock, error) {
+	deadline := time.Now().Add(lockPatience)
+	for {
+		lock, ok, err := mysql.TryLock(ctx, db, tableLock(t.Database, t.Table))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t, err)
+		}
+		if ok {
+			return lock, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%s: %w", t, ErrBusy)
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// definition reads what a table is now, on a connection prepared by schema.ShowSession; false when it is missing.
+func definition(ctx context.Context, q schema.Querier, database, table string) (schema.Form, bool, error) {
+	text, err := schema.ShowCreate(ctx, q, database, table)
+	if mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err) {
+		return schema.Form{}, false, nil
+	}
+	if err != nil {
+		return schema.Form{}, false, err
+	}
+	form, err := schema.Normalise(text)
+	if err != nil {
+		return schema.Form{Text: text}, true, nil // something else than a table we know: equal to no form
+	}
+	return form, true, nil
+}
+
+// errNotPrimary: the role of a server is of the moment, so this is no final refusal.
+var errNotPrimary = errors.New("not a writable primary")
+
+// checkRole makes sure that what is about to be written to the binary log is written on the primary: anywhere else it
+// would be an errant transaction (I7). A run on one instance alone writes none, it only needs a server that takes DDL.
+func checkRole(ctx context.Context, q schema.Querier, s Settings) error {
+	var readOnly, superReadOnly bool
+	var receiving int
+	err := q.QueryRowContext(ctx, `SELECT @@global.read_only, @@global.super_read_only,
+		(SELECT COUNT(*) FROM performance_schema.replication_connection_configuration)`).
+		Scan(&readOnly, &superReadOnly, &receiving)
+	switch {
+	case err != nil:
+		return fmt.Errorf("find out whether the server is a primary: %w", err)
+	case s.NoBinlog && superReadOnly:
+		return errors.New("the server is super_read_only: it takes no DDL, not even unlogged")
+	case s.NoBinlog:
+		return nil
+	case readOnly || superReadOnly:
+		return fmt.Errorf("%w: the server is read_only", errNotPrimary)
+	case receiving > 0:
+		return fmt.Errorf("%w: the server is configured as a replica", errNotPrimary)
+	}
+	return nil
+}

@@ -17,10 +17,9 @@ const (
 	// lookBatch and lockBatch are how many rows are looked at, and locked, at once.
 	lookBatch = 200
 	lockBatch = 50
-	// looks and lookEvery: how often pending rows are looked at without a lock before they are locked. gh-ost sleeps a
-	// second when it has nothing to do, so a change normally arrives within two.
-	looks     = 12
-	lookEvery = 200 * time.Millisecond
+	// looks is how often pending rows are looked at without a lock before they are locked. gh-ost sleeps a second when it
+	// has nothing to do, so a change normally arrives within two.
+	looks = 12
 	// holdFor is how long writers of the locked rows wait at most in one attempt.
 	holdFor  = 2500 * time.Millisecond
 	pollCopy = 25 * time.Millisecond
@@ -29,6 +28,12 @@ const (
 	// settleWithin bounds the whole; time in which the copying process rests by its own decision does not count.
 	settleWithin = 5 * time.Minute
 )
+
+// pace is what tests of a copy at rest shorten.
+var pace = struct {
+	lookEvery time.Duration // between two looks, and between two attempts under a lock
+	linger    time.Duration // after the backlog was seen empty: the last batch may have been in the making
+}{200 * time.Millisecond, 500 * time.Millisecond}
 
 // pending are rows found different, waiting to be settled. Order is kept, so that the first difference is reported.
 type pending struct {
@@ -152,7 +157,7 @@ func (r *run) settle(ctx context.Context) error {
 				len(r.keys), r.c.original.quoted(), r.c.copied.quoted(), settleWithin, health.Backlog)
 		}
 		if len(left) > 0 {
-			if err := wait(ctx, lookEvery); err != nil { // let the writers that were held off through
+			if err := wait(ctx, pace.lookEvery); err != nil { // let the writers that were held off through
 				return err
 			}
 		}
@@ -176,7 +181,7 @@ func (r *run) look(ctx context.Context) error {
 		if len(r.keys) == 0 {
 			return nil
 		}
-		if err := wait(ctx, lookEvery); err != nil {
+		if err := wait(ctx, pace.lookEvery); err != nil {
 			return err
 		}
 	}
@@ -229,8 +234,7 @@ func (r *run) awaitEqual(ctx context.Context, keys []keyValue, locked map[string
 			}
 		}
 		left = still
-		// One more look half a second after the backlog was seen empty: the last batch may have been in the making.
-		drained := !caughtUp.IsZero() && time.Since(caughtUp) > 500*time.Millisecond
+		drained := !caughtUp.IsZero() && time.Since(caughtUp) > pace.linger
 		if len(left) == 0 || drained || time.Since(since) > holdFor {
 			return left, drained, nil
 		}

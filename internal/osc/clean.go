@@ -1,0 +1,283 @@
+package osc
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/ghost"
+)
+
+var (
+	faultCleanBefore = fault.Register("osc.clean.before", "about to remove leftovers of a dead run")
+	faultCleanAfter  = fault.Register("osc.clean.after", "leftovers of a dead run are removed")
+)
+
+const (
+	// heartbeatStale: a child writes ten heartbeats a second and dies with its parent.
+	heartbeatStale = 5 * time.Second
+	// dropBudget is how long one call drops one old table in small steps; the next call goes on.
+	dropBudget = 10 * time.Second
+	dropRows   = 2000 // per step
+	// dropDirect: a table of so few rows is dropped at once.
+	dropDirect = 10_000
+)
+
+// Clean removes what dead runs left on a cluster, and old tables that are due. It is for the cluster's primary. held
+// tells which tables a run of this process is at work on. It returns how many tables it dealt with; a table it fails on
+// does not keep it from the others.
+//
+// A run is dead when its leftovers are recorded live, the lock of its table is free and its changelog has had no
+// heartbeat for seconds. What it left goes, except for an old table with a user's data: that is kept for the retention the
+// run recorded. Old tables are emptied in small steps before they are dropped, paced by the lag of the replicas.
+func (r *Runner) Clean(ctx context.Context, cluster string, primary *sql.DB, held func(database, table string) bool) (int, error) {
+	all, err := r.Leftovers.List(ctx, cluster)
+	if err != nil {
+		return 0, fmt.Errorf("read the recorded leftovers of cluster %s: %w", cluster, err)
+	}
+	type key struct{ database, table string }
+	groups := map[key][]Leftover{}
+	var order []key
+	for _, l := range all {
+		if k := (key{l.Database, l.Table}); groups[k] == nil {
+			order = append(order, k)
+		}
+		k := key{l.Database, l.Table}
+		groups[k] = append(groups[k], l)
+	}
+	var n int
+	var errs []error
+	for _, k := range order {
+		if held != nil && held(k.database, k.table) || !due(groups[k]) {
+			continue
+		}
+		cleaned, err := r.cleanTable(ctx, primary, groups[k])
+		n += cleaned
+		if err != nil {
+			errs = append(errs, fmt.Errorf("clean up after alters of %s on cluster %s: %w", mysql.QuoteIdents(k.database, k.table), cluster, err))
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+// due tells whether there is anything to do about a table's leftovers now.
+func due(rows []Leftover) bool {
+	for _, l := range rows {
+		if l.State != LeftoverKeep || !time.Now().Before(l.KeepUntil) {
+			return true
+		}
+	}
+	return false
+}
+
+// cleanTable deals with the leftovers of one table, under the table's lock.
+func (r *Runner) cleanTable(ctx context.Context, db *sql.DB, rows []Leftover) (int, error) {
+	t := rows[0].Target
+	lock, free, err := mysql.TryLock(ctx, db, tableLock(t.Database, t.Table))
+	if err != nil || !free {
+		return 0, err // a run is at work on it
+	}
+	defer lock.Release()
+	// What was read before the lock may be of a run that has ended since.
+	if rows, err = r.recordsOf(ctx, t); err != nil {
+		return 0, err
+	}
+	n, err := r.cleanDead(ctx, db, rows)
+	if err != nil {
+		return n, err
+	}
+	for _, l := range rows {
+		if l.State == LeftoverLive || !due([]Leftover{l}) {
+			continue
+		}
+		gone, err := r.dropSlowly(ctx, db, l)
+		if err != nil {
+			return n, err
+		}
+		if gone {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// cleanDead settles the live leftovers among rows, if their run is dead. The caller holds the table's lock.
+func (r *Runner) cleanDead(ctx context.Context, db *sql.DB, rows []Leftover) (int, error) {
+	var live []Leftover
+	var retention time.Duration
+	for _, l := range rows {
+		if l.State == LeftoverLive {
+			live = append(live, l)
+			if l.Kind == LeftoverOld && !l.CreatedAt.IsZero() {
+				retention = max(l.KeepUntil.Sub(l.CreatedAt), 0)
+			}
+		}
+	}
+	if live == nil {
+		return 0, nil
+	}
+	names := ghost.NamesFor(live[0].Table)
+	beats, err := beating(ctx, db, live[0].Database, names.Changelog)
+	if err != nil || beats {
+		return 0, err
+	}
+	fault.Point(faultCleanBefore)
+	if err := endSessions(ctx, db, names); err != nil {
+		return 0, err
+	}
+	if err := r.settle(ctx, db, live, retention); err != nil {
+		return 0, err
+	}
+	fault.Point(faultCleanAfter)
+	r.log().Info("cleaned up after a dead run", "database", live[0].Database, "table", live[0].Table, "token", live[0].Token)
+	return len(live), nil
+}
+
+// beating tells whether a changelog has had a heartbeat lately, by the server's clock.
+func beating(ctx context.Context, db *sql.DB, database, changelog string) (bool, error) {
+	var age sql.NullInt64
+	err := db.QueryRowContext(ctx, "SELECT TIMESTAMPDIFF(SECOND, MAX(last_update), NOW()) FROM "+mysql.QuoteIdents(database, changelog)).Scan(&age)
+	if mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the heartbeat of a copy: %w", err)
+	}
+	return age.Valid && time.Duration(age.Int64)*time.Second < heartbeatStale, nil
+}
+
+// clearWay makes room for a new copy of t, whose lock the caller holds: what a dead run left is settled, and an old table
+// that is still kept moves to another name, for gh-ost needs that one. It returns the names that remain ours.
+func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string]bool, error) {
+	rows, err := r.recordsOf(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(2 * heartbeatStale); ; {
+		if _, err := r.cleanDead(ctx, db, rows); err != nil {
+			return nil, fmt.Errorf("clean up after an earlier run: %w", err)
+		}
+		if rows, err = r.recordsOf(ctx, t); err != nil {
+			return nil, err
+		}
+		if !anyLive(rows) {
+			break
+		}
+		// The lock is ours but a child still beats: its parent died a moment ago.
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%s: %w, although its lock is free: its changelog has heartbeats", t, ErrBusy)
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	recorded := map[string]bool{}
+	for _, l := range rows {
+		if l.Name != ghost.NamesFor(t.Table).Old {
+			recorded[l.Name] = true
+			continue
+		}
+		if err := r.moveAside(ctx, db, l); err != nil {
+			return nil, fmt.Errorf("move the old table %s of an earlier alter out of the way: %w", mysql.QuoteIdents(l.Database, l.Name), err)
+		}
+	}
+	return recorded, nil
+}
+
+func anyLive(rows []Leftover) bool {
+	for _, l := range rows {
+		if l.State == LeftoverLive {
+			return true
+		}
+	}
+	return false
+}
+
+// moveAside renames a kept old table to a name of its own. The new name is recorded first: whatever happens in between,
+// each table that exists is recorded.
+func (r *Runner) moveAside(ctx context.Context, db *sql.DB, l Leftover) error {
+	_, exists, err := commentOf(ctx, db, l.Database, l.Name)
+	if err != nil {
+		return err
+	}
+	if exists {
+		moved := l
+		moved.Name = asideName(l.Table, time.Now())
+		if err := r.Leftovers.Record(ctx, []Leftover{moved}); err != nil {
+			return err
+		}
+		session := mysql.Session{LockWaitTimeout: 3 * time.Second}
+		err := mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.ExecContext(ctx, "RENAME TABLE "+mysql.QuoteIdents(l.Database, l.Name)+" TO "+mysql.QuoteIdents(l.Database, moved.Name))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return r.Leftovers.Forget(ctx, l.ID)
+}
+
+// asideName is where an old table goes when its name is needed again: _<table>_<time>_del, the table's name cut to fit.
+func asideName(table string, now time.Time) string {
+	suffix := "_" + now.UTC().Format("20060102150405") + "_del"
+	name := []rune(table)
+	return "_" + string(name[:min(len(name), 64-1-len(suffix))]) + suffix
+}
+
+// dropSlowly empties an old table in small steps and drops it: unlinking a large file at once, and what it does to the
+// buffer pool, can stall a server. It stops when its budget is used up or replicas lag; the next call goes on. gone when
+// the table is no more.
+func (r *Runner) dropSlowly(ctx context.Context, db *sql.DB, l Leftover) (gone bool, err error) {
+	name := mysql.QuoteIdents(l.Database, l.Name)
+	for deadline := time.Now().Add(dropBudget); ; {
+		var many bool
+		err := db.QueryRowContext(ctx, fmt.Sprintf("SELECT COUNT(*) > %d FROM (SELECT 1 FROM %s LIMIT %d) t", dropDirect, name, dropDirect+1)).Scan(&many)
+		if mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err) {
+			return true, r.Leftovers.Forget(ctx, l.ID)
+		}
+		if err != nil {
+			return false, fmt.Errorf("drop the old table %s: %w", name, err)
+		}
+		if !many {
+			if err := dropTable(ctx, db, l.Database, l.Name); err != nil {
+				return false, fmt.Errorf("drop the old table %s: %w", name, err)
+			}
+			return true, r.Leftovers.Forget(ctx, l.ID)
+		}
+		began := time.Now()
+		if began.After(deadline) || r.lagging(ctx, l.Cluster) {
+			return false, nil
+		}
+		if _, err := db.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s LIMIT %d", name, dropRows)); err != nil {
+			return false, fmt.Errorf("empty the old table %s: %w", name, err)
+		}
+		if err := pause(ctx, time.Since(began)); err != nil { // half of the time is the application's
+			return false, err
+		}
+	}
+}
+
+// lagging tells whether a replica of a cluster is behind, or cannot be asked (I11).
+func (r *Runner) lagging(ctx context.Context, cluster string) bool {
+	if r.Replicas == nil {
+		return false
+	}
+	for _, a := range r.Replicas(cluster) {
+		db, err := r.Pool.DB(a)
+		if err != nil {
+			return true
+		}
+		ask, cancel := context.WithTimeout(ctx, time.Second)
+		status, err := mysql.ReadReplicaStatus(ask, db)
+		cancel()
+		if err != nil || status != nil && (status.SecondsBehind == nil || *status.SecondsBehind > 1) {
+			return true
+		}
+	}
+	return false
+}

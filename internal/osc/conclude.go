@@ -1,0 +1,180 @@
+package osc
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/schema"
+)
+
+// conclude finds out from the server how a copy ended whose child is gone, and settles what it left. cause is what the
+// supervision says; it only counts when the table does not have the desired form.
+func (c *copyRun) conclude(ctx context.Context, cause error) (Outcome, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), concludeLimit)
+	defer cancel()
+	if err := endSessions(ctx, c.db, c.names); err != nil {
+		return Outcome{}, errors.Join(cause, fmt.Errorf("end what gh-ost left running: %w", err))
+	}
+	form, exists, err := schema.CurrentForm(ctx, c.db, c.plan.Database, c.plan.Table)
+	if err != nil {
+		return Outcome{}, errors.Join(cause, fmt.Errorf("read the outcome of the copy: %w", err))
+	}
+	fault.Point(faultConcludeDone)
+	mine, err := c.recordsOf(ctx, c.plan.Target)
+	if err != nil {
+		return Outcome{}, errors.Join(cause, err)
+	}
+	if !exists || form.Hash != c.plan.Desired.Hash {
+		return Outcome{}, c.failed(ctx, cause, mine)
+	}
+	if cause != nil {
+		c.logger.Info("the copy ended with an error after a good cut-over", "error", cause)
+	}
+	if err := c.settle(ctx, c.db, mine, c.settings.Retention); err != nil {
+		// The alter is done; the rows stay recorded and the next clean-up goes on.
+		c.logger.Warn("the copy is done, its leftovers are not settled yet", "error", err)
+	}
+	return Outcome{Engine: EngineGhost, Form: form}, nil
+}
+
+// failed cleans up after a copy that did not replace the table.
+func (c *copyRun) failed(ctx context.Context, cause error, mine []Leftover) error {
+	if c.child != nil && strings.Contains(c.child.failure(), "already exists. Panicking") {
+		// Somebody else's table appeared after we had looked. gh-ost has made none of its own: drop nothing.
+		return errors.Join(c.forget(ctx, mine), c.refuse("gh-ost: %s", c.child.failure()))
+	}
+	if cause == nil {
+		cause = c.childEnded()
+	}
+	if err := c.settle(ctx, c.db, mine, c.settings.Retention); err != nil {
+		return errors.Join(cause, fmt.Errorf("clean up after the copy (the next clean-up tries again): %w", err))
+	}
+	return cause
+}
+
+// recordsOf are the leftovers recorded for a table.
+func (r *Runner) recordsOf(ctx context.Context, t Target) ([]Leftover, error) {
+	all, err := r.Leftovers.List(ctx, t.Cluster)
+	if err != nil {
+		return nil, fmt.Errorf("read the recorded leftovers of cluster %s: %w", t.Cluster, err)
+	}
+	var mine []Leftover
+	for _, l := range all {
+		if l.Database == t.Database && l.Table == t.Table {
+			mine = append(mine, l)
+		}
+	}
+	return mine, nil
+}
+
+func (r *Runner) forget(ctx context.Context, rows []Leftover) error {
+	var errs []error
+	for _, l := range rows {
+		errs = append(errs, r.Leftovers.Forget(ctx, l.ID))
+	}
+	return errors.Join(errs...)
+}
+
+// settle deals with the live leftovers of a run that is over: copy, changelog and the sentinel of a cut-over are dropped; an
+// old table with a user's data is kept for the retention, or dropped.
+func (r *Runner) settle(ctx context.Context, db *sql.DB, rows []Leftover, retention time.Duration) error {
+	var errs []error
+	for _, l := range rows {
+		if l.State == LeftoverLive {
+			if err := r.settleOne(ctx, db, l, retention); err != nil {
+				errs = append(errs, fmt.Errorf("%s %s: %w", l.Kind, mysql.QuoteIdents(l.Database, l.Name), err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Runner) settleOne(ctx context.Context, db *sql.DB, l Leftover, retention time.Duration) error {
+	if l.Kind == LeftoverOld {
+		comment, exists, err := commentOf(ctx, db, l.Database, l.Name)
+		switch {
+		case err != nil:
+			return err
+		case exists && comment != ghost.OldSentinel && retention > 0:
+			return r.Leftovers.SetState(ctx, l.ID, LeftoverKeep, time.Now().Add(retention))
+		case exists && comment != ghost.OldSentinel:
+			if err := r.Leftovers.SetState(ctx, l.ID, LeftoverDrop, time.Time{}); err != nil {
+				return err
+			}
+			_, err := r.dropSlowly(ctx, db, l)
+			return err
+		}
+	}
+	if err := dropTable(ctx, db, l.Database, l.Name); err != nil {
+		return err
+	}
+	return r.Leftovers.Forget(ctx, l.ID)
+}
+
+// commentOf reads a table's comment; false when the table does not exist.
+func commentOf(ctx context.Context, db *sql.DB, database, table string) (string, bool, error) {
+	var comment string
+	err := db.QueryRowContext(ctx, "SELECT COALESCE(table_comment, '') FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
+		database, table).Scan(&comment)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return comment, err == nil, err
+}
+
+// dropTable drops a table if it exists, waiting briefly for its lock.
+func dropTable(ctx context.Context, db *sql.DB, database, table string) error {
+	session := mysql.Session{LockWaitTimeout: 3 * time.Second}
+	return mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) error {
+		_, err := conn.ExecContext(ctx, "DROP TABLE IF EXISTS "+mysql.QuoteIdents(database, table))
+		return err
+	})
+}
+
+// endSessions kills the statements of a gh-ost whose process is gone and waits until they are. A RENAME of its cut-over
+// may still wait for the table; it must end, either way, before the table is looked at.
+func endSessions(ctx context.Context, db *sql.DB, names ghost.Names) error {
+	for {
+		ids, err := ghostSessions(ctx, db, names)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for _, id := range ids {
+			if _, err := db.ExecContext(ctx, fmt.Sprintf("KILL %d", id)); err != nil && !mysql.IsNumber(err, mysql.ErrNoSuchThread) {
+				return err
+			}
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// ghostSessions are the connections on which gh-ost runs something on one of these tables.
+func ghostSessions(ctx context.Context, db *sql.DB, names ghost.Names) ([]uint64, error) {
+	rows, err := db.QueryContext(ctx, `
+		SELECT id FROM information_schema.processlist
+		 WHERE id <> CONNECTION_ID() AND LOCATE('/* gh-ost', info) > 0
+		   AND (LOCATE(?, info) > 0 OR LOCATE(?, info) > 0 OR LOCATE(?, info) > 0)`,
+		"`"+names.Ghost+"`", "`"+names.Changelog+"`", "`"+names.Old+"`")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []uint64
+	for rows.Next() {
+		var id uint64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}

@@ -1,0 +1,403 @@
+package osc
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/osc/verify"
+	"github.com/aosc/aosc/internal/schema"
+)
+
+// Fault points of a copy's parent.
+var (
+	faultRecorded      = fault.Register("osc.ghost.recorded", "leftovers are recorded, the child is not started")
+	faultStarted       = fault.Register("osc.ghost.started", "the child is started")
+	faultCopying       = fault.Register("osc.ghost.copying", "passed at each status of a child that copies rows")
+	faultVerifyBefore  = fault.Register("osc.verify.before", "all rows are copied, nothing is compared yet")
+	faultVerifyAfter   = fault.Register("osc.verify.after", "original and copy are found equal")
+	faultCutoverBefore = fault.Register("osc.cutover.before", "about to command the cut-over")
+	faultCutoverAfter  = fault.Register("osc.cutover.after", "the child has ended after the cut-over, its outcome is not read yet")
+	faultConcludeDone  = fault.Register("osc.ghost.concluded", "the outcome is read, the leftovers are not settled yet")
+)
+
+const (
+	startLimit = 2 * time.Minute // from the start of a child to its first row: longer is a hang
+	stuckLimit = 2 * time.Minute // without any sign of life from a child
+	// concludeLimit bounds what a copy does after its end, when the caller's context may be over already.
+	concludeLimit = time.Minute
+	// cutOverLock is gh-ost's cut-over-lock-timeout: below 3 s its cut-over loses against its own one-second sleeps.
+	cutOverLock = 3 * time.Second
+	// cutOverLimit is far more than an attempt can take: 2x cutOverLock for the lock, 1x for events, 1x for the rename.
+	cutOverLimit = 60 * time.Second
+	// verifyFactor makes chunks of the comparison larger than those of the copy: they lock nothing.
+	verifyFactor = 5
+)
+
+// copyRun is one copy by gh-ost.
+type copyRun struct {
+	*run
+	db     *sql.DB // of this run: the supervision needs more connections than a shared pool may have left
+	server mysql.Server
+	names  ghost.Names
+	child  *child
+
+	comparison *verify.Comparison
+
+	mu    sync.Mutex // guards what publish reads
+	phase string     // a State constant
+	why   string     // Detail
+	rows  uint64     // compared so far
+}
+
+// copy runs the plan by a copy.
+func (r *run) copy(ctx context.Context) (Outcome, error) {
+	db, err := mysql.Open(r.plan.Addr, r.Pool.Credentials(), mysql.Options{MaxOpen: 10})
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer db.Close()
+	c := &copyRun{run: r, db: db, names: ghost.NamesFor(r.plan.Table), phase: StatePlanning}
+	facts, err := c.prepare(ctx)
+	if err != nil || c.server.UUID == "" {
+		return facts, err
+	}
+	if err := c.record(ctx); err != nil {
+		return Outcome{}, fmt.Errorf("record what the copy may leave behind: %w", err)
+	}
+	fault.Point(faultRecorded)
+	err = c.supervise(ctx)
+	return c.conclude(ctx, err)
+}
+
+// prepare checks everything that speaks against a copy at this moment and clears away what earlier ones left. Where the
+// table has the desired form already, it returns the outcome and leaves c.server empty.
+func (c *copyRun) prepare(ctx context.Context) (Outcome, error) {
+	if err := checkRole(ctx, c.db, c.settings); err != nil {
+		return Outcome{}, err
+	}
+	form, exists, err := schema.CurrentForm(ctx, c.db, c.plan.Database, c.plan.Table)
+	switch {
+	case err != nil:
+		return Outcome{}, err
+	case exists && form.Hash == c.plan.Desired.Hash:
+		return Outcome{Engine: EngineNone, Form: form}, nil
+	case !exists, form.Hash != c.plan.Current.Hash:
+		return Outcome{}, errors.New("the table is no longer what the plan was made for: plan again")
+	}
+	recorded, err := c.clearWay(ctx, c.db, c.plan.Target)
+	if err != nil {
+		return Outcome{}, err
+	}
+	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Bytes)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if reason, final := facts.refusal(c.plan.Database, c.plan.Table, recorded); final {
+		return Outcome{}, c.refuse("%s", reason)
+	} else if reason != "" {
+		return Outcome{}, errors.New(reason)
+	}
+	c.server = facts.Server
+	return Outcome{}, nil
+}
+
+// record writes down every table the copy can leave behind, before it can.
+func (c *copyRun) record(ctx context.Context) error {
+	row := func(name, kind string) Leftover {
+		l := Leftover{Target: c.plan.Target, Name: name, Kind: kind, State: LeftoverLive, Token: c.Token}
+		if kind == LeftoverOld {
+			// Should this process die right after the cut-over, whoever cleans up knows how long to keep the data.
+			l.KeepUntil = time.Now().Add(c.settings.Retention)
+		}
+		return l
+	}
+	return c.Leftovers.Record(ctx, []Leftover{row(c.names.Ghost, LeftoverGhost),
+		row(c.names.Changelog, LeftoverChangelog), row(c.names.Old, LeftoverOld)})
+}
+
+// spec are the child's orders.
+func (c *copyRun) spec(ctx context.Context, socket string) (ghost.Spec, error) {
+	cred := c.Pool.Credentials()
+	s := ghost.Spec{
+		Addr: c.plan.Addr, User: cred.User, Password: cred.Password,
+		TLS: cred.TLS != "", TLSUnverified: cred.TLS != "required",
+		Database: c.plan.Database, Table: c.plan.Table, Clauses: c.plan.Change.CopyClauses(c.names.Ghost),
+		SocketFile: socket, ChunkSize: c.settings.ChunkSize, MaxLag: c.settings.MaxLag, Replicas: c.settings.Replicas,
+		SkipPortValidation: c.server.Port != c.plan.Addr.Port, CutOverLockTimeout: cutOverLock, DefaultRetries: 60,
+	}
+	if s.Clauses == "" {
+		return s, c.refuse("the change cannot be made in one ALTER of a copy")
+	}
+	if strings.Contains(cred.User, ":") {
+		return s, c.refuse("gh-ost cannot use an account with a colon in its name (%s)", cred.User)
+	}
+	var cipher, unused string
+	if err := c.db.QueryRowContext(ctx, "SHOW SESSION STATUS LIKE 'Ssl_cipher'").Scan(&unused, &cipher); err != nil {
+		return s, fmt.Errorf("find out whether connections are encrypted: %w", err)
+	}
+	s.TLS = s.TLS && cipher != "" // 'preferred' on a server that cannot
+	var enabled string
+	err := c.db.QueryRowContext(ctx, "SELECT enabled FROM performance_schema.setup_instruments WHERE name = 'wait/lock/metadata/sql/mdl'").Scan(&enabled)
+	s.SkipMetadataLockCheck = err != nil || enabled != "YES"
+	s.ServerID, err = freeServerID(c.server.ServerID)
+	return s, err
+}
+
+// freeServerID is a random id in the upper half, where nobody numbers servers by hand.
+func freeServerID(own uint32) (uint32, error) {
+	var b [4]byte
+	for {
+		if _, err := rand.Read(b[:]); err != nil {
+			return 0, err
+		}
+		if id := binary.BigEndian.Uint32(b[:]) | 1<<31; id != own {
+			return id, nil
+		}
+	}
+}
+
+// errChildEnded is the cause with which everything ends when the child does.
+var errChildEnded = errors.New("gh-ost ended")
+
+// supervise runs the child from its start to its end. nil means that it ended by itself after its cut-over was
+// commanded; what it achieved the server has to tell.
+func (c *copyRun) supervise(ctx context.Context) error {
+	socket, remove, err := ghost.SocketDir()
+	if err != nil {
+		return err
+	}
+	defer remove() // a directory left in TMPDIR does no harm
+	spec, err := c.spec(ctx, socket)
+	if err != nil {
+		return err
+	}
+	if c.child, err = startChild(c.Child, spec); err != nil {
+		return err
+	}
+	fault.Point(faultStarted)
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watchers sync.WaitGroup
+	for _, watch := range []func(context.Context) error{c.watchChild, c.watchLock, c.obey} {
+		watchers.Go(func() { cancel(watch(ctx)) })
+	}
+	err = c.phases(ctx)
+	cancel(err)
+	c.child.stop()
+	watchers.Wait()
+	return err
+}
+
+// phases are what a copy goes through, in order.
+func (c *copyRun) phases(ctx context.Context) error {
+	if err := c.awaitCopy(ctx); err != nil {
+		return err
+	}
+	fault.Point(faultVerifyBefore)
+	if err := c.verify(ctx); err != nil {
+		return err
+	}
+	fault.Point(faultVerifyAfter)
+	return c.cutOver(ctx)
+}
+
+// awaitCopy waits until all rows are copied. As soon as the copy exists it prepares the comparison: what cannot be verified
+// must be refused before hours are spent on it.
+func (c *copyRun) awaitCopy(ctx context.Context) error {
+	c.enter(StateCopying, "")
+	began := time.Now()
+	return c.child.await(ctx, func(s ghost.Status) (bool, error) {
+		switch s.Phase {
+		case "", ghost.PhaseStarting:
+			if time.Since(began) > startLimit {
+				return false, fmt.Errorf("gh-ost has not begun to copy within %v: it may not see its own changes in the binary log "+
+					"(binlog-do-db, binlog-ignore-db), or wait for a lock; it said: %s", startLimit, c.child.failure())
+			}
+			return false, nil
+		case ghost.PhaseFailed:
+			return false, c.childEnded()
+		}
+		if c.comparison == nil {
+			if err := c.prepareComparison(ctx); err != nil {
+				return false, err
+			}
+		}
+		return s.Phase == ghost.PhasePostponed, nil
+	})
+}
+
+// childEnded is the error of a child that ended on its own.
+func (c *copyRun) childEnded() error { return fmt.Errorf("%w: %s", errChildEnded, c.child.failure()) }
+
+// prepareComparison reads both tables as they are now.
+func (c *copyRun) prepareComparison(ctx context.Context) error {
+	original, err := verify.ReadTable(ctx, c.db, c.plan.Database, c.plan.Table)
+	if err != nil {
+		return err
+	}
+	copied, err := verify.ReadTable(ctx, c.db, c.plan.Database, c.names.Ghost)
+	if err != nil {
+		return err
+	}
+	key, err := ghostKey(original, &copied)
+	if err != nil {
+		return c.refuse("%v", err)
+	}
+	zone, err := readTimeZone(ctx, c.db)
+	if err != nil {
+		return err
+	}
+	if reason := followed(original, copied, zone); reason != "" {
+		return c.refuse("%s", reason)
+	}
+	c.comparison, err = verify.Prepare(verify.Request{
+		DB: c.db, Original: original, Copy: copied, Key: key, Lossy: c.lossy(),
+		ChunkSize: c.settings.ChunkSize * verifyFactor, RowsEstimate: c.plan.Rows,
+		Gate: c.gate, Health: c.health, Progress: func(rows uint64) { c.set(func() { c.rows = rows }) },
+	})
+	if err != nil {
+		return c.refuse("the copy could not be verified: %v", err)
+	}
+	return nil
+}
+
+// lossy are the columns in which the plan loses data, with permission.
+func (c *copyRun) lossy() map[string]bool {
+	columns := map[string]bool{}
+	if c.settings.AllowUnsafe {
+		for _, f := range c.plan.Change.Findings {
+			columns[strings.ToLower(f.Column)] = true
+		}
+	}
+	return columns
+}
+
+// verify compares original and copy.
+func (c *copyRun) verify(ctx context.Context) error {
+	c.enter(StateVerifying, "")
+	result, err := c.comparison.Run(ctx)
+	if err != nil {
+		return err
+	}
+	c.logger.Info("copy verified", "rows", result.Rows, "chunks", result.Chunks, "settled", result.Settled)
+	return nil
+}
+
+// gate holds the comparison, and the cut-over, while the operator or gh-ost rests.
+func (c *copyRun) gate(ctx context.Context) error {
+	for {
+		changed := c.control.Changed()
+		status, news := c.child.latest()
+		if c.control.Get() == PrivOK && !status.Throttled {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-news:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// health tells the comparison how far gh-ost is.
+func (c *copyRun) health(ctx context.Context) (verify.Health, error) {
+	status, _ := c.child.latest()
+	h := verify.Health{Seen: status.Seen, Idle: status.Throttled || c.control.Get() != PrivOK, Reason: status.Reason}
+	var err error
+	h.Backlog, err = ghost.Backlog(ctx, c.child.socket)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return h, err
+}
+
+// cutOver commands the swap until gh-ost has ended. Each attempt holds up queries on the table for some seconds at most; one
+// that fails lets them through and goes back to postponing.
+func (c *copyRun) cutOver(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		if err := c.awaitOpportunity(ctx); err != nil {
+			return err
+		}
+		c.enter(StateCuttingOver, fmt.Sprintf("attempt %d of %d", attempt, c.settings.Retries))
+		fault.Point(faultCutoverBefore)
+		ended, err := c.tryCutOver(ctx)
+		if err != nil || ended {
+			fault.Point(faultCutoverAfter)
+			return err
+		}
+		if attempt >= c.settings.Retries {
+			return fmt.Errorf("the table's lock was not to be had in %d attempts at the cut-over%s", attempt, c.heldBy(ctx, c.db))
+		}
+		c.enter(StateCopying, fmt.Sprintf("cut-over attempt %d of %d failed%s", attempt, c.settings.Retries, c.heldBy(ctx, c.db)))
+		if err := pause(ctx, min(time.Second<<min(attempt, 5), 30*time.Second)); err != nil {
+			return err
+		}
+	}
+}
+
+// tryCutOver commands one attempt; ended when gh-ost has gone, false when it postpones again.
+func (c *copyRun) tryCutOver(ctx context.Context) (ended bool, err error) {
+	began, left := time.Now(), false
+	if ok, err := ghost.Unpostpone(ctx, c.child.socket); err != nil || !ok {
+		if c.gone(ctx) {
+			return true, nil
+		}
+		return false, err
+	}
+	err = c.child.await(ctx, func(s ghost.Status) (bool, error) {
+		left = left || s.Phase != ghost.PhasePostponed
+		if time.Since(began) > cutOverLimit {
+			return false, fmt.Errorf("gh-ost neither finished nor gave up its cut-over within %v (phase %q): it is taken for stuck", cutOverLimit, s.Phase)
+		}
+		return left && s.Phase == ghost.PhasePostponed, nil
+	})
+	if errors.Is(err, errChildEnded) {
+		return true, nil // well or badly: the server knows
+	}
+	return false, err
+}
+
+// gone tells whether the child has ended.
+func (c *copyRun) gone(ctx context.Context) bool {
+	return errors.Is(context.Cause(ctx), errChildEnded)
+}
+
+// openFor is how long a transaction must have been open on the table to be waited for: an attempt would outlast a
+// shorter one, and fail against a longer one after holding up everybody.
+const openFor = 2 * time.Second
+
+// awaitOpportunity waits until an attempt has a chance: nobody said PAUSE, gh-ost is at work, no long transaction has the
+// table, no session writes in a way gh-ost does not see.
+func (c *copyRun) awaitOpportunity(ctx context.Context) error {
+	for {
+		if err := c.gate(ctx); err != nil {
+			return err
+		}
+		if odd, err := oddSessions(ctx, c.db); err != nil {
+			return err
+		} else if odd != "" {
+			return errors.New(odd)
+		}
+		status, _ := c.child.latest()
+		who := holder(ctx, c.db, c.plan.Database, c.plan.Table, openFor)
+		if who == "" && status.Phase == ghost.PhasePostponed {
+			return nil
+		}
+		if who != "" {
+			c.enter(StateCuttingOver, "waits: "+who)
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}

@@ -56,10 +56,14 @@ func TestDue(t *testing.T) {
 		"failed a while ago": {
 			func(s *state, _ *asked) { s.failed = true }, "c1", order{due: true}},
 		"failed, asked for before": {
-			func(s *state, a *asked) { s.failed, s.ended, a.any = true, noon.Add(-2*time.Second), noon.Add(-3*time.Second) }, "c1",
+			func(s *state, a *asked) {
+				s.failed, s.ended, a.any = true, noon.Add(-2*time.Second), noon.Add(-3*time.Second)
+			}, "c1",
 			order{wanted: true}},
 		"failed, asked for since": {
-			func(s *state, a *asked) { s.failed, s.ended, a.any = true, noon.Add(-2*time.Second), noon.Add(-time.Second) }, "c1",
+			func(s *state, a *asked) {
+				s.failed, s.ended, a.any = true, noon.Add(-2*time.Second), noon.Add(-time.Second)
+			}, "c1",
 			order{due: true, wanted: true}},
 	} {
 		t.Run(name, func(t *testing.T) {

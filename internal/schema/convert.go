@@ -32,6 +32,8 @@ func convert(c, d *column) []loss {
 		return convertNumbers(c, d)
 	case from == timeFamily && to == timeFamily:
 		return convertTimes(c, d)
+	case from == bitFamily && to == bitFamily:
+		return one(max(d.length, 1) < max(c.length, 1), NarrowColumn, "not every number fits", fmt.Sprintf("%s + 0 > %d", c.sql(), uint64(1)<<max(d.length, 1)-1))
 	case c.typ == "vector" && d.typ == "vector":
 		return one(d.length < c.length, NarrowColumn, "vectors of more dimensions do not fit", fmt.Sprintf("VECTOR_DIM(%s) > %d", c.sql(), d.length))
 	case to == stringFamily && d.charset != "binary":

@@ -25,6 +25,7 @@ type Form struct {
 //   - a column's character set and collation where they equal the table's: printed for ever once somebody wrote them.
 //     Where they differ both are printed, and so is the table's collation;
 //   - the order of secondary keys: an added key comes last;
+//   - USING BTREE, which is what a key is anyhow: printed for ever once somebody wrote it (MEMORY knows another);
 //   - the character set introducer of literals in expressions: a CHECK over a latin1 column says _utf8mb4'x' when new
 //     and _latin1'x' after the next copy;
 //   - for the hash, names and order of CHECK constraints: CREATE TABLE ... LIKE gives new names, a name is taken for as
@@ -100,14 +101,41 @@ func (t *parts) add(c *cursor, from, to int, collation string) {
 	case c.toks[from].kind == ident:
 		t.columns = append(t.columns, c.column(from, to, collation))
 	case c.isAt(from, "PRIMARY"):
-		t.primary = append(t.primary, c.slice(from, to))
+		t.primary = append(t.primary, c.keyDef(from, to))
 	case c.isAt(from, "CONSTRAINT") && c.isAt(from+2, "CHECK"):
 		t.checks = append(t.checks, c.slice(from, to))
 	case c.isAt(from, "CONSTRAINT"):
 		t.fks = append(t.fks, c.slice(from, to))
 	default:
-		t.keys = append(t.keys, c.slice(from, to))
+		t.keys = append(t.keys, c.keyDef(from, to))
 	}
+}
+
+// keyDef is the key of tokens [from, to) less USING BTREE.
+func (c *cursor) keyDef(from, to int) string {
+	for i := from; i < to; i++ {
+		switch {
+		case c.isAt(i, "("):
+			i = c.group(i) - 1
+		case c.isAt(i, "USING", "BTREE") && !c.memory():
+			def := c.slice(from, i)
+			if i+2 < to {
+				def += " " + c.slice(i+2, to)
+			}
+			return def
+		}
+	}
+	return c.slice(from, to)
+}
+
+// memory tells whether the table is of an engine that has more than one kind of index.
+func (c *cursor) memory() bool {
+	for i := range c.toks {
+		if c.isAt(i, "ENGINE", "=") {
+			return c.isAt(i+2, "MEMORY") || c.isAt(i+2, "ndbcluster")
+		}
+	}
+	return false
 }
 
 // element returns the index of the comma or parenthesis that ends the element at from.

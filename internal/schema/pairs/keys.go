@@ -6,7 +6,7 @@ var keys = []Pair{
 	{Name: "drop index", Before: `CREATE TABLE t (id int PRIMARY KEY, a int, b int, KEY k (a), KEY j (b))`, After: `CREATE TABLE t (id int PRIMARY KEY, a int, b int)`,
 		Rows: []string{`INSERT INTO t VALUES (1, 1, 1)`}, Way: Inplace, Alter: "DROP KEY `j`, DROP KEY `k`"},
 	{Name: "rename index", Before: `CREATE TABLE t (id int PRIMARY KEY, a int, KEY old (a))`, After: `CREATE TABLE t (id int PRIMARY KEY, a int, KEY new (a))`,
-		Rows: []string{`INSERT INTO t VALUES (1, 1)`}, Way: Instant, Alter: "RENAME INDEX `old` TO `new`"},
+		Rows: []string{`INSERT INTO t VALUES (1, 1)`}, Way: Inplace, Alter: "RENAME INDEX `old` TO `new`"},
 	{Name: "descending index", Before: `CREATE TABLE t (id int PRIMARY KEY, a int, b int, KEY k (a, b))`, After: `CREATE TABLE t (id int PRIMARY KEY, a int, b int, KEY k (a DESC, b))`,
 		Rows: []string{`INSERT INTO t VALUES (1, 1, 2)`}, Way: Inplace, BuildsIndex: true},
 	{Name: "invisible index", Before: `CREATE TABLE t (id int PRIMARY KEY, a int, KEY k (a) COMMENT 'it''s')`, After: `CREATE TABLE t (id int PRIMARY KEY, a int, KEY k (a) COMMENT 'it''s' INVISIBLE)`,

@@ -4,7 +4,7 @@ package pairs
 
 import "slices"
 
-// Way is the cheapest way in which MySQL 8.0.29 and later make a change.
+// Way is the cheapest way in which MySQL makes a change: that of 9.7, older servers may need a dearer one.
 type Way string
 
 // Ways, from cheap to dear.

@@ -1,0 +1,85 @@
+package oscworker
+
+import (
+	"encoding/json"
+	"math"
+	"sync"
+
+	"github.com/aosc/aosc/internal/osc"
+)
+
+// entry is one database in aosc_osc_ww.detail.
+type entry struct {
+	Database   string  `json:"database"`
+	Engine     string  `json:"engine"`
+	State      string  `json:"state"` // waiting, or one of osc's
+	Percentage float64 `json:"percentage"`
+	RowsCopied uint64  `json:"rows_copied"`
+	RowsTotal  uint64  `json:"rows_total"`
+	ETASeconds float64 `json:"eta_s"`
+	Detail     string  `json:"detail,omitempty"`
+
+	weight float64
+}
+
+const stateWaiting = "waiting"
+
+// progress is how far one alter is on one instance, over all its databases. Updates are cheap and come as they like;
+// what is written to the tables is taken from it once a second.
+type progress struct {
+	mu      sync.Mutex
+	entries []*entry
+	byName  map[string]*entry
+	changed bool
+}
+
+func newProgress() *progress { return &progress{byName: map[string]*entry{}} }
+
+// plan sets the databases that will be altered.
+func (p *progress) plan(plans []osc.Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.entries, p.byName, p.changed = nil, map[string]*entry{}, true
+	for _, plan := range plans {
+		e := &entry{Database: plan.Database, Engine: string(plan.Engine), State: stateWaiting, RowsTotal: plan.Rows,
+			weight: float64(plan.Bytes) + 1} // an empty table still is a step
+		p.entries = append(p.entries, e)
+		p.byName[plan.Database] = e
+	}
+}
+
+// update takes a report of osc.
+func (p *progress) update(u osc.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.byName[u.Database]
+	if e == nil {
+		return
+	}
+	e.Engine, e.State, e.Detail = string(u.Engine), u.State, u.Detail
+	e.Percentage = math.Round(10000*min(1, max(0, u.Fraction))) / 100
+	e.RowsCopied, e.RowsTotal = u.RowsCopied, u.RowsTotal
+	e.ETASeconds = math.Round(u.ETA.Seconds())
+	p.changed = true
+}
+
+// take is the percentage of the whole, weighted by bytes, and the detail as JSON; changed says whether it differs from
+// what was taken before. Less than 100 until the row says DONE: what is altered is not yet verified.
+func (p *progress) take() (percentage float64, detail string, changed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed, p.changed = p.changed, false
+	var done, all float64
+	for _, e := range p.entries {
+		done += e.weight * e.Percentage
+		all += e.weight
+	}
+	if all > 0 {
+		percentage = min(99.99, done/all)
+	}
+	text, err := json.Marshal(p.entries)
+	if err != nil || p.entries == nil {
+		return percentage, "", changed // numbers and text always marshal
+	}
+	return percentage, string(text), changed
+}

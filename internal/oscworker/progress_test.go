@@ -1,0 +1,50 @@
+package oscworker
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/osc"
+)
+
+func planned(database string, bytes uint64) osc.Plan {
+	return osc.Plan{Target: osc.Target{Database: database, Table: "t"}, Engine: osc.EngineGhost, Bytes: bytes, Rows: 10}
+}
+
+func TestProgressIsWeightedByBytes(t *testing.T) {
+	p := newProgress()
+	p.plan([]osc.Plan{planned("big", 899), planned("small", 99)}) // 900 and 100 with the step itself
+	p.update(osc.Progress{Database: "small", Engine: osc.EngineGhost, State: osc.StateDone, Fraction: 1})
+	if got, _, _ := p.take(); got != 10 {
+		t.Errorf("the small one done: %v %%, want 10", got)
+	}
+	p.update(osc.Progress{Database: "big", Engine: osc.EngineGhost, State: osc.StateCopying, Fraction: 0.5, ETA: 90 * time.Second})
+	got, detail, changed := p.take()
+	if got != 55 || !changed {
+		t.Errorf("half of the big one: %v %%, changed %v, want 55", got, changed)
+	}
+	var entries []entry
+	if err := json.Unmarshal([]byte(detail), &entries); err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 2 || entries[0].Database != "big" || entries[0].Percentage != 50 || entries[0].ETASeconds != 90 || entries[1].State != "done" {
+		t.Errorf("detail %s", detail)
+	}
+	if _, _, changed := p.take(); changed {
+		t.Error("nothing happened since, and it says so not")
+	}
+}
+
+func TestProgressIsNeverQuiteDone(t *testing.T) {
+	p := newProgress()
+	if got, detail, _ := p.take(); got != 0 || detail != "" {
+		t.Errorf("before the plan: %v %q", got, detail)
+	}
+	p.plan([]osc.Plan{planned("d", 0)})
+	p.update(osc.Progress{Database: "d", Fraction: 7})
+	p.update(osc.Progress{Database: "unknown", Fraction: 1})
+	if got, _, _ := p.take(); got != 99.99 {
+		t.Errorf("got %v, want 99.99: 100 is for DONE", got)
+	}
+}

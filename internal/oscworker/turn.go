@@ -1,0 +1,69 @@
+package oscworker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/fleet"
+)
+
+// errNotNow marks reasons that pass by themselves: the row goes back to the queue, and no try is counted.
+var errNotNow = errors.New("not now")
+
+// refusal is a reason that only a person can remove.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// turn is how an instance may be altered, given the roles in its cluster at this moment.
+type turn struct {
+	// NoBinlog: this instance alone, with sql_log_bin=0 (I7). Else it is the primary and replication carries the alter.
+	NoBinlog bool
+	// Drift: this is a replica that differs from its primary, which has the desired form already.
+	Drift bool
+	// Before are the members that must have the desired form before this instance is touched.
+	Before []fleet.Observed
+	// Replicas are those that throttle a copy.
+	Replicas []fleet.Observed
+}
+
+// turnOf decides what the order in the cluster allows. The scheduler has decided the same, on what it saw; a failover may
+// have come since, and a replica altered before its primary would break replication when the primary's ALTER arrives.
+func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn, error) {
+	primary, err := view.Primary()
+	if err != nil {
+		return turn{}, fmt.Errorf("%w: %w", errNotNow, err)
+	}
+	var me fleet.Observed
+	var others []fleet.Observed
+	for _, m := range view.Members {
+		if m.Addr() == self.Addr() {
+			me = m
+		} else {
+			others = append(others, m)
+		}
+	}
+	isPrimary := me.Addr() == primary.Addr()
+	if !isPrimary && me.Role != fleet.RoleReplica {
+		return turn{}, fmt.Errorf("%w: the role of %s is unknown (%v)", errNotNow, self, me.Err)
+	}
+	if me.Server.SuperReadOnly {
+		return turn{}, refusal(fmt.Sprintf("%s is super_read_only and takes no DDL, not even unlogged: with ordering 'primary' its "+
+			"primary is altered and replication carries it here; if only this replica differs, clone it anew", self))
+	}
+	switch {
+	case ordering == aoscdb.OrderingPrimary && isPrimary:
+		return turn{Replicas: view.Replicas()}, nil
+	case ordering == aoscdb.OrderingPrimary:
+		return turn{NoBinlog: true, Drift: true, Before: []fleet.Observed{primary}}, nil
+	case isPrimary:
+		for _, o := range others {
+			if o.Role != fleet.RoleReplica {
+				return turn{}, fmt.Errorf("%w: the primary goes last, and it is not known what replica %s has (%v)", errNotNow, o, o.Err)
+			}
+		}
+		return turn{NoBinlog: true, Before: others}, nil
+	}
+	return turn{NoBinlog: true}, nil
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -77,11 +76,10 @@ type AlterChange struct {
 	// Before is the row the decision was made on, nil = there was none; Allowed the permission, nil = none.
 	Before  *CurrentAlter
 	Allowed *AllowedAlter
-	// After is the row to write, nil = the alter ends, with Outcome and Targets in finished_alters. The collector's
-	// columns are not written.
-	After   *CurrentAlter
-	Outcome string
-	Targets int
+	// After is the row to write, less the collector's columns. It is nil when the alter ends; then End says how: its
+	// Outcome, Tries and Targets go to finished_alters, the rest is that of Before.
+	After *CurrentAlter
+	End   FinishedAlter
 	// PinnedNow and CheckedNow set pinned_at and check_from to the database's clock at the moment of writing.
 	PinnedNow, CheckedNow bool
 	What, Detail          string // of the event; none when What is ""
@@ -199,12 +197,12 @@ func (c AlterChange) put(ctx context.Context, tx *sql.Tx) error {
 // end moves the alter to finished_alters. A permission that led to a finished alter is used up.
 func (c AlterChange) end(ctx context.Context, tx *sql.Tx) error {
 	b := c.Before
-	if b == nil || c.Outcome == "" {
-		return fmt.Errorf("an alter that is not there cannot end")
+	if b == nil || c.End.Outcome == "" {
+		return errors.New("an alter needs a row and an outcome to end")
 	}
 	_, err := execTx(ctx, tx, "INSERT INTO finished_alters (`group`, table_name, finished_at, tries, commit_sha, desired_hash, "+
 		"allowed_by, started_at, targets, outcome) VALUES (?, ?, NOW(), ?, ?, ?, ?, ?, ?, ?)",
-		c.Group, c.Table, b.Tries, b.CommitSHA, b.DesiredHash, b.AllowedBy, b.StartedAt, c.Targets, c.Outcome)
+		c.Group, c.Table, c.End.Tries, b.CommitSHA, b.DesiredHash, b.AllowedBy, b.StartedAt, c.End.Targets, c.End.Outcome)
 	if err != nil {
 		return err
 	}
@@ -217,35 +215,4 @@ func (c AlterChange) end(ctx context.Context, tx *sql.Tx) error {
 		_, err = deletePermission(ctx, tx, c.Group, c.Table)
 	}
 	return err
-}
-
-// DropStaleViews removes the views of alters that ended while nobody was there to remove them: a process can die
-// between the end of an alter and its view's. Only names of alters in finished_alters are touched.
-func (s *Store) DropStaleViews(ctx context.Context) error {
-	views, err := list(ctx, s.db, func(name *string) []any { return []any{name} },
-		"SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE() AND table_name LIKE 'alter\\_%'")
-	if err != nil {
-		return wrap(err, "list the views of %s", s)
-	}
-	if len(views) == 0 {
-		return nil
-	}
-	ended, err := list(ctx, s.db, func(p *pair) []any { return []any{&p.Group, &p.Table} },
-		"SELECT DISTINCT f.`group`, f.table_name FROM finished_alters f LEFT JOIN current_alters c "+
-			"ON c.`group` = f.`group` AND c.table_name = f.table_name WHERE c.`group` IS NULL")
-	if err != nil {
-		return wrap(err, "list the ended alters of %s", s)
-	}
-	there := map[string]bool{}
-	for _, v := range views {
-		there[v] = true
-	}
-	for _, p := range ended {
-		if there[ViewName(p.Group, p.Table)] {
-			if err := s.DropView(ctx, p.Group, p.Table); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -1,0 +1,155 @@
+package brain
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aosc/aosc/internal/osc"
+	"github.com/aosc/aosc/internal/schema"
+)
+
+const (
+	// maxReason keeps a reason within current_alters.reason, which takes 2048 characters.
+	maxReason = 2000
+	// maxSites is how many places and maxObstacles how many obstacles a reason names before it only counts them.
+	maxSites     = 3
+	maxObstacles = 5
+)
+
+// finding is what planning one alter found on one cluster.
+type finding struct {
+	Cluster   string
+	Obstacles []obstacle
+	Err       error // why it could not be judged there, or the server's refusal of the text itself
+}
+
+// obstacle is something in one database that keeps the alter from running.
+type obstacle struct {
+	Loss bool // it would lose data, which allow_unsafe permits
+	Text string
+	Site string // "dbid17 on db7:3306"
+}
+
+// obstacles condenses the plans of one cluster: they hold whole table definitions, and there may be thousands.
+func obstacles(plans []osc.Plan, allowUnsafe bool) []obstacle {
+	var found []obstacle
+	for _, p := range plans {
+		site := p.Database + " on " + p.Addr.String()
+		if len(p.Findings) > 0 && !allowUnsafe {
+			for _, f := range p.Findings {
+				found = append(found, obstacle{Loss: true, Text: findingText(f), Site: site})
+			}
+			continue
+		}
+		if p.Refused != "" {
+			found = append(found, obstacle{Text: p.Refused, Site: site})
+		}
+	}
+	return found
+}
+
+func findingText(f schema.Finding) string {
+	if f.Detail != "" {
+		return f.Detail
+	}
+	return strings.TrimSpace(strings.ReplaceAll(f.Code, "_", " ") + " " + f.Column)
+}
+
+// fold makes one verdict of what all clusters said. A refusal anywhere is a refusal: half of a tier is no place to
+// stop at. Else one cluster that cannot be judged leaves the whole alter waiting (I11).
+func fold(k key, d schema.Desired, found []finding) verdict {
+	var losses, others, refusals, silent []obstacle
+	for _, f := range found {
+		for _, o := range f.Obstacles {
+			if o.Loss {
+				losses = append(losses, o)
+			} else {
+				others = append(others, o)
+			}
+		}
+		switch {
+		case f.Err == nil:
+		case refusal(f.Err) != nil:
+			refusals = append(refusals, obstacle{Text: refusal(f.Err).Error(), Site: "cluster " + f.Cluster})
+		default:
+			silent = append(silent, obstacle{Text: f.Err.Error(), Site: "cluster " + f.Cluster})
+		}
+	}
+	var reasons []string
+	if len(refusals) > 0 {
+		reasons = append(reasons, fmt.Sprintf("%s cannot be used: %s. Commit a corrected file.", d.Path, enumerate(refusals)))
+	}
+	if len(losses) > 0 {
+		reasons = append(reasons, fmt.Sprintf("The change would lose data: %s. If that is meant, set allow_unsafe=1 for %s in allowed_alters; "+
+			"if not, commit a schema that keeps it.", enumerate(losses), k))
+	}
+	if len(others) > 0 {
+		reasons = append(reasons, fmt.Sprintf("The change cannot be made: %s. Commit another schema, or remove what stands in its way: "+
+			"it is tried again from time to time.", enumerate(others)))
+	}
+	if len(reasons) > 0 {
+		return verdict{refused, sentence(strings.Join(reasons, " "))}
+	}
+	if len(silent) > 0 {
+		return verdict{waiting, sentence(fmt.Sprintf("Waiting for %s. What the change would do there is not known; it is looked at "+
+			"again until they answer, or are taken out of the inventory.", enumerate(silent)))}
+	}
+	return verdict{Kind: fits}
+}
+
+// refusal is the definite no about the text itself in an error, nil when it only tells of trouble with asking.
+func refusal(err error) error {
+	var ddl *schema.DDLError
+	var proof *schema.ProofError
+	var final *osc.RefusedError
+	switch {
+	case errors.As(err, &ddl):
+		return ddl
+	case errors.As(err, &proof):
+		return proof
+	case errors.As(err, &final):
+		return errors.New(final.Reason)
+	}
+	return nil
+}
+
+// enumerate lists obstacles, the most frequent first, each with some of the places it was found at.
+func enumerate(all []obstacle) string {
+	sites := map[string][]string{}
+	var texts []string
+	for _, o := range all {
+		if sites[o.Text] == nil {
+			texts = append(texts, o.Text)
+		}
+		sites[o.Text] = append(sites[o.Text], o.Site)
+	}
+	slices.SortStableFunc(texts, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(sites[b]), len(sites[a])), cmp.Compare(a, b))
+	})
+	var parts []string
+	for _, text := range texts[:min(len(texts), maxObstacles)] {
+		at := sites[text]
+		slices.Sort(at)
+		where := strings.Join(at[:min(len(at), maxSites)], ", ")
+		if more := len(at) - maxSites; more > 0 {
+			where += fmt.Sprintf(" and %d more", more)
+		}
+		parts = append(parts, fmt.Sprintf("%s (%s)", strings.TrimRight(text, ". "), where))
+	}
+	if more := len(texts) - maxObstacles; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d other things", more))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// sentence brings a text to one line that fits into current_alters.reason, so that it reads back as it was written.
+func sentence(text string) string {
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	if runes := []rune(text); len(runes) > maxReason {
+		text = string(runes[:maxReason-3]) + "..."
+	}
+	return text
+}

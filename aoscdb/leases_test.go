@@ -166,13 +166,15 @@ func TestNoTakeoverDuringAWrite(t *testing.T) {
 func TestContenders(t *testing.T) {
 	s := newStore(t)
 	tell(t, s.db, "CREATE TABLE writes (id bigint AUTO_INCREMENT PRIMARY KEY, holder varchar(8), epoch bigint) ENGINE=InnoDB")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	var wg sync.WaitGroup
 	var refused atomic.Int64
 	for _, holder := range []string{"a", "b"} {
 		wg.Go(func() {
 			for n := 0; n < 15; {
 				const ttl = 20 * time.Millisecond
-				epoch, taken, err := s.Acquire(t.Context(), "brain", holder, ttl)
+				epoch, taken, err := s.Acquire(ctx, "brain", holder, ttl)
 				if err != nil {
 					t.Error(err)
 					return
@@ -183,7 +185,7 @@ func TestContenders(t *testing.T) {
 				n++
 				// It writes until it is told that it no longer leads, as a process would that missed its expiry.
 				for err == nil {
-					err = s.AsLeader(t.Context(), Lease{"brain", holder, epoch}, func(ctx context.Context, tx *sql.Tx) error {
+					err = s.AsLeader(ctx, Lease{"brain", holder, epoch}, func(ctx context.Context, tx *sql.Tx) error {
 						_, err := tx.ExecContext(ctx, "INSERT INTO writes (holder, epoch) VALUES (?, ?)", holder, epoch)
 						return err
 					})

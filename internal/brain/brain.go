@@ -97,10 +97,8 @@ type Daemon struct {
 
 	lease  aoscdb.Lease
 	known  map[key]judgement // verdicts of this leadership
-	lost   map[string]bool   // commits looked up since the head became lostAt
-	lostAt string
-	signal string // aoscdb.BrainSignal as of the begin of the last pass
-	commit string // head as of the begin of the last pass
+	signal string            // aoscdb.BrainSignal as of the begin of the last pass
+	commit string            // head as of the begin of the last pass
 	woken  func(context.Context) (bool, error)
 }
 
@@ -117,7 +115,6 @@ func New(deps Deps, cfg Config, r prometheus.Registerer) *Daemon {
 func (d *Daemon) Lead(l aoscdb.Lease) {
 	d.lease = l
 	d.known = map[key]judgement{}
-	d.lost, d.lostAt = nil, ""
 	d.signal, d.commit = "", ""
 	d.woken = wiring.Waker(d.Store, aoscdb.DaemonBrain)
 }

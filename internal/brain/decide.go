@@ -13,7 +13,6 @@ const (
 	whatHold     = "hold"
 	whatPinned   = "pinned"
 	whatReleased = "released"
-	whatRepinned = "commit moved"
 	whatDone     = "done"
 	whatCheck    = "check"
 	whatClean    = "check passed"
@@ -168,17 +167,8 @@ func (st *step) underWay() *aoscdb.AlterChange {
 		// The permission or the tier changed under a running alter. waiting changes nothing: it was judged before.
 		return st.hold(v.Reason)
 	}
-	if c := st.progress(); c != nil {
-		return c
-	}
-	if st.s.Lost[st.cur.CommitSHA] {
-		// A force-push took the commit away, the text is still at the head.
-		next := st.cur
-		next.CommitSHA = st.s.Head.Commit
-		return st.write(next, whatRepinned, fmt.Sprintf("commit %s is gone from the repository; the same text is at %s",
-			short(st.cur.CommitSHA), short(st.s.Head.Commit)))
-	}
-	return nil
+	// A force-push that took the pinned commit away is no matter as long as the text is the same: it is found by its blob.
+	return st.progress()
 }
 
 // revoke ends an alter whose permission was deleted: at once, or when nothing runs any more.

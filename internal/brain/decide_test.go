@@ -173,7 +173,7 @@ func TestDecide(t *testing.T) {
 			d := s.Head.Tiers["udb"]["tabla1"]
 			d.Problem = errors.New("two statements")
 			s.Head.Tiers["udb"]["tabla1"] = d
-		}), expect{what: whatHold, status: "HOLD", holdBy: "brain", reason: "schemas/udb/tabla1.sql at commit headheadhe cannot be used: two statements."}},
+		}), expect{what: whatHold, status: "HOLD", holdBy: "brain", reason: "The file at commit headheadhe cannot be used: two statements."}},
 		"custom without servers": {world().custom(), expect{what: whatHold, status: "HOLD", holdBy: "brain", reason: "custom_servers has no row for udb/tabla1"}},
 		"custom with strangers":  {world().custom("elsewhere"), expect{what: whatHold, status: "HOLD", holdBy: "brain", reason: "(elsewhere:3306)"}},
 		"custom and it fits": {world().custom("db3").judged(fits, ""), expect{what: whatAdmitted, status: "IPR", check: func(t *testing.T, c aoscdb.AlterChange) {
@@ -234,14 +234,9 @@ func TestDecide(t *testing.T) {
 		"in progress, more servers allowed":                      {world().current("IPR", "", func(c *aoscdb.CurrentAlter) { c.ServerList = "custom" }).judged(fits, ""), expect{what: whatPinned, status: "IPR", check: pinnedTo("blob1")}},
 		"in progress, more servers, not judged: not DONE either": {world().current("IPR", "", func(c *aoscdb.CurrentAlter) { c.ServerList = "custom" }), expect{}},
 		"in progress, more servers, loses data":                  {world().current("IPR", "", func(c *aoscdb.CurrentAlter) { c.ServerList = "custom" }).judged(refused, loses), expect{what: whatHold, status: "HOLD", holdBy: "brain", reason: loses}},
-		"in progress, commit lost by a force-push": {world().current("IPR", "", targets(1), func(c *aoscdb.CurrentAlter) { c.CommitSHA = commitOf("lost") }).lost(commitOf("lost")),
-			expect{what: whatRepinned, status: "IPR", check: func(t *testing.T, c aoscdb.AlterChange) {
-				if c.PinnedNow || c.After.CommitSHA != commitOf("head") || c.After.DesiredHash != "blob1" {
-					t.Errorf("%+v", *c.After)
-				}
-			}}},
-		"in progress, head moved, same text": {world().current("IPR", "", targets(1), func(c *aoscdb.CurrentAlter) { c.CommitSHA = commitOf("older") }), expect{}},
-		"in progress, force-push to another text": {world().blob("blob2").current("IPR", "", func(c *aoscdb.CurrentAlter) { c.CommitSHA = commitOf("lost") }).lost(commitOf("lost")).judged(fits, ""),
+		"in progress, head moved, same text":                     {world().current("IPR", "", targets(1), func(c *aoscdb.CurrentAlter) { c.CommitSHA = commitOf("older") }), expect{}},
+		"in progress, commit lost by a force-push, same text":    {world().current("IPR", "", targets(1), func(c *aoscdb.CurrentAlter) { c.CommitSHA = commitOf("lost") }), expect{}},
+		"in progress, force-push to another text": {world().blob("blob2").current("IPR", "", func(c *aoscdb.CurrentAlter) { c.CommitSHA = commitOf("lost") }).judged(fits, ""),
 			expect{what: whatPinned, status: "IPR", check: pinnedTo("blob2")}},
 		"in progress, more urgent": {world().current("IPR", "", targets(1), func(c *aoscdb.CurrentAlter) { c.Priority = 1 }), expect{status: "IPR", check: func(t *testing.T, c aoscdb.AlterChange) {
 			if c.After.Priority != 10 {
@@ -332,8 +327,6 @@ func (s *snapshot) custom(hosts ...string) *snapshot {
 }
 
 func (s *snapshot) asked() *snapshot { s.Asked = map[key]bool{tab: true}; return s }
-
-func (s *snapshot) lost(commit string) *snapshot { s.Lost[commit] = true; return s }
 
 func (s *snapshot) running(n int) *snapshot { s.Running[tab] = n; return s }
 

@@ -2,7 +2,6 @@ package brain
 
 import (
 	"context"
-	"errors"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
@@ -24,9 +23,7 @@ func (d *Daemon) gather(ctx context.Context) (*snapshot, error) {
 	for _, tier := range tiers {
 		s.Inventory[tier.Name] = tier
 	}
-	if s.Head, s.HeadErr = d.head(ctx); s.HeadErr == nil {
-		d.findLost(ctx, s)
-	}
+	s.Head, s.HeadErr = d.head(ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -37,7 +34,7 @@ func (d *Daemon) gather(ctx context.Context) (*snapshot, error) {
 // snapshotOf turns rows into maps.
 func snapshotOf(t aoscdb.BrainTables) *snapshot {
 	s := &snapshot{
-		Now: t.Now, Inventory: map[string]fleet.Tier{}, Tiers: map[string]aoscdb.Tier{}, Lost: map[string]bool{},
+		Now: t.Now, Inventory: map[string]fleet.Tier{}, Tiers: map[string]aoscdb.Tier{},
 		Allowed: map[key]aoscdb.AllowedAlter{}, Custom: map[key]map[mysql.Addr]bool{},
 		Current: map[key]aoscdb.CurrentAlter{}, Running: map[key]int{}, Passes: map[place]aoscdb.Pass{},
 	}
@@ -95,28 +92,4 @@ func (d *Daemon) head(ctx context.Context) (*schema.Snapshot, error) {
 		return nil, err
 	}
 	return d.Repo.Snapshot(ctx, commit)
-}
-
-// findLost finds commits that alters are pinned to and that the repository no longer has. A commit can only get lost
-// when the head moves, so each is looked up once per head.
-func (d *Daemon) findLost(ctx context.Context, s *snapshot) {
-	if d.lostAt != s.Head.Commit {
-		d.lostAt, d.lost = s.Head.Commit, map[string]bool{}
-	}
-	for _, c := range s.Current {
-		if c.CommitSHA == "" || c.CommitSHA == s.Head.Commit {
-			continue
-		}
-		lost, known := d.lost[c.CommitSHA]
-		if !known {
-			_, err := d.Repo.Snapshot(ctx, c.CommitSHA)
-			if lost = errors.Is(err, schema.ErrNoCommit); !lost && err != nil {
-				continue // trouble with reading says nothing about the commit
-			}
-			d.lost[c.CommitSHA] = lost
-		}
-		if lost {
-			s.Lost[c.CommitSHA] = true
-		}
-	}
 }

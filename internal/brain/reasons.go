@@ -40,7 +40,7 @@ func obstacles(plans []osc.Plan, allowUnsafe bool) []obstacle {
 		site := p.Database + " on " + p.Addr.String()
 		if len(p.Findings) > 0 && !allowUnsafe {
 			for _, f := range p.Findings {
-				found = append(found, obstacle{Loss: true, Text: findingText(f), Site: site})
+				found = append(found, obstacle{Loss: true, Text: f.String(), Site: site})
 			}
 			continue
 		}
@@ -49,13 +49,6 @@ func obstacles(plans []osc.Plan, allowUnsafe bool) []obstacle {
 		}
 	}
 	return found
-}
-
-func findingText(f schema.Finding) string {
-	if f.Detail != "" {
-		return f.Detail
-	}
-	return strings.TrimSpace(strings.ReplaceAll(f.Code, "_", " ") + " " + f.Column)
 }
 
 // fold makes one verdict of what all clusters said. A refusal anywhere is a refusal: half of a tier is no place to
@@ -87,8 +80,8 @@ func fold(k key, d schema.Desired, found []finding) verdict {
 			"if not, commit a schema that keeps it.", enumerate(losses), k))
 	}
 	if len(others) > 0 {
-		reasons = append(reasons, fmt.Sprintf("The change cannot be made: %s. Commit another schema, or remove what stands in its way: "+
-			"it is tried again from time to time.", enumerate(others)))
+		reasons = append(reasons, fmt.Sprintf("The change cannot be made: %s. Commit a corrected schema, or remove what stands in its way: "+
+			"it is looked at again from time to time.", enumerate(others)))
 	}
 	if len(reasons) > 0 {
 		return verdict{refused, sentence(strings.Join(reasons, " "))}

@@ -24,7 +24,7 @@ func plansOf(n int, host string, p osc.Plan) []osc.Plan {
 
 func TestFold(t *testing.T) {
 	file := schema.Desired{Tier: "udb", Table: "tabla1", Path: "schemas/udb/tabla1.sql"}
-	dropped := osc.Plan{Findings: []schema.Finding{{Code: "drop_column", Column: "c", Detail: "drops column `c`"}}, Refused: "loses data", Final: true}
+	dropped := osc.Plan{Findings: []schema.Finding{{Code: "drop_column", Column: "c", Detail: "its values are dropped"}}, Refused: "loses data", Final: true}
 	noKey := osc.Plan{Refused: "the table has no usable unique key", Final: true}
 	down := fmt.Errorf("cluster udb-2: %w", errors.New("connection refused"))
 	cases := map[string]struct {
@@ -36,7 +36,7 @@ func TestFold(t *testing.T) {
 		"everything fits":           {[]finding{{Cluster: "udb-1"}, {Cluster: "udb-2"}}, fits, nil, nil},
 		"no cluster has a database": {nil, fits, nil, nil},
 		"one database would lose data": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", dropped), false)}, {Cluster: "udb-2"}}, refused,
-			[]string{"The change would lose data: drops column `c` (dbid1 on db1:3306).", "set allow_unsafe=1 for udb/tabla1 in allowed_alters"}, []string{"cannot be made"}},
+			[]string{"The change would lose data: drop_column c: its values are dropped (dbid1 on db1:3306).", "set allow_unsafe=1 for udb/tabla1 in allowed_alters"}, []string{"cannot be made"}},
 		"two hundred would": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(200, "db1", dropped), false)}}, refused,
 			[]string{"dbid1 on db1:3306, dbid10 on db1:3306, dbid100 on db1:3306 and 197 more)"}, nil},
 		"it may lose data, allow_unsafe is set": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(3, "db1",

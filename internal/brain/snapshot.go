@@ -30,7 +30,6 @@ type snapshot struct {
 
 	Head    *schema.Snapshot // nil: HeadErr says why git cannot be read
 	HeadErr error
-	Lost    map[string]bool // commits pinned by current alters that the repository no longer has
 
 	Inventory    map[string]fleet.Tier
 	InventoryErr error // the list cannot be trusted now
@@ -205,7 +204,7 @@ func (s *snapshot) obvious(k key) verdict {
 			short(s.Head.Commit), k.Table, k.Group, k.Group, k.Table)
 	}
 	if d.Problem != nil {
-		return no("%s at commit %s cannot be used: %v. Commit a corrected file.", d.Path, short(s.Head.Commit), d.Problem)
+		return no("The file at commit %s cannot be used: %v. Commit a corrected one.", short(s.Head.Commit), d.Problem)
 	}
 	a := s.Allowed[k]
 	if len(s.instances(k, a.ServerList)) > 0 {

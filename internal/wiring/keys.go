@@ -5,7 +5,6 @@ package wiring
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -118,35 +117,39 @@ func readPassword(path string) (string, error) {
 	return password, nil
 }
 
-// maskDSN shows where a DSN leads without its password.
+// maskDSN shows where a DSN leads without its password. What cannot be taken apart is not shown at all.
 func maskDSN(dsn string) string {
 	cfg, err := driver.ParseDSN(dsn)
 	if err != nil {
 		return "***"
 	}
-	if cfg.Passwd != "" {
-		cfg.Passwd = "***"
+	if cfg.Passwd == "" {
+		return dsn
 	}
-	return cfg.FormatDSN()
-}
-
-// maskURL hides the password or token in a repository's URL.
-func maskURL(repo string) string {
-	u, err := url.Parse(repo)
-	if err != nil {
+	rest, ok := strings.CutPrefix(dsn, cfg.User+":"+cfg.Passwd+"@")
+	if !ok {
 		return "***"
 	}
-	if u.User == nil {
+	return cfg.User + ":***@" + rest
+}
+
+// maskURL hides the password or token in a repository's URL. What is no URL (a path, git@host:path) has none.
+func maskURL(repo string) string {
+	scheme, rest, isURL := strings.Cut(repo, "://")
+	if !isURL {
 		return repo
 	}
-	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), "***")
-	} else if u.Scheme == "http" || u.Scheme == "https" {
-		u.User = url.User("***") // https://<token>@host/
+	authority, path, _ := strings.Cut(rest, "/")
+	at := strings.LastIndex(authority, "@")
+	if at < 0 {
+		return repo
 	}
-	text, err := url.PathUnescape(u.String())
-	if err != nil {
-		return u.Redacted()
+	user, _, hasPassword := strings.Cut(authority[:at], ":")
+	switch {
+	case hasPassword:
+		user += ":***"
+	case scheme != "ssh": // https://<token>@host/
+		user = "***"
 	}
-	return text
+	return scheme + "://" + user + authority[at:] + "/" + path
 }

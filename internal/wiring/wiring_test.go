@@ -84,6 +84,7 @@ func TestMasks(t *testing.T) {
 	for in, want := range map[string]string{
 		"aosc:hunter2@tcp(db:3306)/aoscdb?tls=preferred": "aosc:***@tcp(db:3306)/aoscdb?tls=preferred",
 		"aosc@tcp(db:3306)/aoscdb":                       "aosc@tcp(db:3306)/aoscdb",
+		"aosc:hunt@er:2/@tcp(db:3306)/aoscdb":            "aosc:***@tcp(db:3306)/aoscdb",
 		"aosc:hunter2@db:3306":                           "***",
 	} {
 		if got := maskDSN(in); got != want {

@@ -51,13 +51,24 @@ func (s *StatusStore) local() string { return mysql.QuoteIdents(s.database, "aos
 
 func (s *StatusStore) osc() string { return mysql.QuoteIdents(s.database, "aosc_osc_ww") }
 
-// write runs fn where writes are allowed and stay local.
+// write runs fn where writes are allowed and stay local. fn may run twice.
 func (s *StatusStore) write(ctx context.Context, fn func(context.Context, querier) error) error {
 	if !s.instance {
 		return fn(ctx, s.db)
 	}
+	err := s.unlogged(ctx, fn)
+	if mysql.IsNumber(err, errNoSuchDefiner) {
+		if err = s.remakeGuards(ctx); err == nil {
+			err = s.unlogged(ctx, fn)
+		}
+	}
+	return err
+}
+
+// unlogged runs fn on a connection of its own that neither replicates nor makes a GTID.
+func (s *StatusStore) unlogged(ctx context.Context, fn func(context.Context, querier) error) error {
 	mode := strictMode
-	session := mysql.Session{NoBinlog: true, InnodbLockWaitTimeout: statusLockWait, SQLMode: &mode}
+	session := mysql.Session{NoBinlog: true, InnodbLockWaitTimeout: statusLockWait, LockWaitTimeout: ddlLockWait, SQLMode: &mode}
 	return hint(mysql.WithSession(ctx, s.db, session, func(ctx context.Context, conn *sql.Conn) error { return fn(ctx, conn) }))
 }
 

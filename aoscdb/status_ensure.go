@@ -2,7 +2,6 @@ package aoscdb
 
 import (
 	"context"
-	"database/sql"
 	_ "embed"
 	"fmt"
 	"slices"
@@ -14,36 +13,56 @@ import (
 //go:embed migrations/status.sql
 var statusSQL string
 
-// Ensure makes the status tables where they are missing; on an instance the database aosc and the guard triggers too. All
-// of it is unlogged there. It may run any number of times, and at once (a named lock makes them take turns). An instance that is super_read_only is refused
-// with ErrReadOnlyInstance, also when its tables exist: no row could be written to them.
+// Ensure makes the status tables where they are missing; on an instance the database aosc and its guards too, unlogged. It
+// may run any number of times, and at once (a named lock makes them take turns); when all is there it is one query.
+// An instance that is super_read_only is refused with ErrReadOnlyInstance, also when its tables exist: no row could be
+// written to them.
 func (s *StatusStore) Ensure(ctx context.Context) error {
+	what := "make the status tables in database " + s.database
 	if !s.instance {
-		return wrap(s.ensureTables(ctx, s.db), "make the status tables in %s", s.database)
+		return wrap(s.ensureTables(ctx, s.db), "%s", what)
 	}
-	var superReadOnly bool
-	if err := s.db.QueryRowContext(ctx, "SELECT @@GLOBAL.super_read_only").Scan(&superReadOnly); err != nil {
-		return wrap(err, "make the status tables")
-	}
-	if superReadOnly {
-		return fmt.Errorf("make the status tables: super_read_only is on: %w", ErrReadOnlyInstance)
+	complete, err := s.complete(ctx)
+	if err != nil || complete {
+		return wrap(err, "%s", what)
 	}
 	lock, err := waitLock(ctx, s.db, "aosc.ensure")
 	if err != nil {
-		return wrap(err, "make the status tables in database %s", s.database)
+		return wrap(err, "%s", what)
 	}
 	defer lock.Release()
-	session := mysql.Session{NoBinlog: true, LockWaitTimeout: ddlLockWait}
-	err = mysql.WithSession(ctx, s.db, session, func(ctx context.Context, conn *sql.Conn) error {
-		if err := s.ensureDatabase(ctx, conn); err != nil {
+	err = s.unlogged(ctx, func(ctx context.Context, q querier) error {
+		if err := s.ensureDatabase(ctx, q); err != nil {
 			return err
 		}
-		if err := s.ensureTables(ctx, conn); err != nil {
+		if err := s.ensureTables(ctx, q); err != nil {
 			return err
 		}
-		return s.ensureGuards(ctx, conn)
+		return s.ensureGuards(ctx, q)
 	})
-	return wrap(hint(err), "make the status tables in database %s", s.database)
+	return wrap(err, "%s", what)
+}
+
+// complete tells whether an instance has all that Ensure makes.
+func (s *StatusStore) complete(ctx context.Context) (bool, error) {
+	var columns []string
+	args := []any{s.database, s.database}
+	for table, names := range statusColumns {
+		for _, name := range names {
+			columns = append(columns, "(?, ?)")
+			args = append(args, table, name)
+		}
+	}
+	var superReadOnly bool
+	var guards, found int
+	err := s.db.QueryRowContext(ctx, "SELECT @@GLOBAL.super_read_only, "+
+		"(SELECT COUNT(*) FROM information_schema.triggers WHERE trigger_schema = ? AND trigger_name LIKE '"+guardPrefix+"%'), "+
+		"(SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = ? AND (table_name, column_name) IN ("+
+		strings.Join(columns, ", ")+"))", args...).Scan(&superReadOnly, &guards, &found)
+	if err == nil && superReadOnly {
+		err = fmt.Errorf("super_read_only is on: %w", ErrReadOnlyInstance)
+	}
+	return guards == len(guarded) && found == len(columns), err
 }
 
 func (s *StatusStore) ensureDatabase(ctx context.Context, q querier) error {
@@ -98,62 +117,62 @@ func splitColumns(columns string) []string {
 	return strings.Split(strings.ReplaceAll(columns, "`", ""), ", ")
 }
 
-// ensureGuards makes triggers that refuse a logged UPDATE or DELETE of a status table.
-//
-// The rows of an instance exist on that instance only. A logged UPDATE of one by hand, on a primary, would reach
-// replicas that have no such row, and stop replication with error 1032 (HA_ERR_KEY_NOT_FOUND); on a replica it would
-// be an errant transaction (I7). Row events of other servers fire no triggers, so a replica's applier never meets these.
-// Where the account may not create triggers while the binary log is on (no SUPER, log_bin_trust_function_creators=0)
-// the tables go without.
+// guard is a trigger that refuses a logged change of a status table.
+type guard struct{ Table, Event string }
+
+// guarded are the changes that must not be logged. The rows of an instance exist on that instance only: a logged UPDATE
+// of one by hand, on a primary, would reach replicas that have no such row, and stop replication with error 1032
+// (HA_ERR_KEY_NOT_FOUND); on a replica it would be an errant transaction (I7). Row events fire no triggers, so a replica's
+// applier never meets these.
+var guarded = []guard{{"aosc_local_status", "UPDATE"}, {"aosc_local_status", "DELETE"}, {"aosc_osc_ww", "UPDATE"}, {"aosc_osc_ww", "DELETE"}}
+
+const guardPrefix = "aosc_guard_"
+
+func (g guard) name() string {
+	return guardPrefix + strings.TrimPrefix(g.Table, "aosc_") + "_" + strings.ToLower(g.Event)
+}
+
+const (
+	errNoSuchDefiner    uint16 = 1449 // ER_NO_SUCH_USER: the account that made a trigger is gone
+	errRoutineNeedSuper uint16 = 1419 // ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
+)
+
+// ensureGuards makes the missing guards. Where the account may not create triggers while the binary log is on (it has no
+// SUPER, and log_bin_trust_function_creators is off) the tables go without.
 func (s *StatusStore) ensureGuards(ctx context.Context, q querier) error {
-	type trigger struct{ Name, Definer, Account string }
-	have, err := list(ctx, q, func(t *trigger) []any { return []any{&t.Name, &t.Definer, &t.Account} },
-		"SELECT trigger_name, definer, CURRENT_USER() FROM information_schema.triggers WHERE trigger_schema = ?", s.database)
+	have, err := list(ctx, q, func(name *string) []any { return []any{name} },
+		"SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = ?", s.database)
 	if err != nil {
 		return err
 	}
-	definers := map[string]string{}
-	for _, t := range have {
-		definers[t.Name] = t.Definer
-		if t.Definer != t.Account && strings.HasPrefix(t.Name, guardPrefix) {
-			// The account that made it may be gone, and then every write would fail (1449).
-			definers[t.Name] = ""
+	for _, g := range guarded {
+		if slices.Contains(have, g.name()) {
+			continue
 		}
-	}
-	for _, table := range []string{"aosc_local_status", "aosc_osc_ww"} {
-		for _, event := range []string{"UPDATE", "DELETE"} {
-			name := guardPrefix + strings.TrimPrefix(table, "aosc_") + "_" + strings.ToLower(event)
-			if definers[name] != "" {
-				continue
-			}
-			if err := s.makeGuard(ctx, q, name, table, event); err != nil {
-				return wrap(err, "create trigger %s", name)
-			}
+		_, err := exec(ctx, q, "CREATE TRIGGER "+mysql.QuoteIdents(s.database, g.name())+" BEFORE "+g.Event+" ON "+
+			mysql.QuoteIdents(s.database, g.Table)+" FOR EACH ROW IF @@SESSION.sql_log_bin = 1 AND @@GLOBAL.log_bin = 1 THEN "+
+			"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'these rows are this instance''s alone and must not be replicated: "+
+			"SET sql_log_bin=0, then try again'; END IF")
+		if mysql.IsNumber(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied) {
+			return nil
+		}
+		if err != nil {
+			return wrap(err, "create trigger %s", g.name())
 		}
 	}
 	return nil
 }
 
-const guardPrefix = "aosc_guard_"
-
-// errRoutineNeedSuper is ER_BINLOG_CREATE_ROUTINE_NEED_SUPER.
-const errRoutineNeedSuper uint16 = 1419
-
-func (s *StatusStore) makeGuard(ctx context.Context, q querier, name, table, event string) error {
-	trigger := mysql.QuoteIdents(s.database, name)
-	if _, err := exec(ctx, q, "DROP TRIGGER IF EXISTS "+trigger); err != nil {
-		return ignore(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied)
-	}
-	_, err := exec(ctx, q, "CREATE TRIGGER "+trigger+" BEFORE "+event+" ON "+mysql.QuoteIdents(s.database, table)+
-		" FOR EACH ROW IF @@SESSION.sql_log_bin = 1 AND @@GLOBAL.log_bin = 1 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = "+
-		"'these rows are this instance''s alone and must not be replicated: SET sql_log_bin=0, then try again'; END IF")
-	return ignore(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied)
-}
-
-// ignore drops errors with one of the numbers.
-func ignore(err error, numbers ...uint16) error {
-	if mysql.IsNumber(err, numbers...) {
-		return nil
-	}
-	return err
+// remakeGuards takes over the guards of an account that is gone: a trigger runs as its maker, so with them no row could
+// be changed.
+func (s *StatusStore) remakeGuards(ctx context.Context) error {
+	err := s.unlogged(ctx, func(ctx context.Context, q querier) error {
+		for _, g := range guarded {
+			if _, err := exec(ctx, q, "DROP TRIGGER IF EXISTS "+mysql.QuoteIdents(s.database, g.name())); err != nil {
+				return wrap(err, "drop trigger %s", g.name())
+			}
+		}
+		return s.ensureGuards(ctx, q)
+	})
+	return wrap(err, "replace the triggers of an account that is gone, in database %s", s.database)
 }

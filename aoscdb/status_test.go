@@ -89,12 +89,29 @@ func TestEnsureAtOnceAndAgain(t *testing.T) {
 	if n := ask[int](t, cluster.Primary.DB(), "SELECT COUNT(*) FROM information_schema.triggers WHERE trigger_schema = 'aosc'"); n != 4 {
 		t.Errorf("%d guards, want UPDATE and DELETE of two tables", n)
 	}
-	// A guard whose maker is gone would fail every write: the next Ensure takes it over.
+	if complete := must(s.complete(t.Context()))(t); !complete {
+		t.Error("Ensure has more to do after Ensure")
+	}
+	ok(t, s.PutWaiting(t.Context(), OSCRow{Host: "h", Port: 1, Group: "g", Table: "t"}))
+	unlogged(t, "ALTER TABLE aosc.aosc_osc_ww DROP COLUMN owner")
+	if err := s.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "no column owner") {
+		t.Errorf("a table without a column of ours: %v", err)
+	}
+}
+
+// TestGuardOfAnAccountThatIsGone: a trigger runs as its maker; without it the first write takes the guards over.
+func TestGuardOfAnAccountThatIsGone(t *testing.T) {
+	s := newInstance(t)
+	ok(t, s.PutWaiting(t.Context(), OSCRow{Host: "h", Port: 1, Group: "g", Table: "t"}))
 	unlogged(t, "DROP TRIGGER aosc.aosc_guard_osc_ww_update",
 		"CREATE DEFINER = 'gone'@'nowhere' TRIGGER aosc.aosc_guard_osc_ww_update BEFORE UPDATE ON aosc.aosc_osc_ww FOR EACH ROW SET NEW.priority = 1")
-	ok(t, s.PutWaiting(t.Context(), OSCRow{Host: "h", Port: 1, Group: "g", Table: "t"}))
-	ok(t, s.Ensure(t.Context()))
-	must(s.SetPriv(t.Context(), "h", 1, "g", "t", PrivStop))(t)
+	if changed := must(s.SetPriv(t.Context(), "h", 1, "g", "t", PrivStop))(t); !changed {
+		t.Error("osc_priv was not set")
+	}
+	_, err := cluster.Primary.DB().ExecContext(t.Context(), "UPDATE aosc.aosc_osc_ww SET osc_priv='PAUSE'")
+	if err == nil || !strings.Contains(err.Error(), "SET sql_log_bin=0") {
+		t.Errorf("the guard taken over does not guard: %v", err)
+	}
 }
 
 // unlogged runs statements on the primary with sql_log_bin=0, as an operator may.

@@ -1,6 +1,7 @@
 package brain
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -135,11 +136,16 @@ func TestProgress(t *testing.T) {
 		"DONE, allow_unsafe taken back: nothing runs any more": {world().done(idle(1)).judged(refused, loses), expect{}},
 
 		// A check is due.
-		"first check due":                       {world().done(due(0)), expect{what: whatCheck, status: "DONE", check: asks(false)}},
-		"second check due":                      {world().done(due(1)), expect{what: whatCheck, status: "DONE", check: asks(false)}},
-		"I4: the last check is fresh":           {world().done(due(2)), expect{what: whatCheck, status: "DONE", check: asks(true)}},
-		"I4: the only check is fresh":           {world().verification(1, 86400).done(due(0)), expect{what: whatCheck, status: "DONE", check: asks(true)}},
-		"I4: without checks one is fresh":       {world().verification(0, 86400).done(due(0)), expect{what: whatCheck, status: "DONE", check: asks(true)}},
+		"first check due":             {world().done(due(0)), expect{what: whatCheck, status: "DONE", check: asks(false)}},
+		"second check due":            {world().done(due(1)), expect{what: whatCheck, status: "DONE", check: asks(false)}},
+		"I4: the last check is fresh": {world().done(due(2)), expect{what: whatCheck, status: "DONE", check: asks(true)}},
+		"I4: the only check is fresh": {world().verification(1, 86400).done(due(0)), expect{what: whatCheck, status: "DONE", check: asks(true)}},
+		"I4: without checks one is fresh": {world().verification(0, 86400).done(due(0)), expect{what: whatCheck, status: "DONE", check: func(t *testing.T, c aoscdb.AlterChange) {
+			asks(true)(t, c)
+			if !strings.HasPrefix(c.Detail, "check 1 of 1,") {
+				t.Errorf("history: %s", c.Detail)
+			}
+		}}},
 		"fewer checks wanted than passed":       {world().verification(2, 86400).done(due(2)), expect{what: whatCheck, status: "DONE", check: asks(true)}},
 		"due, but the last look was dirty":      {world().done(due(1), targets(1)), expect{what: whatDirty, status: "IPR", check: again}},
 		"due while an instance does not answer": {world().done(due(1), unknowns(1)), expect{what: whatCheck, status: "DONE", check: asks(false)}},

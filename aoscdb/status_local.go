@@ -189,11 +189,3 @@ func (s *StatusStore) Summary(ctx context.Context, host string, port int, want [
 	}
 	return out, nil
 }
-
-// NotOK are the databases of one instance where a table is not as desired: the original's question "which databases need
-// it", in the order of their names.
-func (s *StatusStore) NotOK(ctx context.Context, host string, port int, table string) ([]string, error) {
-	names, err := list(ctx, s.db, func(n *string) []any { return []any{n} }, "SELECT `database` FROM "+s.local()+
-		" WHERE host = ? AND port = ? AND table_name = ? AND status <> 'OK' ORDER BY `database`", host, port, table)
-	return names, wrap(err, "ask which databases of %s:%d need %s", host, port, table)
-}

@@ -46,7 +46,7 @@ type Daemon struct {
 
 	mu   sync.Mutex
 	jobs map[mysql.Addr]*job      // under way
-	rest map[mysql.Addr]time.Time // given back a moment ago, and not to be begun before
+	rest map[mysql.Addr]time.Time // not to be looked at before: it was not its time, or did not answer
 	work sync.WaitGroup           // the jobs
 
 	found chan struct{} // a dead worker was found
@@ -186,7 +186,7 @@ func (d *Daemon) start(ctx context.Context, inst fleet.Instance, tier aoscdb.Tie
 		v, err := j.run(ctx)
 		d.mu.Lock()
 		delete(d.jobs, inst.Addr())
-		if v.End == endGiveBack || err != nil {
+		if v.Rest || err != nil {
 			d.rest[inst.Addr()] = time.Now().Add(restAfter)
 		}
 		d.mu.Unlock()

@@ -32,6 +32,7 @@ type verdict struct {
 	End    ending
 	Reason string
 	Final  bool // with endFailed: another try cannot help
+	Rest   bool // with endGiveBack: what stands against it passes by itself, but not at once
 }
 
 // verdictOf decides how a run ends. err is what the work returned, cause why it was broken off, nil when it was not.
@@ -46,8 +47,9 @@ func verdictOf(err, cause error) verdict {
 			return verdict{End: endLeave, Reason: c.Error()}
 		case errors.Is(c, errWithdrawn):
 			return verdict{End: endRemove, Reason: c.Error()}
-		case errors.Is(c, errRoleChanged), errors.Is(c, errLeft), errors.Is(c, errStopping), errors.Is(c, errNotNow),
-			errors.Is(c, osc.ErrStopped), errors.Is(c, aoscdb.ErrNotPermitted):
+		case errors.Is(c, errRoleChanged), errors.Is(c, errNotNow), errors.Is(c, aoscdb.ErrNotPermitted):
+			return verdict{End: endGiveBack, Reason: c.Error(), Rest: true}
+		case errors.Is(c, errLeft), errors.Is(c, errStopping), errors.Is(c, osc.ErrStopped):
 			return verdict{End: endGiveBack, Reason: c.Error()}
 		}
 	}

@@ -66,6 +66,9 @@ func cheapest(f Facts) Engine {
 		return EngineInplace
 	case f.Rows <= f.DirectMaxRows:
 		return EngineDirect
+	case f.Inplace && !f.Rebuilds && f.NoCopy != "":
+		// An index that a copy cannot safely add, a UNIQUE one foremost: the replicas have to wait for it.
+		return EngineInplace
 	case f.CopyEngine == string(EngineSpirit):
 		return EngineSpirit
 	}

@@ -28,6 +28,8 @@ func TestChoose(t *testing.T) {
 		{"inplace, metadata only", with(func(f *Facts) { f.Inplace = true }), EngineInplace, ""},
 		{"inplace rebuild is a copy", with(func(f *Facts) { f.Inplace, f.Rebuilds = true, true }), EngineGhost, ""},
 		{"index with replicas is a copy", with(func(f *Facts) { f.Inplace, f.BuildsIndex = true, true }), EngineGhost, ""},
+		{"index that no copy can add", with(func(f *Facts) { f.Inplace, f.BuildsIndex, f.NoCopy = true, true, "UNIQUE" }), EngineInplace, ""},
+		{"rebuild that no copy can do", with(func(f *Facts) { f.Inplace, f.Rebuilds, f.NoCopy = true, true, "no key" }), EngineGhost, "no key"},
 		{"index without replicas", with(func(f *Facts) { f.Inplace, f.BuildsIndex, f.HasReplicas = true, true, false }), EngineInplace, ""},
 		{"index on a small table", with(func(f *Facts) { f.Inplace, f.BuildsIndex, f.Rows = true, true, 5000 }), EngineInplace, ""},
 		{"index on one instance", with(func(f *Facts) { f.Inplace, f.BuildsIndex, f.NoBinlog = true, true, true }), EngineInplace, ""},

@@ -157,10 +157,33 @@ func endSessions(ctx context.Context, db *sql.DB, names ghost.Names) error {
 	}
 }
 
+// The two tables of sessions. That of information_schema cannot be read while any session runs a statement with a
+// character outside of utf8mb3 (error 3854, seen on MySQL 9.7), so it is only for servers without performance_schema.
+const (
+	performanceProcesslist = "performance_schema.processlist"
+	informationProcesslist = "information_schema.processlist"
+)
+
+// processlist is the table in which a server's sessions can be read.
+func processlist(ctx context.Context, db *sql.DB) (string, error) {
+	var on bool
+	if err := db.QueryRowContext(ctx, "SELECT @@performance_schema").Scan(&on); err != nil {
+		return "", err
+	}
+	if on {
+		return performanceProcesslist, nil
+	}
+	return informationProcesslist, nil
+}
+
 // ghostSessions are the connections on which gh-ost runs something on one of these tables.
 func ghostSessions(ctx context.Context, db *sql.DB, names ghost.Names) ([]uint64, error) {
+	list, err := processlist(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := db.QueryContext(ctx, `
-		SELECT id FROM information_schema.processlist
+		SELECT id FROM `+list+`
 		 WHERE id <> CONNECTION_ID() AND LOCATE('/* gh-ost', info) > 0
 		   AND (LOCATE(?, info) > 0 OR LOCATE(?, info) > 0 OR LOCATE(?, info) > 0)`,
 		"`"+names.Ghost+"`", "`"+names.Changelog+"`", "`"+names.Old+"`")

@@ -133,7 +133,8 @@ func (c *copyRun) spec(ctx context.Context, socket string) (ghost.Spec, error) {
 		TLS: cred.TLS != "", TLSUnverified: cred.TLS != "required",
 		Database: c.plan.Database, Table: c.plan.Table, Clauses: c.plan.Change.CopyClauses(c.names.Ghost),
 		SocketFile: socket, ChunkSize: c.settings.ChunkSize, MaxLag: c.settings.MaxLag, Replicas: c.settings.Replicas,
-		SkipPortValidation: c.server.Port != c.plan.Addr.Port, CutOverLockTimeout: cutOverLock, DefaultRetries: 60,
+		SkipPortValidation: c.server.Port != c.plan.Addr.Port, CutOverLockTimeout: cutOverLock,
+		PanicOnWarnings: c.mayNotFit(),
 	}
 	if s.Clauses == "" {
 		return s, c.refuse("the change cannot be made in one ALTER of a copy")
@@ -146,9 +147,15 @@ func (c *copyRun) spec(ctx context.Context, socket string) (ghost.Spec, error) {
 		return s, fmt.Errorf("find out whether connections are encrypted: %w", err)
 	}
 	s.TLS = s.TLS && cipher != "" // 'preferred' on a server that cannot
+	// Where performance_schema is off or closed to us, gh-ost has to do without it.
 	var enabled string
 	err := c.db.QueryRowContext(ctx, "SELECT enabled FROM performance_schema.setup_instruments WHERE name = 'wait/lock/metadata/sql/mdl'").Scan(&enabled)
 	s.SkipMetadataLockCheck = err != nil || enabled != "YES"
+	list, err := processlist(ctx, c.db)
+	if err != nil {
+		return s, err
+	}
+	s.ReadableProcesslist = list == performanceProcesslist
 	s.ServerID, err = freeServerID(c.server.ServerID)
 	return s, err
 }
@@ -273,12 +280,17 @@ func (c *copyRun) prepareComparison(ctx context.Context) error {
 // lossy are the columns in which the plan loses data, with permission.
 func (c *copyRun) lossy() map[string]bool {
 	columns := map[string]bool{}
-	if c.settings.AllowUnsafe {
-		for _, f := range c.plan.Change.Findings {
-			columns[strings.ToLower(f.Column)] = true
-		}
+	for _, f := range c.plan.Findings {
+		columns[strings.ToLower(f.Column)] = true
 	}
 	return columns
+}
+
+// mayNotFit tells whether a value that is written during the copy may not fit the new definition, although none in the table
+// is so and no loss was permitted. The comparison finds what was written before it; for what is written between it
+// and the swap, gh-ost must look out itself.
+func (c *copyRun) mayNotFit() bool {
+	return len(c.plan.Change.Findings) > 0 && len(c.plan.Findings) == 0
 }
 
 // verify compares original and copy.

@@ -203,9 +203,12 @@ func (r *run) afterBreak(ctx context.Context, db *sql.DB, connection uint64, cau
 var errStillThere = errors.New("the session is still there")
 
 func (r *run) formAfter(ctx context.Context, db *sql.DB, connection uint64) (form schema.Form, err error) {
-	var there int
-	err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ?", connection).Scan(&there)
+	list, err := processlist(ctx, db)
 	if err != nil {
+		return form, err
+	}
+	var there int
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+list+" WHERE id = ?", connection).Scan(&there); err != nil {
 		return form, err
 	}
 	if there > 0 {

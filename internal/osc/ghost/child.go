@@ -32,6 +32,13 @@ const (
 	exitOrphaned = 3
 )
 
+// gh-ost sleeps a whole second between retries. One of the things it retries is to look for its RENAME while the table is
+// locked, so each second there is a second in which the application waits. It retries for as long as it would, more often.
+const (
+	retryEvery = 50 * time.Millisecond
+	retriesFor = time.Minute
+)
+
 // statusEvery is how often a child tells its status.
 const statusEvery = 100 * time.Millisecond
 
@@ -68,6 +75,10 @@ func Main(ctx context.Context, in io.Reader, out io.Writer) int {
 // migrate runs gh-ost and reports while it runs.
 func migrate(spec Spec, out io.Writer) int {
 	r := &reporter{out: json.NewEncoder(out)}
+	if spec.ReadableProcesslist {
+		correctStatements()
+	}
+	logic.RetrySleepFn = func(d time.Duration) { time.Sleep(min(d, retryEvery)) }
 	mc, err := newContext(spec)
 	if err != nil {
 		r.send(Status{Phase: PhaseFailed, Error: err.Error()})
@@ -136,8 +147,11 @@ func newContext(spec Spec) (*base.MigrationContext, error) {
 	mc.CheckpointIntervalSeconds = 300
 	mc.SetChunkSize(int64(spec.ChunkSize))
 	mc.SetDMLBatchSize(100)
+	if mc.PanicOnWarnings = spec.PanicOnWarnings; mc.PanicOnWarnings {
+		mc.SetDMLBatchSize(1) // it looks at the warnings of the last statement of a batch only
+	}
 	mc.SetMaxLagMillisecondsThrottleThreshold(spec.MaxLag.Milliseconds())
-	mc.SetDefaultNumRetries(int64(spec.DefaultRetries))
+	mc.SetDefaultNumRetries(int64(retriesFor / retryEvery))
 	if err := mc.SetCutOverLockTimeoutSeconds(int64(spec.CutOverLockTimeout.Seconds())); err != nil {
 		return nil, err
 	}

@@ -36,8 +36,12 @@ type Spec struct {
 	Replicas              []mysql.Addr
 	SkipPortValidation    bool // the server is behind a port mapping
 	SkipMetadataLockCheck bool // performance_schema cannot tell who waits for the table
-	CutOverLockTimeout    time.Duration
-	DefaultRetries        int
+	// PanicOnWarnings ends the copy at any warning, as when a value written meanwhile does not fit the new definition: its
+	// INSERT IGNORE would cut it, or leave the row out, in silence.
+	PanicOnWarnings bool
+	// ReadableProcesslist: performance_schema.processlist is there to be read in place of information_schema's.
+	ReadableProcesslist bool
+	CutOverLockTimeout  time.Duration
 }
 
 // Write sends the spec as one line.

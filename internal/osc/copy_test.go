@@ -1,0 +1,314 @@
+package osc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
+	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/testkit"
+)
+
+// attempt is a run under way.
+type attempt struct {
+	*bench
+	control *Control
+	done    chan struct{}
+	outcome Outcome
+	err     error
+
+	mu   sync.Mutex
+	last Progress
+}
+
+// begin starts a run of p.
+func (b *bench) begin(p Plan) *attempt {
+	b.t.Helper()
+	if p.Refused != "" {
+		b.t.Fatalf("refused: %s", p.Refused)
+	}
+	a := &attempt{bench: b, control: NewControl(), done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		a.outcome, a.err = b.runner.Run(b.t.Context(), p, b.settings, a.control, func(p Progress) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.last = p
+		})
+	}()
+	b.t.Cleanup(func() { <-a.done })
+	return a
+}
+
+func (a *attempt) progress() Progress {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last
+}
+
+func (a *attempt) ended() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// until waits for a condition while the run goes on.
+func (a *attempt) until(what string, condition func(Progress) bool) {
+	a.t.Helper()
+	testkit.Eventually(a.t, time.Minute, what, func() bool {
+		if condition(a.progress()) {
+			return true
+		}
+		if a.ended() {
+			a.t.Fatalf("the run ended before %s: %v", what, a.err)
+		}
+		return false
+	})
+}
+
+func copying(p Progress) bool { return p.State == StateCopying && p.RowsCopied > 0 }
+
+// slowly makes copies last for seconds.
+func (b *bench) slowly() *bench {
+	b.settings.ChunkSize = 10
+	return b
+}
+
+// TestCopyUnderLoad is the main job: a steady writer on the primary of a semi-synchronous cluster while its table is
+// copied, verified and swapped.
+func TestCopyUnderLoad(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	b := newBench(t, cluster.Primary)
+	b.settings.Replicas = []mysql.Addr{cluster.Replicas[0].Addr()}
+	w := testkit.NewWriter(t, cluster.Primary, testkit.WriterOptions{Database: b.database, Table: "t", Workers: 4, Rate: 400})
+	if err := w.Seed(t.Context(), 20_000); err != nil {
+		t.Fatal(err)
+	}
+	w.Start(t.Context())
+	text := "CREATE TABLE t (id bigint unsigned NOT NULL, version bigint unsigned NOT NULL, payload text NOT NULL, added int DEFAULT NULL, " +
+		"PRIMARY KEY (id), KEY v (version)) DEFAULT CHARSET=utf8mb4"
+	o := b.run("t", text, EngineGhost)
+	w.Stop()
+	if o.Engine != EngineGhost {
+		t.Errorf("engine %s", o.Engine)
+	}
+	report := testkit.CheckWriter(t, w, cluster)
+	t.Logf("I1: %v; %+v", report, w.Stats())
+	testkit.NoErrantGTIDs(t, cluster)
+	if w.Stats().Refused != 0 {
+		t.Errorf("the application saw errors: %+v", w.Stats())
+	}
+}
+
+// TestTamperedCopy changes, removes and adds rows in the copy behind gh-ost's back.
+func TestTamperedCopy(t *testing.T) {
+	srv := testkit.Server(t)
+	together(t, map[string]func(*testing.T){
+		"changed": func(t *testing.T) {
+			tampered(t, srv, "UPDATE _t_gho SET v = 'tampered' WHERE id = 17", "`id`=17", "column `v`")
+		},
+		"missing": func(t *testing.T) {
+			tampered(t, srv, "DELETE FROM _t_gho WHERE id = 17", "`id`=17", "missing in the copy")
+		},
+		"extra": func(t *testing.T) {
+			tampered(t, srv, "INSERT INTO _t_gho (id, v) VALUES (-5, 'x')", "`id`=-5", "original has not")
+		},
+	})
+}
+
+func tampered(t *testing.T, srv *mysqld.Server, statement string, named ...string) {
+	b := newBench(t, srv)
+	b.exec(oldT)
+	b.fill("t", 2000)
+	before, rows := b.form("t"), b.sum("t")
+	var once sync.Once
+	_, err := b.runner.Run(t.Context(), b.plan("t", newT), b.settings, NewControl(), func(p Progress) {
+		if p.State == StateVerifying { // reported before the comparison begins
+			once.Do(func() { b.exec(statement) })
+		}
+	})
+	var differs *VerifyError
+	if !errors.As(err, &differs) {
+		t.Fatalf("got %v, want a VerifyError", err)
+	}
+	for _, part := range append(named, b.database, "t") {
+		if !strings.Contains(differs.Error(), part) {
+			t.Errorf("%q is not named: %v", part, differs)
+		}
+	}
+	b.untouched("t", before)
+	if now := b.sum("t"); now != rows {
+		t.Errorf("I1: rows %s, before %s", now, rows)
+	}
+}
+
+// together runs subtests at once: copies mostly wait.
+func together(t *testing.T, tests map[string]func(*testing.T)) {
+	t.Helper()
+	var group sync.WaitGroup
+	for name, test := range tests {
+		group.Go(func() { t.Run(name, test) })
+	}
+	group.Wait()
+}
+
+func TestStopWhileCopying(t *testing.T) {
+	b := newBench(t, testkit.Server(t)).slowly()
+	b.exec(oldT)
+	b.fill("t", 50_000)
+	before := b.form("t")
+	a := b.begin(b.plan("t", newT))
+	a.until("rows are copied", copying)
+	began := time.Now()
+	a.control.Set(PrivStop)
+	<-a.done
+	took := time.Since(began)
+	t.Logf("STOP obeyed, everything removed, after %v", took)
+	if !errors.Is(a.err, ErrStopped) {
+		t.Errorf("got %v", a.err)
+	}
+	if took > 2*time.Second {
+		t.Errorf("STOP took %v", took)
+	}
+	b.untouched("t", before)
+}
+
+func TestPauseWhileCopying(t *testing.T) {
+	b := newBench(t, testkit.Server(t)).slowly()
+	b.exec(oldT)
+	b.fill("t", 30_000)
+	rows := b.sum("t")
+	a := b.begin(b.plan("t", newT))
+	a.until("rows are copied", copying)
+	began := time.Now()
+	a.control.Set(PrivPause)
+	a.until("paused", func(p Progress) bool { return p.State == StatePaused })
+	copied, since := a.progress().RowsCopied, time.Now()
+	// Paused means that the number stands still; gh-ost has 2 s to get there.
+	testkit.Eventually(t, 10*time.Second, "nothing is copied any more", func() bool {
+		if now := a.progress().RowsCopied; now != copied {
+			copied, since = now, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
+	t.Logf("PAUSE obeyed after %v at %d rows", since.Sub(began), copied)
+	if since.Sub(began) > 2*time.Second {
+		t.Errorf("PAUSE took %v", since.Sub(began))
+	}
+	if copied == 0 || copied >= 30_000 {
+		t.Fatalf("paused at %d rows: nothing is shown", copied)
+	}
+	b.exec("UPDATE t SET v = 'changed while paused' WHERE id = 1")
+	b.exec("UPDATE t SET v = 'row 1' WHERE id = 1")
+	began = time.Now()
+	a.control.Set(PrivOK)
+	a.until("copying again", func(p Progress) bool { return p.RowsCopied > copied })
+	t.Logf("OK obeyed after %v", time.Since(began))
+	if time.Since(began) > 2*time.Second {
+		t.Errorf("OK took %v", time.Since(began))
+	}
+	<-a.done
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
+	if now := b.sum("t"); now != rows {
+		t.Errorf("I1: rows %s, before %s", now, rows)
+	}
+}
+
+// TestCancelled: a daemon that is told to end leaves nothing behind.
+func TestCancelled(t *testing.T) {
+	b := newBench(t, testkit.Server(t)).slowly()
+	b.exec(oldT)
+	b.fill("t", 50_000)
+	before := b.form("t")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := b.runner.Run(ctx, b.plan("t", newT), b.settings, NewControl(), func(p Progress) {
+		if copying(p) {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	b.untouched("t", before)
+}
+
+// TestLockLost: without its lock a run must not go on, another may have begun.
+func TestLockLost(t *testing.T) {
+	srv := testkit.Server(t)
+	b := newBench(t, srv).slowly()
+	b.exec(oldT)
+	b.fill("t", 50_000)
+	before := b.form("t")
+	a := b.begin(b.plan("t", newT))
+	a.until("rows are copied", copying)
+	holder := testkit.Ask(t, srv, "SELECT IS_USED_LOCK(?)", tableLock(b.database, "t"))
+	b.exec("KILL " + holder)
+	<-a.done
+	if !errors.Is(a.err, mysql.ErrLockLost) {
+		t.Errorf("got %v", a.err)
+	}
+	b.untouched("t", before)
+}
+
+// TestForeignCopy: tables with gh-ost's names that nobody recorded are somebody else's.
+func TestForeignCopy(t *testing.T) {
+	srv := testkit.Server(t)
+	names := ghost.NamesFor("t")
+	for _, name := range []string{names.Ghost, names.Changelog, names.Old} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, srv)
+			b.exec(oldT, fmt.Sprintf("CREATE TABLE %s (a int)", mysql.QuoteIdent(name)))
+			b.fill("t", 300)
+			_, err := b.runner.Run(t.Context(), b.plan("t", newT), b.settings, NewControl(), nil)
+			var refused *RefusedError
+			if !errors.As(err, &refused) || !strings.Contains(err.Error(), name) {
+				t.Errorf("got %v", err)
+			}
+			if all := b.tables(); len(all) != 2 {
+				t.Errorf("tables %v", all)
+			}
+		})
+	}
+}
+
+// TestKeptOldTable: the old table is kept for the retention, moves aside for the next copy, and goes in steps when it is due.
+func TestKeptOldTable(t *testing.T) {
+	b := newBench(t, testkit.Server(t))
+	b.exec(oldT)
+	b.fill("t", 12_000) // more than is dropped at once
+	rows := b.sum("t")
+	b.run("t", newT, EngineGhost)
+	if n, err := b.runner.Clean(t.Context(), "c1", b.db, nil); n != 0 || err != nil {
+		t.Fatalf("cleaned %d of what is to be kept: %v", n, err)
+	}
+	if kept := b.sum("_t_del"); kept != rows {
+		t.Errorf("the old table has %s, had %s", kept, rows)
+	}
+	b.settings.Retention = 0
+	b.run("t", strings.Replace(newT, "text", "mediumtext", 1), EngineGhost)
+	all := b.tables()
+	if len(all) != 2 || !strings.HasPrefix(all[0], "_t_20") || !strings.HasSuffix(all[0], "_del") {
+		t.Fatalf("tables %v: want the kept one under a name of its own, and none of the second copy", all)
+	}
+	for _, l := range b.leftovers.rows {
+		if err := b.leftovers.SetState(t.Context(), l.ID, LeftoverKeep, time.Now().Add(-time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := b.runner.Clean(t.Context(), "c1", b.db, nil); n != 1 || err != nil {
+		t.Errorf("cleaned %d: %v", n, err)
+	}
+	b.untouched("t", b.form("t"))
+}

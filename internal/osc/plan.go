@@ -1,0 +1,309 @@
+package osc
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/schema"
+)
+
+// Planner makes plans. What it learns of a change (difference, proof) it keeps by both definitions and the database's
+// settings: hundreds of equal tables cost one proof. It is safe for concurrent use.
+type Planner struct {
+	pool *mysql.Pool
+	mat  *schema.Materialiser
+
+	mu   sync.Mutex
+	memo map[changeKey]change
+}
+
+// NewPlanner makes a Planner with an empty memory.
+func NewPlanner(pool *mysql.Pool, mat *schema.Materialiser) *Planner {
+	return &Planner{pool: pool, mat: mat, memo: map[changeKey]change{}}
+}
+
+// maxMemo bounds the memory: a tier's alters under way are few.
+const maxMemo = 256
+
+type changeKey struct {
+	current, desired schema.Form
+	env              schema.DBEnv
+}
+
+// change is what is known of a change, whichever table it is made to.
+type change struct {
+	schema.Change
+	proof      schema.Proof
+	failed     string // why it is not proven
+	notRolling string
+}
+
+// Plan plans one target. scratchDB is a server of the same version that takes unlogged DDL: db itself, or its cluster's
+// primary where db is super_read_only. A reason why the plan may not run is in the plan; the error is about servers that
+// could not be asked.
+func (p *Planner) Plan(ctx context.Context, scratchDB, db *sql.DB, t Target, d schema.Desired, s Settings) (Plan, error) {
+	plans, err := p.PlanMany(ctx, scratchDB, db, t, d, s, []string{t.Database})
+	if err != nil {
+		return Plan{Target: t}, err
+	}
+	return plans[0], nil
+}
+
+// PlanMany plans the table of t in each of the databases; the plans come in their order.
+func (p *Planner) PlanMany(ctx context.Context, scratchDB, db *sql.DB, t Target, d schema.Desired, s Settings, databases []string) ([]Plan, error) {
+	s = s.withDefaults()
+	g := gathering{Planner: p, scratch: scratchDB, db: db, desired: d, settings: s}
+	plans := make([]Plan, len(databases))
+	refs := make([]schema.Ref, len(databases))
+	for i, database := range databases {
+		plans[i].Target = t
+		plans[i].Database, plans[i].Table = database, d.Table
+		refs[i] = schema.Ref{Database: database, Table: d.Table}
+	}
+	if d.Problem != nil {
+		return refuseAll(plans, d.Problem), nil
+	}
+	var err error
+	if g.envs, err = schema.ReadDBEnvs(ctx, db, databases); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Addr, err)
+	}
+	if g.forms, err = schema.CurrentForms(ctx, db, refs); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Addr, err)
+	}
+	if g.sizes, err = readSizes(ctx, db, d.Table, databases); err != nil {
+		return nil, fmt.Errorf("%s: read the sizes of %s: %w", t.Addr, mysql.QuoteIdent(d.Table), err)
+	}
+	for i := range plans {
+		if err := g.plan(ctx, &plans[i]); err != nil {
+			return nil, fmt.Errorf("plan %s: %w", plans[i].Target, err)
+		}
+	}
+	return plans, nil
+}
+
+func refuseAll(plans []Plan, reason error) []Plan {
+	for i := range plans {
+		plans[i].Refused, plans[i].Final = reason.Error(), true
+	}
+	return plans
+}
+
+// gathering is what PlanMany has read of one instance.
+type gathering struct {
+	*Planner
+	scratch, db *sql.DB
+	desired     schema.Desired
+	settings    Settings
+	envs        map[string]schema.DBEnv
+	forms       map[schema.Ref]schema.Form
+	sizes       map[string]tableSize
+}
+
+type tableSize struct{ rows, bytes uint64 }
+
+// plan fills in one plan.
+func (g *gathering) plan(ctx context.Context, p *Plan) error {
+	env, ok := g.envs[p.Database]
+	if !ok {
+		p.Refused = "there is no database " + mysql.QuoteIdent(p.Database)
+		return nil
+	}
+	var err error
+	if p.Desired, err = g.mat.Form(ctx, g.scratch, g.desired, env); err != nil {
+		var refused *schema.DDLError
+		if !errors.As(err, &refused) {
+			return err
+		}
+		p.Refused, p.Final = err.Error(), true
+		return nil
+	}
+	var exists bool
+	p.Current, exists = g.forms[schema.Ref{Database: p.Database, Table: p.Table}]
+	size := g.sizes[p.Database]
+	p.Rows, p.Bytes = size.rows, size.bytes
+	s := g.settings
+	p.Facts = Facts{Missing: !exists, Equal: exists && p.Current.Hash == p.Desired.Hash, DirectMaxRows: s.DirectMaxRows,
+		HasReplicas: len(s.Replicas) > 0, NoBinlog: s.NoBinlog, CopyEngine: s.CopyEngine, CreateMissing: s.CreateMissing,
+		AllowUnsafe: s.AllowUnsafe}
+	if exists && !p.Facts.Equal {
+		if err := g.examine(ctx, p, env); err != nil {
+			return err
+		}
+	}
+	p.Facts.Rows = p.Rows
+	p.Engine, p.Refused = Choose(p.Facts)
+	p.Final = p.Refused != ""
+	if p.Engine == EngineGhost && p.Refused == "" {
+		if err := g.examineCopy(ctx, p); err != nil {
+			return err
+		}
+	}
+	p.SQL = describe(*p)
+	return nil
+}
+
+// examine finds out what the change of an existing table is, what it loses and how large the table is.
+func (g *gathering) examine(ctx context.Context, p *Plan, env schema.DBEnv) error {
+	c, err := g.change(ctx, g.scratch, p.Current, p.Desired, env)
+	if err != nil {
+		return err
+	}
+	p.Change = c.Change
+	f := &p.Facts
+	f.ProofFailed, f.NotRolling = c.failed, c.notRolling
+	f.Instant, f.Inplace, f.Rebuilds, f.BuildsIndex = c.proof.Instant, c.proof.Inplace, c.proof.Rebuilds, c.proof.BuildsIndex
+	if reason := errors.Join(c.Copyable, c.proof.Copy); reason != nil {
+		f.NoCopy = reason.Error()
+	}
+	if c.failed != "" {
+		return nil
+	}
+	if err := g.losses(ctx, p); err != nil {
+		return err
+	}
+	if !f.Instant {
+		p.Rows, err = countUpTo(ctx, g.db, p.Target, p.Rows, g.settings.DirectMaxRows)
+	}
+	return err
+}
+
+// losses keeps the findings that the rows of this table make real.
+func (g *gathering) losses(ctx context.Context, p *Plan) error {
+	for _, finding := range p.Change.Findings {
+		real, err := finding.Real(ctx, g.db, p.Database, p.Table)
+		switch {
+		case err != nil && (mysql.Number(err) == 0 || mysql.IsConnection(err) || mysql.IsAccessDenied(err)):
+			return err
+		case err != nil:
+			real = true // a question the server refuses proves nothing: suppose the worst
+		}
+		if real {
+			p.Findings = append(p.Findings, finding)
+			p.Facts.Loses = append(p.Facts.Loses, finding.String())
+		}
+	}
+	return nil
+}
+
+// examineCopy looks at what a copy needs, once it is clear that one is needed.
+func (g *gathering) examineCopy(ctx context.Context, p *Plan) error {
+	facts, err := readCopyFacts(ctx, g.db, p.Target, p.Bytes)
+	if err != nil {
+		return err
+	}
+	// Whose the tables in the way are is known to the Runner, which has the records.
+	facts.Beside = nil
+	reason, final := facts.refusal(p.Database, p.Table, nil)
+	if final {
+		p.Facts.NoCopy = reason
+		p.Engine, p.Refused = Choose(p.Facts)
+		p.Final = p.Refused != ""
+		return nil
+	}
+	p.Refused = reason
+	return nil
+}
+
+// change is the difference between two definitions, proven.
+func (p *Planner) change(ctx context.Context, scratch *sql.DB, current, desired schema.Form, env schema.DBEnv) (change, error) {
+	key := changeKey{current, desired, env}
+	p.mu.Lock()
+	c, ok := p.memo[key]
+	p.mu.Unlock()
+	if ok {
+		return c, nil
+	}
+	var err error
+	if c.Change, err = schema.Diff(current, desired, env.Version); err != nil {
+		c.failed = err.Error()
+	} else if c.proof, err = schema.Prove(ctx, scratch, env, current, desired, c.Change); err != nil {
+		var proof *schema.ProofError
+		if !errors.As(err, &proof) {
+			return change{}, err
+		}
+		c.failed = err.Error()
+	}
+	c.notRolling = notRolling(current, desired)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.memo) >= maxMemo {
+		clear(p.memo)
+	}
+	p.memo[key] = c
+	return c, nil
+}
+
+// describe is what would be run, for people.
+func describe(p Plan) string {
+	switch p.Engine {
+	case EngineNone:
+		return ""
+	case EngineGhost, EngineSpirit:
+		if p.Change.Statement == nil {
+			return ""
+		}
+		return p.Change.Statement(p.Database, p.Table)
+	}
+	if p.Change.Statement == nil && p.Engine != EngineCreate {
+		return ""
+	}
+	return strings.Join(statements(p), ";\n")
+}
+
+// readSizes reads rows (an estimate) and bytes of one table in many databases, in one query. The server would otherwise
+// answer from statistics up to a day old: a table filled since would seem empty.
+func readSizes(ctx context.Context, db *sql.DB, table string, databases []string) (map[string]tableSize, error) {
+	sizes := make(map[string]tableSize, len(databases))
+	if len(databases) == 0 {
+		return sizes, nil
+	}
+	args := []any{table}
+	for _, d := range databases {
+		args = append(args, d)
+	}
+	session := mysql.Session{LockWaitTimeout: DefaultLockWaitTimeout} // and thrown away afterwards, with the setting below
+	err := mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) error {
+		if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
+			return err
+		}
+		rows, err := conn.QueryContext(ctx, `
+			SELECT table_schema, COALESCE(table_rows, 0), COALESCE(data_length, 0) + COALESCE(index_length, 0)
+			  FROM information_schema.tables WHERE table_name = ? AND table_schema IN (?`+strings.Repeat(", ?", len(databases)-1)+`)`, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var database string
+			var size tableSize
+			if err := rows.Scan(&database, &size.rows, &size.bytes); err != nil {
+				return err
+			}
+			sizes[database] = size
+		}
+		return rows.Err()
+	})
+	return sizes, err
+}
+
+// countUpTo makes an estimate exact around the limit below which a plain ALTER is used: it counts no more than limit+1 rows.
+func countUpTo(ctx context.Context, db *sql.DB, t Target, estimate, limit uint64) (uint64, error) {
+	if limit == 0 || estimate > 2*limit {
+		return estimate, nil
+	}
+	var n uint64
+	err := db.QueryRowContext(ctx, fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM %s LIMIT %d) t",
+		mysql.QuoteIdents(t.Database, t.Table), limit+1)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count the rows of %s: %w", mysql.QuoteIdents(t.Database, t.Table), err)
+	}
+	if n > limit {
+		return max(n, estimate), nil
+	}
+	return n, nil
+}

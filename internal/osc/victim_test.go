@@ -1,0 +1,5 @@
+package osc
+
+const victimCommand = "osc-victim"
+
+func victimMain() int { return 1 }

@@ -113,7 +113,8 @@ func charToBytes(c, d *column) []loss {
 
 func bytesToChar(c, d *column) []loss {
 	out := []loss{{CharsetLoss, "bytes that are no " + d.charset + " do not fit", fmt.Sprintf(
-		"%[1]s IS NOT NULL AND (CONVERT(%[1]s USING %[2]s) IS NULL OR CAST(CONVERT(%[1]s USING %[2]s) AS BINARY) <> CAST(%[1]s AS BINARY))", c.sql(), d.charset)}}
+		"%[1]s IS NOT NULL AND NOT COALESCE(CAST(CONVERT(CONVERT(CONVERT(%[1]s USING %[2]s) USING utf8mb4) USING %[2]s) AS BINARY) = CAST(%[1]s AS BINARY), FALSE)",
+		c.sql(), d.charset)}}
 	if !d.sized() && c.maxBytes() > d.maxBytes() || d.sized() && c.maxBytes() > d.size() {
 		out = append(out, loss{NarrowColumn, "longer values do not fit", d.tooLong("CONVERT(" + c.sql() + " USING " + d.charset + ")")})
 	}

@@ -80,6 +80,14 @@ func (c *cursor) group(i int) int {
 	return -1
 }
 
+// closing is the index of the parenthesis that closes the one at i, or of the last token.
+func (c *cursor) closing(i int) int {
+	if end := c.group(i); end > 0 {
+		return end - 1
+	}
+	return len(c.toks) - 1
+}
+
 // skip returns the first index from i on that does not hold this symbol.
 func (c *cursor) skip(i int, symbol string) int {
 	for c.isAt(i, symbol) {

@@ -116,7 +116,7 @@ func (c *cursor) keyDef(from, to int) string {
 	for i := from; i < to; i++ {
 		switch {
 		case c.isAt(i, "("):
-			i = c.group(i) - 1
+			i = c.closing(i)
 		case c.isAt(i, "USING", "BTREE") && !c.memory():
 			def := c.slice(from, i)
 			if i+2 < to {
@@ -143,7 +143,7 @@ func (c *cursor) element(from, end int) int {
 	for i := from; i < end; i++ {
 		switch {
 		case c.isAt(i, "("):
-			i = c.group(i) - 1
+			i = c.closing(i)
 		case c.isAt(i, ","):
 			return i
 		}
@@ -182,11 +182,11 @@ func (c *cursor) column(from, to int, tableCollation string) string {
 	for i := from + 1; i < to; i++ {
 		switch {
 		case c.isAt(i, "("):
-			i = c.group(i) - 1
+			i = c.closing(i)
 			continue
-		case c.isAt(i, "CHARACTER", "SET"):
+		case i+2 < to && c.isAt(i, "CHARACTER", "SET"):
 			charset, last = c.at(i+2), i+2
-		case c.isAt(i, "COLLATE"):
+		case i+1 < to && c.isAt(i, "COLLATE"):
 			collation, last = c.at(i+1), i+1
 		default:
 			continue
@@ -215,7 +215,7 @@ func (c *cursor) column(from, to int, tableCollation string) string {
 // tableCollation reads DEFAULT CHARSET=x [COLLATE=y] among the options behind the columns.
 func (c *cursor) tableCollation(from int) (string, bool) {
 	for i := from; i < len(c.toks); i++ {
-		if c.isAt(i, "DEFAULT", "CHARSET", "=") {
+		if i+3 < len(c.toks) && c.isAt(i, "DEFAULT", "CHARSET", "=") {
 			collation := ""
 			if c.isAt(i+4, "COLLATE", "=") {
 				collation = c.at(i + 6)
@@ -232,10 +232,10 @@ func (c *cursor) options(from int) string {
 	for i := from; i < len(c.toks); i++ {
 		switch {
 		case c.isAt(i, "("): // of partitions
-			i = c.group(i) - 1
-		case c.isAt(i, "AUTO_INCREMENT", "="):
+			i = c.closing(i)
+		case charset < 0 && i+2 < len(c.toks) && c.isAt(i, "AUTO_INCREMENT", "="):
 			counter = i
-		case c.isAt(i, "DEFAULT", "CHARSET", "=") && !c.isAt(i+4, "COLLATE", "="):
+		case charset < 0 && i+3 < len(c.toks) && c.isAt(i, "DEFAULT", "CHARSET", "=") && !c.isAt(i+4, "COLLATE", "="):
 			charset = i + 3
 		}
 	}

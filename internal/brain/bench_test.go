@@ -226,4 +226,3 @@ func (b *bench) asked(daemon, scope string, fresh bool, since time.Time) bool {
 	}
 	return !fresh || w.FreshAt != nil && w.FreshAt.After(since)
 }
-

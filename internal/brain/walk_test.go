@@ -298,4 +298,3 @@ func TestI8DeposedBrainWritesNothing(t *testing.T) {
 	b.look(0, 0)
 	b.is("DONE", "")
 }
-

@@ -8,18 +8,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
+
+	"github.com/aosc/aosc/internal/process"
 )
 
-// daemons are the five processes of the pipeline.
+// daemons are the five processes of the pipeline. They die with the demo, however it ends.
 type daemons struct {
-	env     []string
-	running []*exec.Cmd
-	waiters sync.WaitGroup
+	env      []string
+	running  []*process.Process
+	watchers sync.WaitGroup
+	stopping chan struct{}
 	// died gets the first daemon that ended before stop.
-	died     chan error
-	mu       sync.Mutex
-	stopping bool
+	died chan error
 }
 
 // daemonNames in the order in which data flows through them.
@@ -28,7 +28,8 @@ var daemonNames = []string{"checksum", "brain", "collector", "scheduler", "oscwo
 // startDaemons starts the five as an operator would: one configuration in the environment, a log file each.
 func startDaemons(bin, dir string, fleet *servers, repo string) (*daemons, error) {
 	d := &daemons{
-		died: make(chan error, 1),
+		died:     make(chan error, len(daemonNames)),
+		stopping: make(chan struct{}),
 		env: []string{
 			"AOSC_AOSCDB_DSN=" + fleet.aoscdbDSN(),
 			"AOSC_SCHEMAS_REPO=" + repo,
@@ -61,21 +62,16 @@ func (d *daemons) start(path, logPath string, args ...string) error {
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), d.env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	// A Ctrl-C on the terminal is the demo's to handle: it stops them in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	p, err := process.Start(cmd)
+	if err != nil {
 		return err
 	}
-	d.running = append(d.running, cmd)
-	d.waiters.Go(func() {
-		err := cmd.Wait()
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if !d.stopping {
-			select {
-			case d.died <- fmt.Errorf("%s ended: %v; its log is %s", filepath.Base(path), err, logPath):
-			default:
-			}
+	d.running = append(d.running, p)
+	d.watchers.Go(func() {
+		select {
+		case <-d.stopping:
+		case <-p.Done():
+			d.died <- fmt.Errorf("%s ended: %v; its log is %s", filepath.Base(path), p.Wait(), logPath)
 		}
 	})
 	return nil
@@ -83,25 +79,13 @@ func (d *daemons) start(path, logPath string, args ...string) error {
 
 func (d *daemons) environment() []string { return d.env }
 
-// stop asks the daemons to end and waits for them; those that do not by the end of ctx are killed.
+// stop asks the daemons to end, in reverse order, and waits for each; one that does not by the end of ctx is killed.
 func (d *daemons) stop(ctx context.Context) error {
-	d.mu.Lock()
-	d.stopping = true
-	d.mu.Unlock()
-	for _, cmd := range d.running {
-		// The only error is that it has ended already.
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+	close(d.stopping)
+	d.watchers.Wait()
+	var errs []error
+	for i := len(d.running) - 1; i >= 0; i-- {
+		errs = append(errs, d.running[i].Stop(ctx))
 	}
-	ended := make(chan struct{})
-	go func() { d.waiters.Wait(); close(ended) }()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		for _, cmd := range d.running {
-			_ = cmd.Process.Kill()
-		}
-		<-ended
-		return errors.New("the daemons did not end on SIGTERM and were killed")
-	}
+	return errors.Join(errs...)
 }

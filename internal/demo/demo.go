@@ -113,7 +113,8 @@ func (d *demo) openDesk(ctx context.Context) (err error) {
 		return err
 	}
 	tier := aoscdb.NewTier(tierName)
-	tier.MaxRunning, tier.VerifyIntervalS, tier.VerifyTries = 2, 2, 2
+	// Both clusters at once, though all share one host here.
+	tier.MaxRunning, tier.MaxRunningPerHost, tier.VerifyIntervalS, tier.VerifyTries = 2, 2, 2, 2
 	if err := d.store.PutTier(ctx, tier); err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (c Change) CopyClauses(copyTable string) string {
 	for i, name := range c.checks {
 		renamed[strings.ToLower(name)] = copyTable + "_chk_" + itoa(i+1)
 	}
-	alter := sqlparser.Clone(c.copied)
+	alter := anonymous(c.copied)
 	for _, opt := range alter.AlterOptions {
 		switch opt := opt.(type) {
 		case *sqlparser.DropKey:
@@ -92,13 +92,37 @@ func (c Change) CopyClauses(copyTable string) string {
 			}
 		case *sqlparser.AlterCheck:
 			opt.Name = sqlparser.NewIdentifierCI(renamed[opt.Name.Lowered()])
-		case *sqlparser.AddConstraintDefinition:
-			if _, ok := opt.ConstraintDefinition.Details.(*sqlparser.CheckConstraintDefinition); ok {
-				opt.ConstraintDefinition.Name = sqlparser.NewIdentifierCI("")
-			}
 		}
 	}
 	return render(alter)
+}
+
+// anonymous is a copy of an ALTER whose new CHECK constraints have no names: the server gives them some.
+func anonymous(alter *sqlparser.AlterTable) *sqlparser.AlterTable {
+	alter = sqlparser.Clone(alter)
+	for _, opt := range alter.AlterOptions {
+		if add, ok := opt.(*sqlparser.AddConstraintDefinition); ok && checkOf(add.ConstraintDefinition) != nil {
+			add.ConstraintDefinition.Name = sqlparser.NewIdentifierCI("")
+		}
+	}
+	return alter
+}
+
+// UnnamedChecks is the change with new CHECK constraints left to the server to name. It ends in the same form. It is for
+// when the server says ER_CHECK_CONSTRAINT_DUP_NAME (3822): names of checks are unique in a schema, and the old table that a copy
+// left for a while still has them.
+func (c Change) UnnamedChecks() Change {
+	if c.Empty {
+		return c
+	}
+	steps, alters := make([]string, len(c.alters)), make([]*sqlparser.AlterTable, len(c.alters))
+	for i, a := range c.alters {
+		alters[i] = anonymous(a)
+		steps[i] = render(alters[i])
+	}
+	c.Steps, c.alters, c.Clauses = steps, alters, strings.Join(steps, ", ")
+	c.Statement = c.statement
+	return c
 }
 
 // render is the clauses of an ALTER TABLE on one line.

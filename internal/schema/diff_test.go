@@ -89,6 +89,13 @@ func TestCopyClauses(t *testing.T) {
 	if want := "DROP CHECK `_t_gho_chk_3`, ADD CHECK (`a` > 7), ALTER CHECK `_t_gho_chk_2` ENFORCED"; c.CopyClauses("_t_gho") != want {
 		t.Errorf("copy clauses are %s", c.CopyClauses("_t_gho"))
 	}
+	u := c.UnnamedChecks()
+	if want := "DROP CHECK `zz`, ADD CHECK (`a` > 7), ALTER CHECK `Mm` ENFORCED"; u.Clauses != want || u.Statement("d", "t") != "ALTER TABLE `d`.`t` "+want {
+		t.Errorf("without names: %s", u.Clauses)
+	}
+	if !strings.Contains(c.Clauses, "ADD CONSTRAINT `zz`") || c.Statement("d", "t") != "ALTER TABLE `d`.`t` "+c.Clauses {
+		t.Error("the change itself lost its names")
+	}
 }
 
 func TestGhost(t *testing.T) {

@@ -137,9 +137,7 @@ func (m *Materialiser) remember(ctx context.Context, d Desired, env DBEnv, f For
 // materialise creates one table in the scratch schema and reads it back. A *DDLError is the server's word on the text;
 // any other error is about the server.
 func materialise(ctx context.Context, conn *sql.Conn, d Desired, schemaName, sqlMode string) (Form, error) {
-	// The text is meant for an application's session: it is read under the server's own sql_mode, and without
-	// a primary key that sql_generate_invisible_primary_key would add to what the text says.
-	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(sqlMode)+createSettings); err != nil {
+	if err := CreateSession(ctx, conn, sqlMode); err != nil {
 		return Form{}, err
 	}
 	if _, err := conn.ExecContext(ctx, d.Text); err != nil {
@@ -155,6 +153,16 @@ func materialise(ctx context.Context, conn *sql.Conn, d Desired, schemaName, sql
 	// A table's foreign keys and checks would take their names from the next.
 	_, err = conn.ExecContext(ctx, "DROP TABLE "+mysql.QuoteIdents(schemaName, d.Table))
 	return f, err
+}
+
+// CreateSession prepares a connection to run a desired text so that it becomes what Materialiser says it does: read under
+// the server's own sql_mode (DBEnv.SQLMode), which its author had in mind, and without the primary key that
+// sql_generate_invisible_primary_key would add to what the text says.
+func CreateSession(ctx context.Context, conn *sql.Conn, sqlMode string) error {
+	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(sqlMode)+createSettings); err != nil {
+		return fmt.Errorf("prepare a session for CREATE TABLE: %w", err)
+	}
+	return nil
 }
 
 // createSettings is what a session that creates a table needs besides its sql_mode.

@@ -2,11 +2,13 @@ package schema_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -260,6 +262,36 @@ func TestRemoteDown(t *testing.T) {
 	if got := head(t, r); got != commit {
 		t.Errorf("head is %s again", got)
 	}
+}
+
+// A daemon holds the desired tables of all tiers several times over, at the commits it lately needed: what is equal is
+// held once.
+func TestSnapshotMemory(t *testing.T) {
+	g := testkit.Repo(t)
+	files := map[string]string{}
+	for n := range 400 {
+		name := fmt.Sprintf("t%03d", n)
+		files["schemas/udb/"+name+".sql"] = "CREATE TABLE " + name + " (id int PRIMARY KEY) COMMENT='" + strings.Repeat("x", 1000) + "' -- " + strings.Repeat("y", 1000)
+	}
+	g.Commit(files, "Many")
+	r := open(t, schema.RepoConfig{URL: g.Dir})
+	var kept []*schema.Snapshot
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	before := m.HeapAlloc
+	for n := range 8 {
+		g.Commit(map[string]string{"schemas/udb/t000.sql": fmt.Sprintf("CREATE TABLE t000 (id int PRIMARY KEY, a%d int)", n)}, "One")
+		kept = append(kept, snapshot(t, r))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	if grown := int64(m.HeapAlloc) - int64(before); grown > 6<<20 {
+		t.Errorf("%d snapshots of 400 tables hold %d KiB", len(kept), grown>>10)
+	} else {
+		t.Logf("%d snapshots of 400 tables hold %d KiB", len(kept), grown>>10)
+	}
+	runtime.KeepAlive(kept)
 }
 
 // The tip is asked for every second by every daemon: it must cost next to nothing.

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -291,6 +293,62 @@ func TestCurrentForms(t *testing.T) {
 	})
 	if !errors.Is(err, stop) || n != 70 {
 		t.Errorf("stopped after %d with %v", n, err)
+	}
+}
+
+// The example tier is what its README says.
+func TestExamples(t *testing.T) {
+	srv := testkit.Server(t)
+	env := envOf(t, srv, testkit.Database(t, srv))
+	files, err := filepath.Glob("../../schemas/udb/*")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d files: %v", len(files), err)
+	}
+	var ds []schema.Desired
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, err := schema.ParseDesired(file, string(text))
+		if err != nil {
+			t.Error(err)
+		}
+		ds = append(ds, desired(table, string(text)))
+	}
+	if forms, errs := (&schema.Materialiser{}).Forms(t.Context(), srv.DB(), ds, env); len(errs) > 0 || len(forms) != len(files) {
+		t.Errorf("%d forms, errors %v", len(forms), errs)
+	}
+}
+
+// The table that a copy replaced keeps the names of CHECKs for as long as it is kept. A change that wants such a name is
+// made without it, and converges.
+func TestCheckNamesTaken(t *testing.T) {
+	srv := testkit.Server(t)
+	database := testkit.Database(t, srv)
+	env := envOf(t, srv, database)
+	q := mysql.QuoteIdent(database)
+	testkit.Exec(t, srv, "CREATE TABLE "+q+".t (id int PRIMARY KEY, CONSTRAINT positive CHECK (id > 0))", "CREATE TABLE "+q+"._t_gho LIKE "+q+".t",
+		"RENAME TABLE "+q+".t TO "+q+"._t_del, "+q+"._t_gho TO "+q+".t")
+	want, err := (&schema.Materialiser{}).Form(t.Context(), srv.DB(), desired("t", "CREATE TABLE t (id int PRIMARY KEY, CONSTRAINT positive CHECK (id > 1))"), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	current, _, err := schema.CurrentForm(t.Context(), srv.DB(), database, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	change, err := schema.Diff(current, want, env.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const checkDupName = 3822 // ER_CHECK_CONSTRAINT_DUP_NAME
+	if _, err := srv.DB().ExecContext(t.Context(), change.Statement(database, "t")); !mysql.IsNumber(err, checkDupName) {
+		t.Errorf("the name is not taken: %v", err)
+	}
+	testkit.Exec(t, srv, change.UnnamedChecks().Statements(database, "t", "")...)
+	if now, _, err := schema.CurrentForm(t.Context(), srv.DB(), database, "t"); err != nil || now.Hash != want.Hash {
+		t.Errorf("it becomes %s: %v", now.Text, err)
 	}
 }
 

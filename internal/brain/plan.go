@@ -100,8 +100,10 @@ func (d *Daemon) inquire(ctx context.Context, q inquiry) ([]finding, error) {
 	}
 	findings := make([]finding, len(q.alters))
 	for i, sub := range q.alters {
-		for _, r := range view.Replicas() {
-			sub.settings.Replicas = append(sub.settings.Replicas, r.Addr())
+		for _, m := range view.Members { // one that does not answer now will want to keep up later
+			if m.Addr() != primary.Addr() {
+				sub.settings.Replicas = append(sub.settings.Replicas, m.Addr())
+			}
 		}
 		findings[i] = finding{Cluster: q.cluster.Name}
 		if len(databases) == 0 {

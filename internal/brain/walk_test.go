@@ -2,6 +2,7 @@ package brain
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,6 +171,55 @@ func TestDataThatStandsInTheWay(t *testing.T) {
 	}
 	testkit.Exec(t, b.cluster.Primary, "UPDATE "+b.databases[1]+".tabla1 SET note = '' WHERE id = 3")
 	b.is("IPR", "")
+}
+
+// The tier's settings count, and a changed tier is reason enough to judge again.
+func TestTierSettings(t *testing.T) {
+	b := newBench(t)
+	tier, err := b.store.Tier(t.Context(), "udb")
+	must(t, err)
+	tier.Ordering, tier.DirectMaxRows = aoscdb.OrderingRolling, 0
+	must(t, b.store.PutTier(t.Context(), tier))
+	b.commit(strings.Replace(tableNow, "`id` int", "`id` bigint", 1)) // needs a copy, or a plain ALTER
+	b.allow()
+	t.Log(b.is("HOLD", "brain", "rolling", b.databases[0]+" on "+b.cluster.Primary.Addr().String()).Reason)
+	b.exec("UPDATE tiers SET ordering = 'primary', copy_engine = 'spirit'")
+	b.is("HOLD", "brain", "copy_engine 'spirit'")
+	b.exec("UPDATE tiers SET copy_engine = 'ghost'")
+	b.is("IPR", "")
+	b.exec("UPDATE tiers SET create_missing = 0") // no table is missing here
+	b.is("IPR", "")
+	testkit.Exec(t, b.cluster.Primary, "DROP TABLE "+b.databases[1]+".tabla1")
+	b.exec("UPDATE tiers SET direct_max_rows = 1")
+	b.is("HOLD", "brain", "create_missing", b.databases[1])
+	b.exec("UPDATE tiers SET create_missing = 1")
+	b.is("IPR", "")
+}
+
+// An alter of custom servers concerns their clusters only, and later all of them once the permission says so.
+func TestCustomServers(t *testing.T) {
+	b := newBench(t)
+	b.commit(tableWider)
+	primary := b.cluster.Primary.Addr()
+	away := b.tier
+	away.Clusters = append(slices.Clone(away.Clusters), fleet.Cluster{Tier: "udb", Name: "udb-2", Instances: []fleet.Instance{
+		{Tier: "udb", Cluster: "udb-2", Host: "127.0.0.1", Port: 1}}})
+	b.inv.set(away)
+	b.exec("INSERT INTO allowed_alters VALUES ('udb','tabla1','istvan',NULL,10,'custom')")
+	b.is("HOLD", "brain", "custom_servers has no row for udb/tabla1")
+	b.exec("INSERT INTO custom_servers VALUES ('udb','tabla1',?,?)", primary.Host, primary.Port)
+	if c := b.is("IPR", ""); c.ServerList != "custom" {
+		t.Errorf("server_list %q", c.ServerList)
+	}
+	b.checksum(false, b.tier.Clusters[0].Instances[0])
+	b.look(0, 0)
+	b.is("DONE", "")
+	b.exec("UPDATE allowed_alters SET server_list = 'default'")
+	b.is("HOLD", "brain", "Waiting for", "udb-2")
+	b.inv.set(b.tier)
+	if c := b.is("IPR", ""); c.ServerList != "default" {
+		t.Errorf("server_list %q", c.ServerList)
+	}
 }
 
 // Bad input is a clear reason, and a corrected commit is enough.

@@ -94,7 +94,7 @@ func checkVersion(ctx context.Context, store *aoscdb.Store) error {
 }
 
 // Settings are how a tier wants its tables altered. Whoever plans or runs an alter takes them from here, so that all
-// of them judge a plan alike.
+// of them judge a plan alike. A worker that alters a lone replica of an ordering='primary' tier sets NoBinlog itself.
 func Settings(t aoscdb.Tier, allowUnsafe bool) osc.Settings {
 	return osc.Settings{
 		Ordering:      t.Ordering,
@@ -102,6 +102,7 @@ func Settings(t aoscdb.Tier, allowUnsafe bool) osc.Settings {
 		DirectMaxRows: t.DirectMaxRows,
 		CreateMissing: t.CreateMissing,
 		AllowUnsafe:   allowUnsafe,
+		NoBinlog:      t.Ordering == aoscdb.OrderingRolling,
 	}
 }
 

@@ -314,6 +314,17 @@ func TestOpenWaitsForTheDatabase(t *testing.T) {
 	}
 }
 
+func TestSettings(t *testing.T) {
+	tier := aoscdb.NewTier("udb")
+	if s := Settings(tier, false); s.Ordering != "primary" || s.CopyEngine != "ghost" || s.DirectMaxRows != 5000 || !s.CreateMissing || s.AllowUnsafe || s.NoBinlog {
+		t.Errorf("%+v", s)
+	}
+	tier.Ordering = aoscdb.OrderingRolling
+	if s := Settings(tier, true); !s.AllowUnsafe || !s.NoBinlog {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestWaker(t *testing.T) {
 	store := aoscdbkit.AOSCDB(t)
 	wake := Waker(store, aoscdb.DaemonBrain)

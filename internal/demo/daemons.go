@@ -48,7 +48,7 @@ func startDaemons(bin, dir string, fleet *servers, repo string) (*daemons, error
 // daemonFlags are the settings in which the demo is less patient than production.
 func daemonFlags(name string) []string {
 	if name == "oscworker" {
-		return []string{"--oscworker-retention=0s"}
+		return []string{"--oscworker-retention=0s", "--oscworker-clean-interval=1s"}
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func (r *Runner) cleanDead(ctx context.Context, db *sql.DB, rows []Leftover) (in
 		return 0, err
 	}
 	fault.Point(faultCleanBefore)
-	if err := endSessions(ctx, db, names); err != nil {
+	if err := endSessions(ctx, db, live[0].Database, names); err != nil {
 		return 0, err
 	}
 	if err := r.settle(ctx, db, live, retention); err != nil {

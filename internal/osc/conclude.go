@@ -19,7 +19,7 @@ import (
 func (c *copyRun) conclude(ctx context.Context, cause error) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), concludeLimit)
 	defer cancel()
-	if err := endSessions(ctx, c.db, c.names); err != nil {
+	if err := endSessions(ctx, c.db, c.plan.Database, c.names); err != nil {
 		return Outcome{}, errors.Join(cause, fmt.Errorf("end what gh-ost left running: %w", err))
 	}
 	form, exists, err := schema.CurrentForm(ctx, c.db, c.plan.Database, c.plan.Table)
@@ -140,9 +140,9 @@ func dropTable(ctx context.Context, db *sql.DB, database, table string) error {
 
 // endSessions kills the statements of a gh-ost whose process is gone and waits until they are. A RENAME of its cut-over
 // may still wait for the table; it must end, either way, before the table is looked at.
-func endSessions(ctx context.Context, db *sql.DB, names ghost.Names) error {
+func endSessions(ctx context.Context, db *sql.DB, database string, names ghost.Names) error {
 	for {
-		ids, err := ghostSessions(ctx, db, names)
+		ids, err := ghostSessions(ctx, db, database, names)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -176,8 +176,9 @@ func processlist(ctx context.Context, db *sql.DB) (string, error) {
 	return informationProcesslist, nil
 }
 
-// ghostSessions are the connections on which gh-ost runs something on one of these tables.
-func ghostSessions(ctx context.Context, db *sql.DB, names ghost.Names) ([]uint64, error) {
+// ghostSessions are the connections on which gh-ost runs something on one of these tables. It names them with their
+// database in every statement; tables of the same name in another database belong to another copy.
+func ghostSessions(ctx context.Context, db *sql.DB, database string, names ghost.Names) ([]uint64, error) {
 	list, err := processlist(ctx, db)
 	if err != nil {
 		return nil, err
@@ -186,7 +187,7 @@ func ghostSessions(ctx context.Context, db *sql.DB, names ghost.Names) ([]uint64
 		SELECT id FROM `+list+`
 		 WHERE id <> CONNECTION_ID() AND LOCATE('/* gh-ost', info) > 0
 		   AND (LOCATE(?, info) > 0 OR LOCATE(?, info) > 0 OR LOCATE(?, info) > 0)`,
-		"`"+names.Ghost+"`", "`"+names.Changelog+"`", "`"+names.Old+"`")
+		mysql.QuoteIdents(database, names.Ghost), mysql.QuoteIdents(database, names.Changelog), mysql.QuoteIdents(database, names.Old))
 	if err != nil {
 		return nil, err
 	}

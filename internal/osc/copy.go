@@ -198,6 +198,9 @@ func (c *copyRun) supervise(ctx context.Context) error {
 		watchers.Go(func() { cancel(watch(ctx)) })
 	}
 	err = c.phases(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !IsFinal(err) {
+		err = cause // what broke is a consequence
+	}
 	cancel(err)
 	c.child.stop()
 	watchers.Wait()
@@ -348,9 +351,10 @@ func (c *copyRun) cutOver(ctx context.Context) error {
 			return err
 		}
 		if attempt >= c.settings.Retries {
-			return fmt.Errorf("the table's lock was not to be had in %d attempts at the cut-over%s", attempt, c.heldBy(ctx, c.db))
+			return fmt.Errorf("%d attempts at the cut-over failed: %s%s", attempt, c.child.log.lastError(), c.heldBy(ctx, c.db))
 		}
-		c.enter(StateCopying, fmt.Sprintf("cut-over attempt %d of %d failed%s", attempt, c.settings.Retries, c.heldBy(ctx, c.db)))
+		c.enter(StateCopying, fmt.Sprintf("cut-over attempt %d of %d failed: %s%s", attempt, c.settings.Retries,
+			c.child.log.lastError(), c.heldBy(ctx, c.db)))
 		if err := pause(ctx, min(time.Second<<min(attempt, 5), 30*time.Second)); err != nil {
 			return err
 		}

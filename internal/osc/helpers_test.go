@@ -3,6 +3,7 @@ package osc
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -30,16 +31,46 @@ func TestMain(m *testing.M) {
 	testkit.Main(m)
 }
 
-// memory is Leftovers in memory, for one process.
+// memory is Leftovers in memory, and in a file where it must outlive a process.
 type memory struct {
+	path string // "" = no file
 	mu   sync.Mutex
 	next uint64
 	rows []Leftover
 }
 
-func (m *memory) Record(_ context.Context, rows []Leftover) error {
+// open reads the file, lock included; the returned function writes it.
+func (m *memory) open() (save func()) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	if m.path == "" {
+		return m.mu.Unlock
+	}
+	m.rows = nil
+	if text, err := os.ReadFile(m.path); err == nil {
+		if err := json.Unmarshal(text, &m.rows); err != nil {
+			panic(err)
+		}
+	}
+	for _, l := range m.rows {
+		m.next = max(m.next, l.ID)
+	}
+	return func() {
+		defer m.mu.Unlock()
+		text, err := json.Marshal(m.rows)
+		if err == nil {
+			err = os.WriteFile(m.path+".new", text, 0o600)
+		}
+		if err == nil {
+			err = os.Rename(m.path+".new", m.path)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+}
+
+func (m *memory) Record(_ context.Context, rows []Leftover) error {
+	defer m.open()()
 	for _, l := range rows {
 		m.next++
 		l.ID, l.CreatedAt = m.next, time.Now()
@@ -55,8 +86,7 @@ func (m *memory) Record(_ context.Context, rows []Leftover) error {
 }
 
 func (m *memory) List(_ context.Context, cluster string) ([]Leftover, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.open()()
 	var out []Leftover
 	for _, l := range m.rows {
 		if l.Cluster == cluster {
@@ -67,8 +97,7 @@ func (m *memory) List(_ context.Context, cluster string) ([]Leftover, error) {
 }
 
 func (m *memory) SetState(_ context.Context, id uint64, state string, keepUntil time.Time) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.open()()
 	for i := range m.rows {
 		if m.rows[i].ID == id {
 			m.rows[i].State, m.rows[i].KeepUntil = state, keepUntil
@@ -78,8 +107,7 @@ func (m *memory) SetState(_ context.Context, id uint64, state string, keepUntil 
 }
 
 func (m *memory) Forget(_ context.Context, id uint64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.open()()
 	for i := range m.rows {
 		if m.rows[i].ID == id {
 			m.rows = append(m.rows[:i], m.rows[i+1:]...)

@@ -68,8 +68,13 @@ var fixtures atomic.Int64
 
 func newFixture(t *testing.T, tier func(*aoscdb.Tier), clusters ...*mysqld.Cluster) *fixture {
 	t.Helper()
+	return newFixtureOn(t, aoscdbkit.AOSCDB(t), tier, clusters...)
+}
+
+func newFixtureOn(t *testing.T, store *aoscdb.Store, tier func(*aoscdb.Tier), clusters ...*mysqld.Cluster) *fixture {
+	t.Helper()
 	f := &fixture{
-		t: t, store: aoscdbkit.AOSCDB(t), clusters: clusters, primary: clusters[0].Primary, repo: testkit.Repo(t),
+		t: t, store: store, clusters: clusters, primary: clusters[0].Primary, repo: testkit.Repo(t),
 		inventory: filepath.Join(t.TempDir(), "inventory.yaml"), pattern: fmt.Sprintf("f%dx", fixtures.Add(1)),
 		logs: map[string]*syncBuffer{},
 	}

@@ -1,0 +1,116 @@
+package oscworker
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
+	"github.com/aosc/aosc/internal/testkit"
+)
+
+func rolling(t *aoscdb.Tier) { t.Ordering = aoscdb.OrderingRolling }
+
+// alone runs statements on one instance, unlogged, as somebody's mistake would.
+func (f *fixture) alone(s *mysqld.Server, statements ...string) {
+	f.t.Helper()
+	f.do(mysql.WithSession(f.t.Context(), s.DB(), mysql.Session{NoBinlog: true}, func(ctx context.Context, c *sql.Conn) error {
+		for _, q := range statements {
+			if _, err := c.ExecContext(ctx, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// ordering='rolling': each instance by itself with sql_log_bin=0, so no transaction is made anywhere (I7), and the primary
+// not before its replicas.
+func TestRolling(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	f := newFixture(t, rolling, cluster)
+	f.database(tablePlain, 100)
+	f.database(tablePlain, 100)
+	f.do(cluster.Sync(t.Context()))
+	replica := cluster.Replicas[0]
+	f.allow(tableColumn)
+	f.worker("w1", nil)
+
+	f.queue(f.primary)
+	f.awaitLog("w1", "goes first and does not have the desired form")
+	f.awaitStatus(f.primary, aoscdb.OSCWaiting)
+	f.mustHave(f.primary, tablePlain)
+	_, err := f.rows(f.primary).Withdraw(t.Context(), f.primary.Addr().Host, f.primary.Addr().Port, "udb", "t")
+	f.do(err)
+
+	before := testkit.Ask(t, f.primary, "SELECT @@GLOBAL.gtid_executed")
+	f.queue(replica)
+	f.awaitStatus(replica, aoscdb.OSCDone)
+	f.mustHave(replica, tableColumn)
+	f.mustHave(f.primary, tablePlain)
+	testkit.Exec(t, f.primary, "INSERT INTO "+f.databases[0]+".t (id, version, payload) VALUES (1000, 0, 'meanwhile')")
+	f.do(cluster.Sync(t.Context()))
+	f.queue(f.primary)
+	f.awaitStatus(f.primary, aoscdb.OSCDone)
+	f.mustHave(f.primary, tableColumn)
+	testkit.Exec(t, f.primary, "INSERT INTO "+f.databases[0]+".t (id, version, payload, extra) VALUES (1001, 0, 'after', 7)")
+	f.do(cluster.Sync(t.Context()))
+	if got := testkit.Ask(t, replica, "SELECT extra FROM "+f.databases[0]+".t WHERE id = 1001"); got != "7" {
+		t.Errorf("replication brought %q", got)
+	}
+	f.noLeftovers()
+	for _, s := range cluster.Servers() {
+		made := testkit.Ask(t, s, "SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, ?)", before)
+		var first, last int
+		_, interval, _ := strings.Cut(made, ":")
+		if n, err := fmt.Sscanf(interval, "%d-%d", &first, &last); n != 2 || err != nil || last-first != 1 {
+			t.Errorf("I7: transactions on %s: %s, want the two INSERTs of this test and nothing else", s.Addr(), made)
+		}
+	}
+}
+
+// A plan that ordering='rolling' cannot carry out is refused for good, with what to do.
+func TestRollingRefusesACopy(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	f := newFixture(t, func(t *aoscdb.Tier) { rolling(t); t.DirectMaxRows = 0 }, cluster)
+	f.database(tablePlain, 100)
+	f.do(cluster.Sync(t.Context()))
+	f.allow(tableCopy)
+	f.queue(cluster.Replicas[0])
+	f.worker("w1", nil)
+	row := f.awaitStatus(cluster.Replicas[0], aoscdb.OSCFailed)
+	if !row.Final || !strings.Contains(row.Error, "rolling") {
+		t.Errorf("final %v: %q", row.Final, row.Error)
+	}
+	f.mustHave(cluster.Replicas[0], tablePlain)
+	f.noLeftovers()
+}
+
+// A replica that alone differs is mended in place, unlogged (I7); one whose primary differs too is left alone: its
+// primary's ALTER would find the column there and stop replication.
+func TestReplicaThatDrifted(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	replica := cluster.Replicas[0]
+	f := newFixture(t, nil, cluster)
+	db := f.database(tablePlain, 100)
+	f.do(cluster.Sync(t.Context()))
+	f.allow(tableColumn)
+	f.queue(replica)
+	stop := f.worker("w1", nil)
+	f.awaitLog("w1", "goes first and does not have the desired form")
+	f.awaitStatus(replica, aoscdb.OSCWaiting)
+	stop()
+	f.mustHave(replica, tablePlain)
+
+	testkit.Exec(t, f.primary, "ALTER TABLE "+db+".t ADD COLUMN extra int DEFAULT NULL")
+	f.do(cluster.Sync(t.Context()))
+	f.alone(replica, "ALTER TABLE "+db+".t DROP COLUMN extra")
+	f.worker("w2", nil)
+	f.awaitStatus(replica, aoscdb.OSCDone)
+	f.mustHave(replica, tableColumn)
+	f.noLeftovers()
+}

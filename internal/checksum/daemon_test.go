@@ -21,9 +21,10 @@ import (
 	"github.com/aosc/aosc/internal/testkit/aoscdbkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
-
 const users = "CREATE TABLE users (id bigint NOT NULL PRIMARY KEY)"
+
+// config is one in which nothing happens by itself.
+var config = checksum.Config{Interval: time.Hour, Retry: time.Hour, FreshInterval: 24 * time.Hour, Timeout: time.Minute, Parallel: 4}
 
 // inventory is a fleet.Inventory that a test can change between two questions.
 type inventory struct{ tiers []fleet.Tier }
@@ -69,10 +70,6 @@ func newFixture(t *testing.T, servers ...mysql.Addr) *fixture {
 	f.parts = checksum.Parts{Store: f.store, Repo: repo, Inventory: f.inventory, Served: f.inventory.instances, All: true, Log: slog.New(slog.DiscardHandler),
 		Refresher: &status.Refresher{Pool: pool, Store: f.store, Materialiser: &schema.Materialiser{Cache: f.store.FormCache()}}}
 	return f
-}
-
-func (f *fixture) config() checksum.Config {
-	return checksum.Config{Interval: time.Hour, Retry: time.Hour, FreshInterval: 24 * time.Hour, Timeout: time.Minute, Parallel: 4}
 }
 
 func (f *fixture) pass(s mysql.Addr) aoscdb.Pass {
@@ -137,7 +134,7 @@ func TestTroubleIsRecordedAndTheOthersGoOn(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	err := checksum.New(f.parts, f.config()).Pass(t.Context())
+	err := checksum.New(f.parts, config).Pass(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "2 of 3") || !strings.Contains(err.Error(), hung.Addr().String()) || !strings.Contains(err.Error(), down.String()) {
 		t.Errorf("the pass says %v", err)
 	}
@@ -162,7 +159,7 @@ func TestUnusableTextIsAFinishedPassWithAReason(t *testing.T) {
 	f := newFixture(t, server.Addr())
 	testkit.Database(t, server, f.databases)
 	f.git.Commit(map[string]string{"schemas/udb/broken.sql": "CREATE TABLE broken (id int, KEY (nosuch))"}, "broken")
-	if err := checksum.New(f.parts, f.config()).Pass(t.Context()); err != nil {
+	if err := checksum.New(f.parts, config).Pass(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if p := f.pass(server.Addr()); p.FinishedAt == nil || p.Tables != 1 || !strings.Contains(p.Error, "broken") {
@@ -176,7 +173,7 @@ func TestDaemonWakesByNeed(t *testing.T) {
 	f := newFixture(t, server.Addr())
 	db := testkit.Database(t, server, f.databases)
 	testkit.Exec(t, server, "CREATE TABLE "+db+".users (id bigint NOT NULL PRIMARY KEY)")
-	stop := f.start(f.config())
+	stop := f.start(config)
 	began := func() time.Time {
 		if p := f.pass(server.Addr()); p.StartedAt != nil {
 			return *p.StartedAt
@@ -217,7 +214,7 @@ func TestDaemonWakesByNeed(t *testing.T) {
 	// I8: another process carries on, and does not take the old request for a new one.
 	stop()
 	before := began()
-	f.start(f.config())
+	f.start(config)
 	within("the first pass of another process", func() bool { return began().After(before) })
 	if p := f.pass(server.Addr()); !p.FreshStartedAt.Equal(fresh) {
 		t.Error("a restart answered the old request for a fresh pass again")
@@ -241,7 +238,7 @@ func TestDaemonDoesNotWaitForTheHung(t *testing.T) {
 		}
 	}
 	t.Cleanup(resume)
-	cfg := f.config()
+	cfg := config
 	cfg.Retry = time.Second
 	f.start(cfg)
 	testkit.Eventually(t, 15*time.Second, "a pass of the good instance", func() bool { return f.pass(good.Addr()).FinishedAt != nil })
@@ -268,7 +265,7 @@ func TestInstancesThatLeftAreForgotten(t *testing.T) {
 		}
 		tier := &f.inventory.tiers[0]
 		tier.Clusters = slices.DeleteFunc(tier.Clusters, func(c fleet.Cluster) bool { return c.Instances[0].Addr() == gone })
-		if err := checksum.New(f.parts, f.config()).Pass(t.Context()); err != nil {
+		if err := checksum.New(f.parts, config).Pass(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		// A process that serves a part of the inventory does not judge the rest.
@@ -284,8 +281,8 @@ func TestTwoDaemons(t *testing.T) {
 	f := newFixture(t, server.Addr())
 	db := testkit.Database(t, server, f.databases)
 	testkit.Exec(t, server, "CREATE TABLE "+db+".users (id bigint NOT NULL PRIMARY KEY)")
-	f.start(f.config())
-	f.start(f.config())
+	f.start(config)
+	f.start(config)
 	testkit.Eventually(t, 15*time.Second, "a first pass", func() bool { return f.pass(server.Addr()).FinishedAt != nil })
 	for i := range 6 {
 		comment, notOK := "", 0
@@ -315,7 +312,7 @@ func TestNoRepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.parts.Repo = repo
-	if err := checksum.New(f.parts, f.config()).Pass(t.Context()); err == nil || !strings.Contains(err.Error(), "nosuch") {
+	if err := checksum.New(f.parts, config).Pass(t.Context()); err == nil || !strings.Contains(err.Error(), "nosuch") {
 		t.Errorf("a missing branch: %v", err)
 	}
 }

@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/status"
 )
+
+var faultRecorded = fault.Register("checksum.pass.recorded", "a checksum of an instance is recorded, the collector is not woken")
 
 // one checksums one instance, records how it went, and returns why it failed.
 func (d *Daemon) one(ctx context.Context, c candidate) error {
@@ -47,6 +50,7 @@ func (d *Daemon) record(ctx context.Context, c candidate, snap *schema.Snapshot,
 		Host: i.Host, Port: i.Port, Group: i.Tier, CommitSHA: snap.Commit, StartedAt: &sum.StartedAt,
 		Databases: sum.Databases, Tables: sum.Tables, NotOK: sum.NotOK, Error: sum.Problem(),
 	}, c.order.fresh)
+	fault.Point(faultRecorded)
 	if err != nil || !c.order.wanted && sum.Changed == 0 {
 		return err
 	}

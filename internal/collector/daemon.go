@@ -9,8 +9,14 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/daemon"
+	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
+)
+
+var (
+	faultGathered = fault.Register("collector.gathered", "the instances have answered, nothing of it is recorded")
+	faultRecorded = fault.Register("collector.recorded", "a look is recorded, the views are not yet as they should be")
 )
 
 // Parts are what a Daemon is made of.
@@ -57,9 +63,11 @@ func (d *Daemon) Pass(ctx context.Context, lease aoscdb.Lease) error {
 		return err
 	}
 	findings, orphans := decide(s)
+	fault.Point(faultGathered)
 	if err := d.record(ctx, lease, s, findings, orphans); err != nil {
 		return err
 	}
+	fault.Point(faultRecorded)
 	d.tell(findings)
 	return d.views(ctx, s.Alters)
 }

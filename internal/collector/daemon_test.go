@@ -20,8 +20,6 @@ import (
 	"github.com/aosc/aosc/internal/wiring"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
-
 // tiers is a fleet.Inventory.
 type tiers []fleet.Tier
 

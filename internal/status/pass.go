@@ -9,9 +9,15 @@ import (
 	"slices"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/schema"
+)
+
+var (
+	faultWriteBefore = fault.Register("status.write.before", "the status of an instance is known, nothing of it is written")
+	faultWriteAfter  = fault.Register("status.write.after", "the status rows of an instance are written")
 )
 
 // pass is one Refresh.
@@ -158,12 +164,14 @@ func (p *pass) write(ctx context.Context, left map[aoscdb.LocalKey]*aoscdb.Local
 			return err
 		}
 	}
+	fault.Point(faultWriteBefore)
 	if err := p.rows.PutLocal(ctx, p.put); err != nil {
 		return err
 	}
 	if err := p.rows.DeleteLocal(ctx, p.inst.Host, p.inst.Port, gone); err != nil {
 		return err
 	}
+	fault.Point(faultWriteAfter)
 	p.sum.Written, p.sum.Changed = len(p.put), p.sum.Changed+len(gone)
 	if p.opts.Tables != nil || p.rows.Central() {
 		return nil

@@ -1,0 +1,69 @@
+package framework
+
+import (
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/discovery"
+)
+
+// View is a cluster as it is stored, and as it was last seen.
+type View struct {
+	Record    cotton.Record `json:"record"`
+	Instances []Instance    `json:"instances"`
+	// Endpoints are what is published (I10).
+	Endpoints Endpoints `json:"endpoints"`
+	// Problems are what keeps the cluster from being as it was asked for, in words for people; none when all is well.
+	Problems []string `json:"problems,omitempty"`
+	// Promise is what the cluster's policy means for its clients.
+	Promise string `json:"promise"`
+}
+
+// Instance is a member of a cluster as it was last seen.
+type Instance struct {
+	cotton.Member
+	Name string `json:"name"` // <cluster>-<member id>
+	// Role is primary, replica or unknown: what the server is, not what it is meant to be.
+	Role string `json:"role"`
+	// Writable is whether the server takes writes of a client (super_read_only and read_only off).
+	Writable bool `json:"writable"`
+	// LagSeconds is how far a replica that receives is behind; nil when that is not known (I11).
+	LagSeconds *int64 `json:"lag_seconds,omitempty"`
+	ServerUUID string `json:"server_uuid,omitempty"`
+	Version    string `json:"version,omitempty"`
+	GTIDs      string `json:"gtid_executed,omitempty"`
+	// Problem is why the server was not asked, or what it answered instead; empty when it answered.
+	Problem string `json:"problem,omitempty"`
+	// SeenAt is when the server answered last; zero when it never did since this scheduler started.
+	SeenAt time.Time `json:"seen_at,omitzero"`
+}
+
+// Endpoints are what clients are told of a cluster.
+type Endpoints struct {
+	Primary  *discovery.Endpoint  `json:"primary"` // nil while no instance accepts writes
+	Replicas []discovery.Endpoint `json:"replicas"`
+}
+
+// Wait says what a cluster waits for, and why no agent serves.
+type Wait struct {
+	Cluster string `json:"cluster"`
+	// Members are the ids that want an offer; none when all are placed.
+	Members []int `json:"members"`
+	// Refusals is the last thing that was wrong with each agent's offer, by agent.
+	Refusals []cotton.Refusal `json:"refusals"`
+	// OffersSeen counts the offers looked at since the scheduler started; 0 means that Mesos made none.
+	OffersSeen int `json:"offers_seen"`
+}
+
+// Health is how the framework itself stands.
+type Health struct {
+	Leading     bool      `json:"leading"`   // this process holds the store's lock
+	Connected   bool      `json:"connected"` // subscribed to a Mesos master
+	Ready       bool      `json:"ready"`     // takes requests: the store is read and Mesos knows us
+	FrameworkID string    `json:"framework_id,omitempty"`
+	Master      string    `json:"master,omitempty"`
+	Clusters    int       `json:"clusters"`
+	LastEvent   time.Time `json:"last_event,omitzero"` // of Mesos, heartbeats included
+	// Problem is why the framework is not ready.
+	Problem string `json:"problem,omitempty"`
+}

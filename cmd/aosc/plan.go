@@ -15,6 +15,7 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc"
 	"github.com/aosc/aosc/internal/schema"
+	"github.com/aosc/aosc/internal/wiring"
 )
 
 func planCommand(a *app) *cobra.Command {
@@ -127,8 +128,7 @@ func planCluster(ctx context.Context, pool *mysql.Pool, planner *osc.Planner, ti
 }
 
 func planSettings(t aoscdb.Tier, v fleet.ClusterView, primary fleet.Observed, allowUnsafe bool) osc.Settings {
-	s := osc.Settings{Ordering: t.Ordering, CopyEngine: t.CopyEngine, DirectMaxRows: t.DirectMaxRows, CreateMissing: t.CreateMissing,
-		AllowUnsafe: allowUnsafe, NoBinlog: t.Ordering == aoscdb.OrderingRolling}
+	s := wiring.Settings(t, allowUnsafe)
 	for _, m := range v.Members {
 		if m.Addr() != primary.Addr() {
 			s.Replicas = append(s.Replicas, m.Addr())

@@ -42,6 +42,8 @@ const (
 	strictMode = "ONLY_FULL_GROUP_BY,STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 	// attempts is how often a statement or transaction is begun before its deadlock is given to the caller.
 	attempts = 6
+	// idleLimit is how long the server keeps a session that says nothing.
+	idleLimit = time.Minute
 )
 
 // Store is the central database.
@@ -66,6 +68,9 @@ func Open(dsn string) (*Store, error) {
 	}
 	params := map[string]string{
 		"innodb_lock_wait_timeout": fmt.Sprint(int(rowLockWait.Seconds())),
+		// A leader that is frozen inside a transaction holds its lease's row until the server ends the session: that must
+		// be a minute, not the default eight hours, or no standby could take over.
+		"wait_timeout": fmt.Sprint(int(idleLimit.Seconds())),
 		"sql_mode":                 "'" + strictMode + "'",
 	}
 	maps.Copy(params, cfg.Params)
@@ -77,6 +82,7 @@ func Open(dsn string) (*Store, error) {
 		return nil, fmt.Errorf("aoscdb-dsn: %w", err)
 	}
 	db.SetMaxOpenConns(maxOpen)
+	db.SetConnMaxIdleTime(idleLimit / 2)
 	return &Store{db: db, database: cfg.DBName, cfg: cfg, views: map[string]string{}}, nil
 }
 

@@ -63,7 +63,8 @@ func (s *Store) PutReady(ctx context.Context, l Lease, r RunningAlter, blob stri
 		n, err := execTx(ctx, tx, "INSERT INTO running_alters (host, port, `group`, table_name, osc_status, last_updated, "+
 			"cluster, datacenter, bytes, queued_at, epoch) "+
 			"SELECT ?, ?, `group`, table_name, 'READY', NOW(), ?, ?, ?, NOW(6), ? FROM current_alters "+
-			"WHERE `group` = ? AND table_name = ? AND status = 'IPR' AND desired_hash = ?",
+			// Between an operator's UPDATE that lifts the brain's HOLD and the brain's next judgement, nothing starts (I6).
+			"WHERE `group` = ? AND table_name = ? AND status = 'IPR' AND hold_by <> 'brain' AND desired_hash = ?",
 			r.Host, r.Port, r.Cluster, r.Datacenter, r.Bytes, l.Epoch, r.Group, r.Table, blob)
 		if mysql.IsNumber(err, mysql.ErrDupEntry) {
 			put = false

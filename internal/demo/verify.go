@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/schema"
@@ -75,7 +76,7 @@ func (d *demo) verifyRefused() error {
 // verifyColumns makes sure that the one form everywhere is the one that was asked for: all could be equally wrong.
 func (d *demo) verifyColumns(ctx context.Context) error {
 	const want = "id bigint unsigned,owner int unsigned,name varchar(64),email varchar(128),hits bigint unsigned,body varchar(255),created_at timestamp,note varchar(64)"
-	return d.each(func(server *mysqld.Server) error {
+	err := d.each(func(server *mysqld.Server) error {
 		return eachText(ctx, server.DB(), func(columns string) error {
 			if columns != want {
 				return fmt.Errorf("%s on %s has columns %s, want %s", table, server.Addr(), columns, want)
@@ -83,16 +84,43 @@ func (d *demo) verifyColumns(ctx context.Context) error {
 			return nil
 		}, `SELECT GROUP_CONCAT(column_name, ' ', column_type ORDER BY ordinal_position) FROM information_schema.columns
 			WHERE table_schema LIKE 'dbid%' AND table_name = ? GROUP BY table_schema`, table)
-	}, "Every table has the committed columns.")
+	})
+	if err == nil {
+		d.say("Every table has the committed columns.")
+	}
+	return err
 }
 
-// verifyLeftovers looks for tables that a copy left behind.
+// cleanLimit is how long the worker may take to drop the old tables, in small steps, once their retention (none here) is
+// over.
+const cleanLimit = time.Minute
+
+// verifyLeftovers looks for tables that a copy left behind, once the worker had its time to drop the old ones.
 func (d *demo) verifyLeftovers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanLimit)
+	defer cancel()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		left := d.leftovers(ctx)
+		if left == nil {
+			d.say("No table was left behind.")
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return left
+		}
+	}
+}
+
+func (d *demo) leftovers(ctx context.Context) error {
 	return d.each(func(server *mysqld.Server) error {
 		return eachText(ctx, server.DB(), func(name string) error {
 			return fmt.Errorf("left behind on %s: %s", server.Addr(), name)
 		}, "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE table_schema LIKE 'dbid%' AND table_name <> ?", table)
-	}, "No table was left behind.")
+	})
 }
 
 func (d *demo) verifyGTIDs(ctx context.Context) error {
@@ -109,19 +137,15 @@ func (d *demo) verifyGTIDs(ctx context.Context) error {
 	return nil
 }
 
-// each runs a check on every server and says held when all passed.
-func (d *demo) each(check func(*mysqld.Server) error, held string) error {
+// each runs a check on every server.
+func (d *demo) each(check func(*mysqld.Server) error) error {
 	var errs []error
 	for _, c := range d.fleet.clusters {
 		for _, server := range c.Servers() {
 			errs = append(errs, check(server))
 		}
 	}
-	err := errors.Join(errs...)
-	if err == nil {
-		d.say("%s", held)
-	}
-	return err
+	return errors.Join(errs...)
 }
 
 func eachText(ctx context.Context, db *sql.DB, fn func(string) error, query string, args ...any) error {

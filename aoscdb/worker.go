@@ -75,20 +75,17 @@ func (s *Store) Claimed(ctx context.Context, row OSCRow) (bool, error) {
 	return claimed, wrap(err, "ask for the permission of %s", row)
 }
 
-// NeedRow is what is known of one table of one database before an alter.
-type NeedRow struct {
-	Database string
-	OK       bool   // it had the form of the blob when it was last looked at
-	Bytes    uint64 // data and indexes
-}
-
-// Needs are the rows of one table on one instance: what the original asks in one query, "which databases need it", with
-// their weights.
-func (s *StatusStore) Needs(ctx context.Context, host string, port int, group, table, blob string) ([]NeedRow, error) {
-	rows, err := list(ctx, s.db, func(n *NeedRow) []any { return []any{&n.Database, &n.OK, &n.Bytes} },
-		"SELECT `database`, status = 'OK' AND desired_blob = ?, bytes FROM "+s.local()+
-			" WHERE host = ? AND port = ? AND `group` = ? AND table_name = ? ORDER BY `database`", blob, host, port, group, table)
-	return rows, wrap(err, "ask which databases of %s:%d need %s", host, port, table)
+// KnownOK are the databases of one instance whose table had the form of this very blob when it was last looked at. All
+// others may need the alter: the original's question, asked so that a database nobody has looked at yet counts too.
+func (s *StatusStore) KnownOK(ctx context.Context, host string, port int, group, table, blob string) (map[string]bool, error) {
+	names, err := list(ctx, s.db, func(n *string) []any { return []any{n} }, "SELECT `database` FROM "+s.local()+
+		" WHERE host = ? AND port = ? AND `group` = ? AND table_name = ? AND status = 'OK' AND desired_blob = ?",
+		host, port, group, table, blob)
+	known := make(map[string]bool, len(names))
+	for _, n := range names {
+		known[n] = true
+	}
+	return known, wrap(err, "ask which databases of %s:%d need %s", host, port, table)
 }
 
 // ServedAlters are the rows of running_alters that a worker has to do something about.

@@ -227,12 +227,12 @@ func (j *job) write(ctx context.Context, v verdict) error {
 	switch v.End {
 	case endDone:
 		fault.Point(faultDoneBefore)
-		if err := j.rows.Finish(ctx, j.row, j.d.Owner, aoscdb.OSCDone, "", false); err != nil {
+		if err := j.finish(ctx, aoscdb.OSCDone, v); err != nil {
 			return err
 		}
 		fault.Point(faultDoneAfter)
 	case endFailed:
-		if err := j.rows.Finish(ctx, j.row, j.d.Owner, aoscdb.OSCFailed, v.Reason, v.Final); err != nil {
+		if err := j.finish(ctx, aoscdb.OSCFailed, v); err != nil {
 			return err
 		}
 	case endGiveBack, endRemove:
@@ -243,6 +243,16 @@ func (j *job) write(ctx context.Context, v verdict) error {
 		return nil
 	}
 	return j.d.Store.Wake(ctx, aoscdb.DaemonScheduler, "", false)
+}
+
+// finish ends the row, with the detail as it is at the end.
+func (j *job) finish(ctx context.Context, status string, v verdict) error {
+	if percentage, detail, changed := j.progress.take(); changed {
+		if err := j.rows.Report(ctx, j.row, j.d.Owner, percentage, detail); err != nil {
+			return err
+		}
+	}
+	return j.rows.Finish(ctx, j.row, j.d.Owner, status, v.Reason, v.Final)
 }
 
 // giveBack makes the row READY centrally first, then WAITING on the instance. A row that nobody counts on is removed.

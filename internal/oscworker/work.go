@@ -128,13 +128,9 @@ func (j *job) databases(ctx context.Context, s scene) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := j.rows.Needs(ctx, j.inst.Host, j.inst.Port, j.inst.Tier, j.table, j.row.DesiredBlob)
+	ok, err := j.rows.KnownOK(ctx, j.inst.Host, j.inst.Port, j.inst.Tier, j.table, j.row.DesiredBlob)
 	if err != nil {
 		return nil, err
-	}
-	ok := map[string]bool{}
-	for _, n := range known {
-		ok[n.Database] = n.OK
 	}
 	var need []string
 	for _, database := range there {

@@ -23,6 +23,7 @@ type Facts struct {
 	CreateMissing bool
 	AllowUnsafe   bool
 	Loses         []string // what data would be lost, one line each
+	Blocks        []string // rows that no engine can bring into the new definition, whatever is allowed
 	NoCopy        string   // why no copy can be made, "" = one can
 }
 
@@ -46,6 +47,9 @@ func Choose(f Facts) (Engine, string) {
 	}
 	if len(f.Loses) > 0 && !f.AllowUnsafe {
 		return engine, "data would be lost and allow_unsafe is 0: " + strings.Join(f.Loses, "; ")
+	}
+	if len(f.Blocks) > 0 {
+		return engine, "rows are in the way, and leaving them out is not a loss that can be allowed: " + strings.Join(f.Blocks, "; ")
 	}
 	if f.NoBinlog {
 		return engine, rollingRefusal(engine, f)

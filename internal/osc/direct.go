@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func (r *run) asPlanned(ctx context.Context, conn *sql.Conn) (done bool, err err
 
 // execute runs the statements; STOP kills the one that is running.
 func (r *run) execute(ctx context.Context, db *sql.DB, conn *sql.Conn, connection uint64) error {
-	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(schema.AlterSQLMode)); err != nil {
+	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(r.sqlMode())); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -127,6 +128,15 @@ func (r *run) execute(ctx context.Context, db *sql.DB, conn *sql.Conn, connectio
 	}
 	fault.Point(faultDirectAfter)
 	return nil
+}
+
+// sqlMode is strict: a value that does not fit the new definition is an error. Only where the plan found such values, and
+// they may be lost, the server is told to cut them, as a copy would.
+func (r *run) sqlMode() string {
+	if r.settings.AllowUnsafe && slices.ContainsFunc(r.plan.Findings, cutsValues) {
+		return strings.TrimPrefix(schema.AlterSQLMode, "STRICT_ALL_TABLES,")
+	}
+	return schema.AlterSQLMode
 }
 
 // awaitStop waits for STOP; false when ctx ended first.

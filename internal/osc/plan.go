@@ -157,6 +157,10 @@ func (g *gathering) examine(ctx context.Context, p *Plan, env schema.DBEnv) erro
 	f := &p.Facts
 	f.ProofFailed, f.NotRolling = c.failed, c.notRolling
 	f.Instant, f.Inplace, f.Rebuilds, f.BuildsIndex = c.proof.Instant, c.proof.Inplace, c.proof.Rebuilds, c.proof.BuildsIndex
+	if addsForeignKey(c.Change) {
+		// The proof was made without foreign_key_checks. With them a new foreign key is checked row by row, under a lock.
+		f.Instant, f.Inplace = false, false
+	}
 	if reason := errors.Join(c.Copyable, c.proof.Copy); reason != nil {
 		f.NoCopy = reason.Error()
 	}
@@ -185,9 +189,32 @@ func (g *gathering) losses(ctx context.Context, p *Plan) error {
 		if real {
 			p.Findings = append(p.Findings, finding)
 			p.Facts.Loses = append(p.Facts.Loses, finding.String())
+			if blocking(finding) {
+				p.Facts.Blocks = append(p.Facts.Blocks, finding.String())
+			}
 		}
 	}
 	return nil
+}
+
+// blocking tells whether a real finding is about whole rows that have no place in the new table: the server refuses such an
+// ALTER, and a copy would leave them out. One that was not asked of the rows may yet prove moot.
+func blocking(f schema.Finding) bool {
+	return f.Check != nil && (f.Code == schema.Unique || f.Code == schema.CheckAdded || f.Code == schema.Repartition)
+}
+
+// cutsValues tells whether a real finding is about values that are cut or converted to fit.
+func cutsValues(f schema.Finding) bool {
+	return f.Code == schema.NarrowColumn || f.Code == schema.ConvertColumn || f.Code == schema.CharsetLoss || f.Code == schema.NotNull
+}
+
+func addsForeignKey(c schema.Change) bool {
+	for _, f := range c.Findings {
+		if f.Code == schema.ForeignKey && strings.Contains(c.Clauses, " FOREIGN KEY (") {
+			return true
+		}
+	}
+	return false
 }
 
 // examineCopy looks at what a copy needs, once it is clear that one is needed.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/ghost"
@@ -260,6 +261,9 @@ func readGrants(ctx context.Context, db *sql.DB) ([]string, error) {
 
 func readBeside(ctx context.Context, db *sql.DB, t Target) ([]beside, error) {
 	names := ghost.NamesFor(t.Table)
+	if !utf8.ValidString(names.Ghost) {
+		return nil, nil // not a name at all: refused for that
+	}
 	rows, err := db.QueryContext(ctx, `
 		SELECT table_name, table_type, COALESCE(engine, ''), COALESCE(table_comment, '') FROM information_schema.tables
 		 WHERE table_schema = ? AND (table_name LIKE ? OR table_name LIKE ? OR table_name LIKE ? OR table_name LIKE ?)`,

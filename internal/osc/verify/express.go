@@ -240,12 +240,34 @@ func utf8Hex(e string, long bool) string {
 // digest is SHA-256: MD5() and SHA1() are no longer part of the server since 9.6.
 func digest(e string) string { return "SHA2(" + e + ", 256)" }
 
+// narrowable tells whether narrowed knows what becomes of o's values in n.
+func narrowable(o, n Column) bool {
+	ok, nk := o.class(), n.class()
+	switch {
+	case o.Type == n.Type && o.Charset == n.Charset:
+		return true // only NULLs are lost
+	case o.labelled() && n.labelled(), ok == classBinary && nk == classBinary, ok == classTime && nk == classTime:
+		return true
+	case nk == classText:
+		return o.numeric()
+	case n.numeric():
+		return o.numeric() || ok == classFloat
+	case nk == classFloat:
+		return o.numeric() || ok == classFloat
+	case nk == classMoment:
+		return ok == classMoment
+	}
+	return false
+}
+
 // narrowed is o's value as n will hold it, for columns where the operator permitted the loss. It mirrors what INSERT
 // IGNORE does: clamp numbers, cut strings, round fractions, empty unknown labels.
 func narrowed(o, n Column, e string) string {
 	switch {
 	case n.labelled() && o.labelled() && o.Charset != n.Charset:
 		e = "CONVERT(" + e + " USING " + n.Charset + ")"
+	case n.class() == classText && o.numeric():
+		e = "CONCAT(" + bitNumber(o, e) + ")"
 	case n.class() == classText && o.class() == classText && o.Length > n.Length:
 	default:
 		return narrowedNumber(o, n, e)

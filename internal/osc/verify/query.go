@@ -26,8 +26,13 @@ func newComparison(o, n Table, key Key, lossy map[string]bool) (*comparison, err
 		if !ok || nc.Generated {
 			continue
 		}
+		loses := lossy[strings.ToLower(oc.Name)]
+		if loses && !narrowable(oc, nc) {
+			return nil, fmt.Errorf("values of column %s are lost from %s to %s, which may be, but not compared: correct them first",
+				oc.Name, oc.Type, nc.Type)
+		}
 		c.names = append(c.names, oc.Name)
-		c.columns = append(c.columns, expressions(oc, nc, lossy[strings.ToLower(oc.Name)]))
+		c.columns = append(c.columns, expressions(oc, nc, loses))
 	}
 	if len(c.columns) == 0 {
 		return nil, fmt.Errorf("%s and %s have no column in common", o.quoted(), n.quoted())

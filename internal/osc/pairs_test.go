@@ -1,0 +1,83 @@
+package osc
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/schema/pairs"
+	"github.com/aosc/aosc/internal/testkit"
+)
+
+// TestPairs takes every pair of definitions with its rows through the engine that is chosen when no plain ALTER is allowed,
+// and through a plain one, and reads the result back (I4). While a copy is verified all rows are deleted and inserted
+// again, so that each type also goes the way of the binary log.
+func TestPairs(t *testing.T) {
+	srv := testkit.FreshServer(t, map[string]string{"innodb_flush_method": "nosync", "innodb_doublewrite": "OFF",
+		"max_connections": "500"})
+	const atOnce = 8 // copies mostly wait
+	turn := make(chan struct{}, atOnce)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	engines := map[Engine]int{}
+	for _, p := range pairs.All() {
+		for name, limit := range map[string]uint64{"large": 0, "small": 1000} {
+			group.Go(func() {
+				turn <- struct{}{}
+				defer func() { <-turn }()
+				t.Run(name+" "+p.Name, func(t *testing.T) {
+					b := newBench(t, srv)
+					b.settings.DirectMaxRows = limit
+					b.settings.Replicas = []mysql.Addr{srv.Addr()} // of its own lag: there is none
+					b.settings.AllowUnsafe = len(p.Real) > 0
+					engine := b.pair(p)
+					mu.Lock()
+					defer mu.Unlock()
+					engines[engine]++
+				})
+			})
+		}
+	}
+	group.Wait()
+	t.Logf("engines: %v", engines)
+}
+
+// pair runs one pair and returns the engine, "refused" when the plan may not run.
+func (b *bench) pair(p pairs.Pair) Engine {
+	b.t.Helper()
+	b.exec(append(append(append([]string{"SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES'"}, p.Prelude...), p.Before), p.Rows...)...)
+	plan := b.plan(p.TableName(), p.After)
+	if plan.Refused != "" {
+		if !plan.Final {
+			b.t.Errorf("refused for the moment: %s", plan.Refused)
+		}
+		if p.Way != pairs.None && !p.NoCopy {
+			b.t.Logf("%s refused: %s", plan.Engine, plan.Refused)
+		}
+		return "refused"
+	}
+	var once sync.Once
+	report := func(now Progress) {
+		if now.State == StateVerifying && len(p.Rows) > 0 {
+			once.Do(func() {
+				b.exec(append([]string{"SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES'",
+					"DELETE FROM " + mysql.QuoteIdent(p.TableName())}, p.Rows...)...)
+			})
+		}
+	}
+	o, err := b.runner.Run(b.t.Context(), plan, b.settings, NewControl(), report)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		b.t.Logf("%s refused while running: %v", plan.Engine, err)
+		return "refused"
+	}
+	if err != nil {
+		b.t.Errorf("%s of %s: %v", plan.Engine, plan.SQL, err)
+		return plan.Engine
+	}
+	if form := b.form(p.TableName()); form.Hash != plan.Desired.Hash {
+		b.t.Errorf("I4: after %s the table is\n%s\nwanted\n%s", o.Engine, form.Text, plan.Desired.Text)
+	}
+	return o.Engine
+}

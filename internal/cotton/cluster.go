@@ -6,6 +6,7 @@ package cotton
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -74,8 +75,11 @@ type Record struct {
 	Members []Member `json:"members"`
 	Primary int      `json:"primary"` // ID of the primary member, 0 = none yet
 	Epoch   uint64   `json:"epoch"`   // raised with every change of primary; carried by every command
-	NextID  int      `json:"next_id"` // member ids are never used again
-	Version int64    `json:"-"`       // of the store, for compare-and-set; 0 = not stored yet
+	// Founded: the primary has executed something (the cluster user). From then on a primary without transactions is one
+	// that lost its data, and is never opened.
+	Founded bool  `json:"founded,omitempty"`
+	NextID  int   `json:"next_id"` // member ids are never used again
+	Version int64 `json:"-"`       // of the store, for compare-and-set; 0 = not stored yet
 }
 
 // Phase of a member: how far its resources and its task have come. Each step is stored before it is asked for.
@@ -96,9 +100,13 @@ type Member struct {
 	TaskID     string    `json:"task_id,omitempty"` // new for every launch
 	AgentID    string    `json:"agent_id,omitempty"`
 	Hostname   string    `json:"hostname,omitempty"`
+	Host       string    `json:"host,omitempty"` // what clients and replicas connect to: the hostname, or the agent's address where that does not resolve
+	Rack       string    `json:"rack,omitempty"` // of the agent's attributes
+	Zone       string    `json:"zone,omitempty"`
 	Port       int       `json:"port,omitempty"`
 	VolumeID   string    `json:"volume_id,omitempty"`   // persistence id, globally unique
 	ResourceID string    `json:"resource_id,omitempty"` // label of its reservation
+	HasData    bool      `json:"has_data,omitempty"`    // it ran: its volume is not to be given up, and it starts nowhere else
 	Launches   int       `json:"launches"`
 	LaunchedAt time.Time `json:"launched_at,omitzero"`
 	TaskState  string    `json:"task_state,omitempty"` // last stored status, e.g. TASK_RUNNING
@@ -112,6 +120,12 @@ func (m Member) ServerID() uint32 { return uint32(m.ID) }
 
 // Name is how people and logs call the member.
 func (r Record) MemberName(id int) string { return fmt.Sprintf("%s-%d", r.Spec.Name, id) }
+
+// Clone is a copy that shares nothing that changes: the spec's maps do not.
+func (r Record) Clone() Record {
+	r.Members = slices.Clone(r.Members)
+	return r
+}
 
 // Member returns the member with that id.
 func (r *Record) Member(id int) (*Member, bool) {

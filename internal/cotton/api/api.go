@@ -1,0 +1,224 @@
+// Package api serves cotton's HTTP API: the original's form routes, unchanged for its clients, and JSON for everything
+// else. Every failure, wherever it comes from, has the body of v1.Failure.
+//
+//	POST   /clusters/<name>            create: form as in the original, or JSON (v1.Create)
+//	DELETE /clusters/<name>            delete, with the cluster's password
+//	GET    /clusters                   all clusters
+//	GET    /clusters/<name>            one
+//	GET    /clusters/<name>/endpoints  where clients connect
+//	GET    /clusters/<name>/why        what it waits for, per agent
+//	GET    /haproxy.cfg                a configuration for HAProxy, all clusters
+//	GET    /health                     how the scheduler stands
+//	GET    /healthz /readyz /metrics   as every daemon has them
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/aosc/aosc/internal/cotton"
+	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
+	"github.com/aosc/aosc/internal/cotton/framework"
+)
+
+// Framework is what the API asks for; framework.Framework is one.
+type Framework interface {
+	Create(ctx context.Context, spec cotton.Spec) (cotton.Record, error)
+	Delete(ctx context.Context, name string) error
+	Clusters(ctx context.Context) ([]framework.View, error)
+	Cluster(ctx context.Context, name string) (framework.View, error)
+	Why(ctx context.Context, name string) (framework.Wait, error)
+	Endpoints(ctx context.Context, name string) (framework.Endpoints, error)
+	Health() framework.Health
+}
+
+var _ Framework = (*framework.Framework)(nil)
+
+// Config of the API. Framework, Hash and Matches are needed.
+type Config struct {
+	Framework Framework
+	// Hash is the server's own hash of a new password. Matches compares a password with such a hash, in constant time.
+	Hash    func(password string) (string, error)
+	Matches func(hash, password string) bool
+	// Tokens says who may do what. Nil lets everybody who reaches the port do everything: for 127.0.0.1 only.
+	Tokens *Tokens
+	// Sizes are those that requests may name. DefaultSize is for requests without one.
+	Sizes       map[string]cotton.Size
+	DefaultSize cotton.Size
+	// Packages are the URIs of what a request may name as package. A user of the API never says what an agent downloads.
+	Packages map[string]string
+	// ClusterURL is where a cluster's endpoints are found, e.g. zk://host:2181/cotton/discover/c0. No credentials.
+	ClusterURL func(name string) string
+	// HAProxy renders the configuration for these clusters.
+	HAProxy func([]v1.Cluster) ([]byte, error)
+	// Daemon serves /healthz, /readyz and /metrics; nil = not served.
+	Daemon  http.Handler
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Now     func() time.Time
+}
+
+// maxBody of a request, in bytes. The largest sensible one, a create with many overrides, is a few kB.
+const maxBody = 1 << 20
+
+// server is the API.
+type server struct {
+	Config
+	requests *prometheus.HistogramVec
+}
+
+// New returns the API as a handler. Serve gives it a port.
+func New(c Config) http.Handler {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &server{Config: c, requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "cotton_api_request_seconds", Help: "Requests to the API, by route, method and status.",
+	}, []string{"route", "method", "status"})}
+	if c.Metrics != nil {
+		c.Metrics.MustRegister(s.requests)
+	}
+	mux := http.NewServeMux()
+	for path, methods := range s.routes() {
+		mux.Handle(path, s.route(path, methods))
+	}
+	return s.guard(mux)
+}
+
+// endpoint answers a request, or says why not. It has written nothing when it returns an error.
+type endpoint struct {
+	needs Role
+	serve func(w http.ResponseWriter, r *http.Request) error
+}
+
+func (s *server) routes() map[string]map[string]endpoint {
+	get := func(needs Role, serve func(http.ResponseWriter, *http.Request) error) map[string]endpoint {
+		return map[string]endpoint{http.MethodGet: {needs, serve}}
+	}
+	routes := map[string]map[string]endpoint{
+		"/clusters": get(RoleRead, s.list),
+		"/clusters/{name}": {
+			http.MethodPost:   {RoleWrite, s.create},
+			http.MethodDelete: {RoleWrite, s.delete},
+			http.MethodGet:    {RoleRead, s.show},
+		},
+		"/clusters/{name}/endpoints": get(RoleRead, s.endpoints),
+		"/clusters/{name}/why":       get(RoleRead, s.why),
+		"/haproxy.cfg":               get(RoleRead, s.haproxy),
+		"/health":                    get(RoleRead, s.health),
+		"/":                          nil,
+	}
+	if s.Daemon != nil {
+		pages := func(w http.ResponseWriter, r *http.Request) error { s.Daemon.ServeHTTP(w, r); return nil }
+		// A load balancer that asks whether the process is well has no token.
+		routes["/healthz"], routes["/readyz"] = get(RoleNone, pages), get(RoleNone, pages)
+		routes["/metrics"] = get(RoleRead, pages)
+	}
+	return routes
+}
+
+func (s *server) list(w http.ResponseWriter, r *http.Request) error {
+	clusters, err := s.clusters(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, v1.Clusters{Clusters: clusters})
+}
+
+func (s *server) clusters(ctx context.Context) ([]v1.Cluster, error) {
+	views, err := s.Framework.Clusters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clusters := make([]v1.Cluster, len(views))
+	for i, view := range views {
+		clusters[i] = s.document(view)
+	}
+	return clusters, nil
+}
+
+func (s *server) show(w http.ResponseWriter, r *http.Request) error {
+	view, err := s.cluster(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.document(view))
+}
+
+func (s *server) endpoints(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	e, err := s.Framework.Endpoints(r.Context(), name)
+	if err != nil {
+		return named(err, name)
+	}
+	return writeJSON(w, http.StatusOK, endpointsDocument(e))
+}
+
+func (s *server) why(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	wait, err := s.Framework.Why(r.Context(), name)
+	if err != nil {
+		return named(err, name)
+	}
+	return writeJSON(w, http.StatusOK, whyDocument(wait))
+}
+
+func (s *server) haproxy(w http.ResponseWriter, r *http.Request) error {
+	clusters, err := s.clusters(r.Context())
+	if err != nil {
+		return err
+	}
+	text, err := s.HAProxy(clusters)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err = w.Write(text)
+	return ignoreGone(err)
+}
+
+// health answers 200 whatever it says: /readyz is for programs that only look at the status.
+func (s *server) health(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, healthDocument(s.Framework.Health()))
+}
+
+// cluster is the view of the cluster in the path.
+func (s *server) cluster(r *http.Request) (framework.View, error) {
+	name := r.PathValue("name")
+	view, err := s.Framework.Cluster(r.Context(), name)
+	return view, named(err, name)
+}
+
+// named gives the framework's errors the original's texts, which name the cluster.
+func named(err error, name string) error {
+	switch {
+	case errors.Is(err, framework.ErrUnknown):
+		return notFound(name)
+	case errors.Is(err, framework.ErrExists):
+		return exists(name)
+	}
+	return err
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, err = w.Write(append(text, '\n'))
+	return ignoreGone(err)
+}
+
+// ignoreGone drops the error of a write: the client has gone, and nobody is left to tell.
+func ignoreGone(error) error { return nil }

@@ -1,0 +1,74 @@
+package api
+
+import (
+	"github.com/aosc/aosc/internal/cotton"
+	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
+	"github.com/aosc/aosc/internal/cotton/discovery"
+	"github.com/aosc/aosc/internal/cotton/framework"
+)
+
+// document is the public side of a view. What is not copied here stays inside, the password's hash above all.
+func (s *server) document(v framework.View) v1.Cluster {
+	spec := v.Record.Spec
+	c := v1.Cluster{
+		Name: spec.Name, State: string(v.Record.State), User: spec.User, Nodes: spec.Nodes,
+		Size:   v1.Resources{CPUs: spec.Size.CPUs, MemMB: spec.Size.MemMB, DiskMB: spec.Size.DiskMB},
+		Policy: string(spec.Policy), Promise: v.Promise,
+		Labels: spec.Labels, Config: spec.Config, Package: s.packageName(spec), Scalars: spec.Scalars,
+		BackupID: spec.BackupID, Sidecars: spec.Sidecars, CreatedAt: spec.CreatedAt,
+		Epoch: v.Record.Epoch, URL: s.ClusterURL(spec.Name), Endpoints: endpointsDocument(v.Endpoints),
+		Instances: make([]v1.Instance, len(v.Instances)), Problems: append([]string{}, v.Problems...),
+	}
+	for i, in := range v.Instances {
+		c.Instances[i] = instanceDocument(in)
+	}
+	return c
+}
+
+// packageName is what the request called the package; the URI may be of an internal server.
+func (s *server) packageName(spec cotton.Spec) string {
+	for name, uri := range s.Packages {
+		if uri == spec.Package {
+			return name
+		}
+	}
+	return spec.Package
+}
+
+func instanceDocument(in framework.Instance) v1.Instance {
+	return v1.Instance{
+		ID: in.ID, Name: in.Name, Phase: string(in.Phase), Role: in.Role, Writable: in.Writable, Host: in.Hostname, Port: in.Port,
+		LagSeconds: in.LagSeconds, Version: in.Version, ServerID: in.ServerID(), ServerUUID: in.ServerUUID, GTIDs: in.GTIDs,
+		TaskID: in.TaskID, TaskState: in.TaskState, AgentID: in.AgentID, VolumeID: in.VolumeID, Launches: in.Launches,
+		Problem: in.Problem, SeenAt: in.SeenAt,
+	}
+}
+
+func endpointsDocument(e framework.Endpoints) v1.Endpoints {
+	out := v1.Endpoints{Replicas: make([]v1.Endpoint, len(e.Replicas))}
+	if e.Primary != nil {
+		p := endpointDocument(*e.Primary)
+		out.Primary = &p
+	}
+	for i, r := range e.Replicas {
+		out.Replicas[i] = endpointDocument(r)
+	}
+	return out
+}
+
+func endpointDocument(e discovery.Endpoint) v1.Endpoint {
+	return v1.Endpoint{ID: e.ID, Host: e.Host, Port: e.Port}
+}
+
+func whyDocument(w framework.Wait) v1.Why {
+	out := v1.Why{Cluster: w.Cluster, Members: append([]int{}, w.Members...), Refusals: make([]v1.Refusal, len(w.Refusals)), OffersSeen: w.OffersSeen}
+	for i, r := range w.Refusals {
+		out.Refusals[i] = v1.Refusal{Member: r.Member, AgentID: r.AgentID, Hostname: r.Hostname, Reason: r.Reason, At: r.At}
+	}
+	return out
+}
+
+func healthDocument(h framework.Health) v1.Health {
+	return v1.Health{Ready: h.Ready, Leading: h.Leading, Connected: h.Connected, FrameworkID: h.FrameworkID, Master: h.Master,
+		Clusters: h.Clusters, LastEvent: h.LastEvent, Problem: h.Problem}
+}

@@ -1,0 +1,124 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
+)
+
+// guard is around everything: it turns foreign web pages away and bounds the body.
+func (s *server) guard(next http.Handler) http.Handler {
+	// A browser on a machine that reaches this port sends forms wherever a page tells it to. It says so; curl and the
+	// clients do not look like it.
+	crossOrigin := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store") // passwords and positions
+		h.Set("X-Content-Type-Options", "nosniff")
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		switch {
+		case crossOrigin.Check(r) != nil:
+			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, "requests of other web sites are refused", ""))
+		case s.Tokens == nil && !isLoopback(r.Host):
+			// Without tokens only this machine is trusted; a page whose name was rebound to 127.0.0.1 is not of it.
+			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, fmt.Sprintf("host %q is not this machine", r.Host),
+				"start the scheduler with --token-file to serve others"))
+		case r.ContentLength > maxBody:
+			s.refuse(w, r, &http.MaxBytesError{Limit: maxBody})
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// isLoopback tells whether a Host header names this machine.
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// route serves one path: who may, which method, how long it took.
+func (s *server) route(path string, methods map[string]endpoint) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := s.Now()
+		seen := &recorder{ResponseWriter: w, status: http.StatusOK}
+		who, err := s.dispatch(seen, r, methods)
+		if err != nil {
+			s.refuse(seen, r, err)
+		}
+		took := s.Now().Sub(begin)
+		method := r.Method
+		if _, known := methods[method]; !known {
+			method = "other" // clients choose the word, and every one would be a time series
+		}
+		s.requests.WithLabelValues(path, method, strconv.Itoa(seen.status)).Observe(took.Seconds())
+		if r.Method == http.MethodPost || r.Method == http.MethodDelete {
+			s.Log.Info("api request", "method", r.Method, "path", r.URL.Path, "status", seen.status, "took", took.Round(time.Microsecond),
+				"client", r.RemoteAddr, "token", who)
+		}
+	})
+}
+
+// dispatch finds the endpoint and checks the caller; who is the name of its token.
+func (s *server) dispatch(w http.ResponseWriter, r *http.Request, methods map[string]endpoint) (who string, err error) {
+	if methods == nil {
+		return "", fail(http.StatusNotFound, v1.CodeNotFound, fmt.Sprintf("there is no %s", r.URL.Path), "GET /clusters lists the clusters")
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	e, ok := methods[method]
+	if !ok {
+		allowed := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+		w.Header().Set("Allow", allowed)
+		return "", fail(http.StatusMethodNotAllowed, v1.CodeMethod, fmt.Sprintf("%s does not take %s", r.URL.Path, r.Method), "it takes "+allowed)
+	}
+	if who, err = s.authorize(r, e.needs); err != nil {
+		return who, err
+	}
+	return who, e.serve(w, r)
+}
+
+// refuse writes an error's answer.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	f := s.answerTo(err)
+	if f == nil {
+		s.Log.Error("api request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		f = fail(http.StatusInternalServerError, v1.CodeInternal, "the scheduler failed to do this", "its log says why")
+	}
+	switch f.status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="cotton"`)
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "2")
+	case http.StatusRequestEntityTooLarge:
+		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
+	}
+	_ = writeJSON(w, f.status, v1.Failure{Error: f.Error})
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController see what is below.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

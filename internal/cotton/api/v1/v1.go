@@ -1,0 +1,167 @@
+// Package v1 holds the JSON documents of cotton's API, as the server writes and the clients read them. They are a public
+// interface of their own: what is stored, or how the framework sees a cluster, may change without them. None of them
+// can carry a password or a hash but Create and Created, which exist for it.
+package v1
+
+import "time"
+
+// Create asks for a cluster: the body of POST /clusters/<name> as application/json.
+type Create struct {
+	User string `json:"cluster_user"`
+	// Password of the user; one is generated when it is empty. Only the server's own hash of it is kept.
+	Password string `json:"cluster_password,omitempty"`
+	Nodes    int    `json:"nodes"`          // 0 = 1
+	Size     *Size  `json:"size,omitempty"` // nil = the scheduler's default
+	// Policy is lossless, available or single; empty = the safest that many nodes allow.
+	Policy   string             `json:"policy,omitempty"`
+	Labels   map[string]string  `json:"labels,omitempty"`
+	Config   map[string]string  `json:"config,omitempty"`  // my.cnf overrides
+	Package  string             `json:"package,omitempty"` // what is installed; empty = mysqld of the host
+	Scalars  map[string]float64 `json:"scalars,omitempty"` // counted custom resources, per instance
+	BackupID string             `json:"backup_id,omitempty"`
+	Sidecars bool               `json:"sidecars,omitempty"`
+}
+
+// Created is the answer to a create, the same as the original's.
+type Created struct {
+	ClusterURL string `json:"cluster_url"`
+	Password   string `json:"cluster_password"`
+}
+
+// Deleted is the answer to a delete, the same as the original's.
+type Deleted struct {
+	ClusterURL string `json:"cluster_url"`
+}
+
+// Clusters is the list of GET /clusters.
+type Clusters struct {
+	Clusters []Cluster `json:"clusters"`
+}
+
+// Cluster is what may be known of a cluster.
+type Cluster struct {
+	Name      string             `json:"name"`
+	State     string             `json:"state"` // creating, running or deleting
+	User      string             `json:"cluster_user"`
+	Nodes     int                `json:"nodes"`
+	Size      Resources          `json:"size"`
+	Policy    string             `json:"policy"`
+	Promise   string             `json:"promise"` // what the policy means for clients
+	Labels    map[string]string  `json:"labels,omitempty"`
+	Config    map[string]string  `json:"config,omitempty"`
+	Package   string             `json:"package,omitempty"`
+	Scalars   map[string]float64 `json:"scalars,omitempty"`
+	BackupID  string             `json:"backup_id,omitempty"`
+	Sidecars  bool               `json:"sidecars,omitempty"`
+	CreatedAt time.Time          `json:"created_at"`
+	Epoch     uint64             `json:"epoch"` // raised with every change of primary
+	URL       string             `json:"cluster_url"`
+	Endpoints Endpoints          `json:"endpoints"`
+	Instances []Instance         `json:"instances"`
+	Problems  []string           `json:"problems"` // none when all is as it was asked for
+}
+
+// Resources are what one instance has.
+type Resources struct {
+	CPUs   float64 `json:"cpus"`
+	MemMB  int64   `json:"mem_mb"`
+	DiskMB int64   `json:"disk_mb"`
+}
+
+// Instance is one mysqld of a cluster.
+type Instance struct {
+	ID       int    `json:"id"`
+	Name     string `json:"name"`
+	Phase    string `json:"phase"` // pending, launched, running, lost or removing
+	Role     string `json:"role"`  // primary, replica or unknown: what the server says of itself
+	Writable bool   `json:"writable"`
+	Host     string `json:"host,omitempty"`
+	Port     int    `json:"port,omitempty"`
+	// LagSeconds is absent when it is not known.
+	LagSeconds *int64    `json:"lag_seconds,omitempty"`
+	Version    string    `json:"version,omitempty"`
+	ServerID   uint32    `json:"server_id"`
+	ServerUUID string    `json:"server_uuid,omitempty"`
+	GTIDs      string    `json:"gtid_executed,omitempty"`
+	TaskID     string    `json:"task_id,omitempty"`
+	TaskState  string    `json:"task_state,omitempty"`
+	AgentID    string    `json:"agent_id,omitempty"`
+	VolumeID   string    `json:"volume_id,omitempty"`
+	Launches   int       `json:"launches"`
+	Problem    string    `json:"problem,omitempty"`
+	SeenAt     time.Time `json:"seen_at,omitzero"`
+}
+
+// Endpoints are where clients of a cluster connect.
+type Endpoints struct {
+	Primary  *Endpoint  `json:"primary"` // null while no instance accepts writes
+	Replicas []Endpoint `json:"replicas"`
+}
+
+// Endpoint is one instance that clients may connect to.
+type Endpoint struct {
+	ID   int    `json:"id"`
+	Host string `json:"host"`
+	Port int    `json:"port"`
+}
+
+// Why says what a cluster waits for, and what is wrong with each agent.
+type Why struct {
+	Cluster string `json:"cluster"`
+	// Members are the ids that want a place; none when all have one.
+	Members []int `json:"members"`
+	// Refusals is the last thing that was wrong with each agent's offer, per member.
+	Refusals []Refusal `json:"refusals"`
+	// OffersSeen counts the offers looked at since the scheduler started.
+	OffersSeen int `json:"offers_seen"`
+}
+
+// Refusal is why an agent does not serve a member.
+type Refusal struct {
+	Member   int       `json:"member"`
+	AgentID  string    `json:"agent_id"`
+	Hostname string    `json:"hostname"`
+	Reason   string    `json:"reason"`
+	At       time.Time `json:"at"`
+}
+
+// Health is how the scheduler itself stands.
+type Health struct {
+	Ready       bool      `json:"ready"`     // takes requests
+	Leading     bool      `json:"leading"`   // holds the store's lock
+	Connected   bool      `json:"connected"` // subscribed to a Mesos master
+	FrameworkID string    `json:"framework_id,omitempty"`
+	Master      string    `json:"master,omitempty"`
+	Clusters    int       `json:"clusters"`
+	LastEvent   time.Time `json:"last_event,omitzero"`
+	Problem     string    `json:"problem,omitempty"` // why it is not ready
+}
+
+// Codes of errors, for programs. The messages are for people, and may become better ones.
+const (
+	CodeInvalid     = "invalid"      // 400: the field says which, where there is one
+	CodeNoToken     = "unauthorized" // 401
+	CodeForbidden   = "forbidden"    // 403: the wrong password, a token that may only read, a foreign web page
+	CodeNotFound    = "not_found"    // 404
+	CodeMethod      = "method_not_allowed"
+	CodeExists      = "exists"           // 409
+	CodeTooLarge    = "too_large"        // 413
+	CodeMediaType   = "unsupported_type" // 415
+	CodeUnavailable = "unavailable"      // 503: try again later, or another scheduler
+	CodeInternal    = "internal"         // 500
+)
+
+// Error is what went wrong.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	// Field of the request that is wrong, as it is named there.
+	Field string `json:"field,omitempty"`
+	// Detail is what an operator can do about it, or why.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Failure is the body of every answer with a status of 400 or more.
+type Failure struct {
+	Error Error `json:"error"`
+}

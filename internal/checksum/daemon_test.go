@@ -316,3 +316,32 @@ func TestNoRepository(t *testing.T) {
 		t.Errorf("a missing branch: %v", err)
 	}
 }
+
+// aoscdb away for a while ends no daemon, and what is asked for afterwards is done.
+func TestDaemonOutlivesAoscdb(t *testing.T) {
+	central, instance := testkit.FreshServer(t, nil), testkit.Server(t)
+	f := newFixture(t, instance.Addr())
+	store, err := aoscdb.Open(central.DSN("aoscdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	if _, err := store.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.store, f.parts.Store = store, store
+	f.parts.Refresher = &status.Refresher{Pool: f.parts.Refresher.Pool, Store: store, Materialiser: f.parts.Refresher.Materialiser}
+	f.start(config)
+	testkit.Eventually(t, 15*time.Second, "a first pass", func() bool { return f.pass(instance.Addr()).FinishedAt != nil })
+	if err := central.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := central.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := *f.pass(instance.Addr()).StartedAt
+	if err := store.Wake(t.Context(), aoscdb.DaemonChecksum, "", false); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 30*time.Second, "a pass after aoscdb came back", func() bool { return f.pass(instance.Addr()).StartedAt.After(before) })
+}

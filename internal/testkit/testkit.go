@@ -50,9 +50,13 @@ type sharedCluster struct {
 
 var shared *pool
 
-// Main runs the tests of a package, then removes the servers they shared, and exits.
-func Main(m *testing.M) {
+// Main runs the tests of a package, then removes the servers they shared, does what the package has to do after its
+// tests, and exits.
+func Main(m *testing.M, after ...func() error) {
 	code, err := run(m)
+	for _, f := range after {
+		err = errors.Join(err, f())
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testkit:", err)
 		code = max(code, 1)

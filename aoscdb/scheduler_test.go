@@ -1,6 +1,7 @@
 package aoscdb
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -127,7 +128,7 @@ func TestSchedulerIsFenced(t *testing.T) {
 func TestClaimAgainstWithdrawal(t *testing.T) {
 	q := newQueue(t)
 	r := q.ready(t, "db1")
-	ok(t, q.Claim(t.Context(), rowFor(r)))
+	ok(t, q.Claim(t.Context(), rowFor(r), "worker1"))
 	if ended, err := q.EndRunning(t.Context(), q.lease, r, RunEnd{What: "withdrawn"}); err != nil || ended {
 		t.Errorf("withdrawn under a worker that had begun: %v %v", ended, err)
 	}
@@ -140,7 +141,7 @@ func TestClaimAgainstWithdrawal(t *testing.T) {
 	if ended, err := q.EndRunning(t.Context(), q.lease, r, RunEnd{What: "withdrawn"}); err != nil || !ended {
 		t.Fatalf("not withdrawn: %v %v", ended, err)
 	}
-	if err := q.Claim(t.Context(), rowFor(r)); !isErr(err, ErrNotPermitted) {
+	if err := q.Claim(t.Context(), rowFor(r), "worker1"); !isErr(err, ErrNotPermitted) {
 		t.Errorf("begun after it was withdrawn: %v", err)
 	}
 	if claimed, err := q.Claimed(t.Context(), rowFor(r)); err != nil || claimed {
@@ -149,7 +150,7 @@ func TestClaimAgainstWithdrawal(t *testing.T) {
 
 	// A row that was given back and begun again is not the row that was seen.
 	ok(t, q.Unclaim(t.Context(), rowFor(begun)))
-	ok(t, q.Claim(t.Context(), rowFor(begun)))
+	ok(t, q.Claim(t.Context(), rowFor(begun), "worker1"))
 	for name, act := range map[string]func() (bool, error){
 		"requeued": func() (bool, error) { return q.RequeueRunning(t.Context(), q.lease, begun) },
 		"finished": func() (bool, error) { return q.FinishRunning(t.Context(), q.lease, begun) },
@@ -178,7 +179,7 @@ func TestClaimNeedsPermission(t *testing.T) {
 			q := newQueue(t)
 			r := q.ready(t, "db1")
 			tell(t, q.DB(), before)
-			if err := q.Claim(t.Context(), rowFor(r)); !isErr(err, ErrNotPermitted) {
+			if err := q.Claim(t.Context(), rowFor(r), "worker1"); !isErr(err, ErrNotPermitted) {
 				t.Errorf("claim: %v", err)
 			}
 			if n := ask[int](t, q.DB(), "SELECT COUNT(*) FROM running_alters WHERE osc_status = 'RUNNING'"); n != 0 {
@@ -188,9 +189,9 @@ func TestClaimNeedsPermission(t *testing.T) {
 	}
 	q := newQueue(t)
 	r := q.ready(t, "db1")
-	ok(t, q.Claim(t.Context(), rowFor(r)))
+	ok(t, q.Claim(t.Context(), rowFor(r), "worker1"))
 	first := q.running(t, "db1")
-	ok(t, q.Claim(t.Context(), rowFor(r))) // after a crash
+	ok(t, q.Claim(t.Context(), rowFor(r), "worker1")) // after a crash
 	if again := q.running(t, "db1"); !again.StartedAt.After(*first.StartedAt) {
 		t.Errorf("started_at is %v after a second claim, %v before", again.StartedAt, first.StartedAt)
 	}
@@ -200,7 +201,7 @@ func TestRunToItsEnd(t *testing.T) {
 	q := newQueue(t)
 	r := q.ready(t, "db1")
 	tell(t, q.DB(), "INSERT INTO alter_targets (`group`, table_name, host, port, cluster) VALUES ('udb', 't', 'db1', 3306, 'c1'), ('udb', 't', 'db2', 3306, 'c1')")
-	ok(t, q.Claim(t.Context(), rowFor(r)))
+	ok(t, q.Claim(t.Context(), rowFor(r), "worker1"))
 	r = q.running(t, "db1")
 	tell(t, q.DB(), "UPDATE running_alters SET last_updated = NOW() - INTERVAL 1 HOUR")
 	moved := r
@@ -234,8 +235,12 @@ func TestRunToItsEnd(t *testing.T) {
 	}
 	history, err := q.History(t.Context(), "udb", "t", 10)
 	ok(t, err)
-	if len(history) != 2 || history[0].What != "done" || history[1].What != "scheduled" || history[0].Host != "db1" {
-		t.Errorf("history: %+v", history)
+	var words []string
+	for _, e := range history {
+		words = append(words, e.What+" "+e.Host)
+	}
+	if want := []string{"done db1", "started db1", "scheduled db1"}; !slices.Equal(words, want) {
+		t.Errorf("history %q, want %q", words, want)
 	}
 }
 

@@ -32,7 +32,7 @@ var ErrNotPermitted = errors.New("not permitted to begin")
 //
 // The scheduler takes a row back by deleting it while it is READY, so of a worker that begins and a scheduler that
 // withdraws exactly one succeeds, whatever either of them knows of the instance.
-func (s *Store) Claim(ctx context.Context, row OSCRow) error {
+func (s *Store) Claim(ctx context.Context, row OSCRow, owner string) error {
 	err := s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var status, blob sql.NullString
 		var allowed bool
@@ -54,7 +54,10 @@ func (s *Store) Claim(ctx context.Context, row OSCRow) error {
 		}
 		_, err = execTx(ctx, tx, "UPDATE running_alters SET osc_status = 'RUNNING', percentage = 0, started_at = NOW(6), "+
 			"last_updated = NOW() WHERE host = ? AND port = ?", row.Host, row.Port)
-		return err
+		if err != nil {
+			return err
+		}
+		return addEvent(ctx, tx, Event{Actor: "oscworker " + owner, Group: row.Group, Table: row.Table, Host: row.Host, Port: row.Port, What: "started"})
 	})
 	return wrap(err, "begin %s", row)
 }

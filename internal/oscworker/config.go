@@ -28,6 +28,7 @@ type Config struct {
 	Control   time.Duration // between two looks at osc_priv while altering
 	Report    time.Duration // between two reports of progress
 	Clean     time.Duration // between two clean-ups
+	Rest      time.Duration // for an instance whose alter could not be begun just now
 	StopGrace time.Duration // for a copy to end cleanly when the daemon is stopped
 	Timeout   time.Duration // of one question to an instance
 	FanOut    int
@@ -50,6 +51,8 @@ func Keys() []daemon.Key {
 			Help: "from one report of progress to the next"},
 		{Name: "oscworker.clean-interval", Default: time.Minute, Check: daemon.AtLeast("oscworker.clean-interval", time.Second),
 			Help: "from one clean-up of leftovers to the next"},
+		{Name: "oscworker.rest", Default: 5 * time.Second, Check: daemon.AtLeast("oscworker.rest", 100*time.Millisecond),
+			Help: "how long an instance is left alone whose alter could not be begun just now"},
 		{Name: "oscworker.stop-grace", Default: 20 * time.Second, Check: daemon.AtLeast("oscworker.stop-grace", time.Second),
 			Help: "how long a copy may take to end cleanly when this daemon is stopped; what is left after that is cleaned at the next start"},
 		{Name: "oscworker.retention", Default: 24 * time.Hour, Check: daemon.AtLeast("oscworker.retention", time.Duration(0)),
@@ -83,6 +86,7 @@ func NewConfig(v *viper.Viper) Config {
 		Control:         v.GetDuration("oscworker.control"),
 		Report:          v.GetDuration("oscworker.report"),
 		Clean:           v.GetDuration("oscworker.clean-interval"),
+		Rest:            v.GetDuration("oscworker.rest"),
 		StopGrace:       v.GetDuration("oscworker.stop-grace"),
 		Timeout:         v.GetDuration("connect-timeout"),
 		FanOut:          v.GetInt("fanout"),

@@ -97,7 +97,7 @@ func TestOperator(t *testing.T) {
 	f.allow(tableCopy)
 	f.queue(f.primary)
 	f.priv(f.primary, aoscdb.PrivPause)
-	f.worker("w1", func(c *Config) { c.ChunkSize = 10 }) // slow, so that there is time to say something
+	stop := f.worker("w1", func(c *Config) { c.ChunkSize = 10 }) // slow, so that there is time to say something
 
 	state := func(want string) func(aoscdb.OSCRow) bool {
 		return func(r aoscdb.OSCRow) bool {
@@ -146,9 +146,10 @@ func TestOperator(t *testing.T) {
 		t.Errorf("running_alters after STOP: %+v, %v, want READY", running, err)
 	}
 
+	stop()
+	f.worker("w2", nil)
 	f.priv(f.primary, aoscdb.PrivOK)
-	f.await(f.primary, "it begins again", func(r aoscdb.OSCRow) bool { return r.Status == aoscdb.OSCRunning })
-	f.await(f.primary, "it is done", func(r aoscdb.OSCRow) bool { return r.Status == aoscdb.OSCDone })
+	f.awaitStatus(f.primary, aoscdb.OSCDone)
 	f.mustHave(f.primary, tableCopy)
 	f.noLeftovers()
 }

@@ -52,9 +52,6 @@ type Daemon struct {
 	found chan struct{} // a dead worker was found
 }
 
-// restAfter is how long an instance rests whose row was given back because it was not its time.
-const restAfter = 5 * time.Second
-
 // New prepares a worker; it fails only when it cannot find its own binary, which it runs for every copy.
 func New(p Parts, cfg Config) (*Daemon, error) {
 	self, err := os.Executable()
@@ -187,7 +184,7 @@ func (d *Daemon) start(ctx context.Context, inst fleet.Instance, tier aoscdb.Tie
 		d.mu.Lock()
 		delete(d.jobs, inst.Addr())
 		if v.Rest || err != nil {
-			d.rest[inst.Addr()] = time.Now().Add(restAfter)
+			d.rest[inst.Addr()] = time.Now().Add(d.cfg.Rest)
 		}
 		d.mu.Unlock()
 		if err != nil && ctx.Err() == nil {

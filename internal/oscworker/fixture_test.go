@@ -308,7 +308,7 @@ func (f *fixture) noLeftovers() {
 func config() Config {
 	return Config{
 		Poll: 100 * time.Millisecond, Control: 200 * time.Millisecond, Report: 200 * time.Millisecond, Clean: 2 * time.Second,
-		StopGrace: 20 * time.Second, Timeout: 5 * time.Second, FanOut: 8, ChunkSize: 1000,
+		Rest: 500 * time.Millisecond, StopGrace: 20 * time.Second, Timeout: 5 * time.Second, FanOut: 8, ChunkSize: 1000,
 	}
 }
 

@@ -41,6 +41,7 @@ type job struct {
 	rows    *aoscdb.StatusStore // over own, or central
 	row     aoscdb.OSCRow       // as this worker took it
 	primary bool                // it alters as the primary: it must stay one
+	back    bool                // the row is back in the queue
 
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc // of the work, nil while there is none
@@ -199,7 +200,7 @@ func (j *job) permitted(ctx context.Context, step step) error {
 	if step == stepClean {
 		return fmt.Errorf("osc_priv is %s: %w", j.row.OSCPriv, osc.ErrStopped)
 	}
-	return j.d.Store.Claim(ctx, j.row)
+	return j.d.Store.Claim(ctx, j.row, j.d.Owner)
 }
 
 // concludeLimit bounds how long the end of a job is written for while a server is away. What is not written then is found
@@ -218,11 +219,24 @@ func (j *job) conclude(ctx context.Context, v verdict) {
 	switch {
 	case errors.Is(err, aoscdb.ErrNotOwner):
 		j.log.Warn("the row was taken from this worker", "error", err)
+		return
 	case err != nil:
 		j.log.Warn("the end is not written, the row will be taken up again", "error", err)
+		return
+	}
+	if v.End == endLeave {
+		return
+	}
+	// The scheduler looks by itself too, only later.
+	err = patiently(ctx, time.Second, func() error {
+		return errors.Join(j.d.Store.Wake(ctx, aoscdb.DaemonScheduler, "", false), j.tell(ctx, v))
+	})
+	if err != nil {
+		j.log.Warn("the scheduler was not told", "error", err)
 	}
 }
 
+// write records the end in the row. It may be repeated until it succeeds.
 func (j *job) write(ctx context.Context, v verdict) error {
 	switch v.End {
 	case endDone:
@@ -232,17 +246,23 @@ func (j *job) write(ctx context.Context, v verdict) error {
 		}
 		fault.Point(faultDoneAfter)
 	case endFailed:
-		if err := j.finish(ctx, aoscdb.OSCFailed, v); err != nil {
-			return err
-		}
+		return j.finish(ctx, aoscdb.OSCFailed, v)
 	case endGiveBack, endRemove:
-		if err := j.giveBack(ctx, v); err != nil {
-			return err
-		}
-	case endLeave:
+		return j.giveBack(ctx, v)
+	}
+	return nil
+}
+
+// tell adds to the history what the scheduler does not: that it is done it says itself, and what comes and goes every few
+// seconds is for the log.
+func (j *job) tell(ctx context.Context, v verdict) error {
+	if v.End == endDone || v.Rest {
 		return nil
 	}
-	return j.d.Store.Wake(ctx, aoscdb.DaemonScheduler, "", false)
+	return j.d.Store.Event(ctx, aoscdb.Event{
+		Actor: "oscworker " + j.d.Owner, Group: j.inst.Tier, Table: j.table, Host: j.inst.Host, Port: j.inst.Port,
+		What: string(v.End), Detail: v.Reason,
+	})
 }
 
 // finish ends the row, with the detail as it is at the end.
@@ -256,10 +276,16 @@ func (j *job) finish(ctx context.Context, status string, v verdict) error {
 }
 
 // giveBack makes the row READY centrally first, then WAITING on the instance. A row that nobody counts on is removed.
+// Where aoscdb is away the instance's row is given back all the same: an operator who said STOP wants to see it.
 func (j *job) giveBack(ctx context.Context, v verdict) error {
-	unclaim := j.d.Store.Unclaim(ctx, j.row)
-	if err := j.rows.PutBack(ctx, j.row, j.d.Owner); err != nil {
-		return err
+	unclaimCtx, cancel := context.WithTimeout(ctx, j.d.cfg.Timeout)
+	defer cancel()
+	unclaim := j.d.Store.Unclaim(unclaimCtx, j.row)
+	if !j.back {
+		if err := j.rows.PutBack(ctx, j.row, j.d.Owner); err != nil {
+			return err
+		}
+		j.back = true
 	}
 	counted, err := j.d.Store.Claimed(ctx, j.row)
 	if err == nil && (!counted || v.End == endRemove) {

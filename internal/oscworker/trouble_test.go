@@ -78,11 +78,13 @@ func TestInstanceDies(t *testing.T) {
 	w.Start(t.Context())
 	f.allow(tableCopy)
 	f.queue(f.primary)
-	f.worker("w1", func(c *Config) { c.ChunkSize = 20; c.Timeout = time.Second })
+	stop := f.worker("w1", func(c *Config) { c.ChunkSize = 20; c.Timeout = time.Second })
 	f.await(f.primary, "it copies", func(r aoscdb.OSCRow) bool { return r.Percentage > 1 })
 	f.do(f.primary.Kill())
 	f.awaitLog("w1", "msg=ended")
 	f.do(f.primary.Restart(t.Context()))
+	stop()
+	f.worker("w2", nil)
 	// Which connection noticed first decides: the row is taken up again, or failed for the scheduler to try again.
 	row := f.await(f.primary, "it is done or failed", func(r aoscdb.OSCRow) bool {
 		return r.Status == aoscdb.OSCDone || r.Status == aoscdb.OSCFailed
@@ -109,7 +111,7 @@ func TestPrimaryMoves(t *testing.T) {
 	f.database(tablePlain, 30000)
 	f.allow(tableCopy)
 	f.queue(f.primary)
-	f.worker("w1", func(c *Config) { c.ChunkSize = 10; c.Timeout = time.Second })
+	stop := f.worker("w1", func(c *Config) { c.ChunkSize = 10; c.Timeout = time.Second })
 	f.await(f.primary, "it copies", func(r aoscdb.OSCRow) bool { return r.Percentage > 1 })
 
 	old, next := cluster.Primary, cluster.Replicas[0]
@@ -130,6 +132,8 @@ func TestPrimaryMoves(t *testing.T) {
 	f.noLeftovers()
 
 	// The scheduler now gives it to the new primary.
+	stop()
+	f.worker("w2", nil)
 	f.central("DELETE FROM running_alters")
 	f.queue(next)
 	f.awaitStatus(next, aoscdb.OSCDone)

@@ -244,9 +244,7 @@ func (a *actor) withdraw(ctx context.Context, act Action) (outcome, error) {
 		a.log.Warn("its row in aosc_osc_ww stays for the worker to remove", "tier", act.Alter.Group, "table", act.Alter.Table,
 			"instance", act.Addr.String(), "error", err)
 	}
-	// Whatever the reason, it will not be gone within a second: without a rest a start that times out is tried for ever
-	// while others wait.
-	return outcome{again: true, rest: true}, nil
+	return outcome{again: true, rest: act.Rest}, nil
 }
 
 // abandon leaves the central row for the next pass, which finds that the instance shows none and nobody holds it.

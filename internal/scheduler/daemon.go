@@ -37,12 +37,19 @@ type Daemon struct {
 	// What follows is memory of this term. Losing it costs a little time, never a rule.
 	settling map[SettleKey]Settle
 	asked    map[ClusterKey]time.Time
-	avoid    map[mysql.Addr]time.Time
+	rests    map[mysql.Addr]rest
 	warned   map[warning]bool
+	troubles map[Blocked]time.Time // when each was last logged
 
 	running bool // something was under way at the last pass
 	again   bool // the last pass made room for more
 	last    time.Time
+}
+
+// rest is how long an instance is left alone on which an alter could not be started.
+type rest struct {
+	until time.Time
+	last  time.Duration // doubled with each further failure
 }
 
 type warning struct {
@@ -53,8 +60,8 @@ type warning struct {
 func newDaemon(central Central, servers Servers, inv fleet.Inventory, lease aoscdb.Lease, cfg Config, log *slog.Logger, m *metrics) *Daemon {
 	return &Daemon{
 		central: central, servers: servers, inventory: inv, lease: lease, cfg: cfg, log: log, metrics: m,
-		settling: map[SettleKey]Settle{}, asked: map[ClusterKey]time.Time{}, avoid: map[mysql.Addr]time.Time{},
-		warned: map[warning]bool{},
+		settling: map[SettleKey]Settle{}, asked: map[ClusterKey]time.Time{}, rests: map[mysql.Addr]rest{},
+		warned: map[warning]bool{}, troubles: map[Blocked]time.Time{},
 	}
 }
 
@@ -88,9 +95,9 @@ func (d *Daemon) Pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(d.avoid, func(_ mysql.Addr, until time.Time) bool { return !snap.Now.Before(until) })
+	snap.Avoid = d.resting(snap.Now)
 	maps.DeleteFunc(d.asked, func(_ ClusterKey, at time.Time) bool { return snap.Now.Sub(at) >= askAgainAfter })
-	snap.Avoid, snap.Settling = d.avoid, d.settling
+	snap.Settling = d.settling
 	decision := Decide(snap, d.cfg.Rules)
 	d.settling = decision.Settling
 	d.running = len(snap.Running) > 0
@@ -121,7 +128,7 @@ func (d *Daemon) act(ctx context.Context, snap Snapshot, decision Decision) erro
 	for addr, o := range outcomes {
 		d.again = d.again || o.again
 		if o.rest {
-			d.avoid[addr] = snap.Now.Add(d.cfg.Rest)
+			d.letRest(addr, snap.Now)
 		}
 	}
 	for _, act := range decision.Actions {
@@ -142,11 +149,41 @@ func (d *Daemon) report(ctx context.Context, act Action) error {
 	})
 }
 
-func (d *Daemon) logBlocked(decision Decision) {
-	if !d.log.Enabled(context.Background(), slog.LevelDebug) {
-		return
+// letRest leaves an instance alone, longer each time: what keeps an alter from starting there (no worker, a server that
+// takes no writes) is seldom mended within seconds, and each attempt takes a place in the limits from another.
+func (d *Daemon) letRest(a mysql.Addr, now time.Time) {
+	r := d.rests[a]
+	r.last = min(max(2*r.last, d.cfg.Rest), max(d.cfg.RetryBackoffMax, d.cfg.Rest))
+	r.until = now.Add(r.last)
+	d.rests[a] = r
+}
+
+// resting is who is left alone now. An instance that was let be for twice its last rest begins anew.
+func (d *Daemon) resting(now time.Time) map[mysql.Addr]time.Time {
+	maps.DeleteFunc(d.rests, func(_ mysql.Addr, r rest) bool { return now.Sub(r.until) > 2*r.last })
+	avoid := map[mysql.Addr]time.Time{}
+	for a, r := range d.rests {
+		if now.Before(r.until) {
+			avoid[a] = r.until
+		}
 	}
+	return avoid
+}
+
+// troubleEvery is how often the same trouble is logged again.
+const troubleEvery = 10 * time.Minute
+
+// logBlocked says what keeps targets waiting: trouble aloud, but not every second, the rest only to who wants to know.
+func (d *Daemon) logBlocked(decision Decision) {
+	now := time.Now()
+	maps.DeleteFunc(d.troubles, func(_ Blocked, at time.Time) bool { return now.Sub(at) >= troubleEvery })
 	for _, b := range decision.Blocked {
-		d.log.Debug("not started", "tier", b.Alter.Group, "table", b.Alter.Table, "instance", b.Addr.String(), "reason", b.Reason)
+		level := slog.LevelDebug
+		if _, said := d.troubles[b]; b.Trouble && !said {
+			d.troubles[b] = now
+			level = slog.LevelWarn
+		}
+		d.log.Log(context.Background(), level, "not started", "tier", b.Alter.Group, "table", b.Alter.Table,
+			"instance", b.Addr.String(), "reason", b.Reason)
 	}
 }

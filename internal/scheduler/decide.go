@@ -151,7 +151,10 @@ func (d *decider) turn(key AlterKey, cluster ClusterKey) (target, bool) {
 	primary, err := view.Primary()
 	if err != nil {
 		d.keepSettling(key, targets)
-		return blockAll(err.Error())
+		for _, t := range targets {
+			d.out.trouble(key, t.Addr(), err.Error())
+		}
+		return target{}, false
 	}
 	if d.Tiers[key.Group].Ordering == aoscdb.OrderingRolling {
 		return d.rollingTurn(key, targets, view, primary)

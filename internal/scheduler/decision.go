@@ -49,6 +49,8 @@ type Action struct {
 	Alter  AlterKey
 	Addr   mysql.Addr
 	Reason string
+	// Rest, with Withdraw, leaves the instance alone for a while: nobody began the alter there.
+	Rest bool
 
 	// Row is the row of running_alters the action is about, as it was read: every change is made only to a row that
 	// is still in that state.
@@ -66,6 +68,8 @@ type Blocked struct {
 	Alter  AlterKey
 	Addr   mysql.Addr
 	Reason string
+	// Trouble: something is wrong with the servers. Else it only waits for its turn.
+	Trouble bool
 }
 
 // Decision is what Decide wants done, in this order.
@@ -78,5 +82,9 @@ type Decision struct {
 func (d *Decision) do(a Action) { d.Actions = append(d.Actions, a) }
 
 func (d *Decision) block(k AlterKey, a mysql.Addr, reason string) {
-	d.Blocked = append(d.Blocked, Blocked{k, a, reason})
+	d.Blocked = append(d.Blocked, Blocked{Alter: k, Addr: a, Reason: reason})
+}
+
+func (d *Decision) trouble(k AlterKey, a mysql.Addr, reason string) {
+	d.Blocked = append(d.Blocked, Blocked{Alter: k, Addr: a, Reason: reason, Trouble: true})
 }

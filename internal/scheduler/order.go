@@ -43,7 +43,7 @@ func (d *decider) rollingTurn(key AlterKey, targets []target, view fleet.Cluster
 		}
 		return d.heaviest(key, replicas, func(t target) bool {
 			if o := member(view, t.Addr()); o.Role != fleet.RoleReplica {
-				d.out.block(key, t.Addr(), fmt.Sprintf("its role is unknown: %v", o.Err))
+				d.out.trouble(key, t.Addr(), fmt.Sprintf("its role is unknown: %v", o.Err))
 				return false
 			}
 			return true
@@ -116,7 +116,7 @@ func (d *decider) recollect(key AlterKey) {
 // settled takes a replica one step further on the way described at Settle, and says whether it has arrived.
 func (d *decider) settled(key AlterKey, replica, primary fleet.Observed) bool {
 	if replica.Role != fleet.RoleReplica {
-		d.out.block(key, replica.Addr(), fmt.Sprintf("its role is unknown: %v", replica.Err))
+		d.out.trouble(key, replica.Addr(), fmt.Sprintf("its role is unknown: %v", replica.Err))
 		return false
 	}
 	at := SettleKey{key, replica.Addr()}

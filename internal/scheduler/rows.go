@@ -157,7 +157,8 @@ func (d *decider) waiting(r aoscdb.RunningAlter, w *aoscdb.OSCRow, why string) {
 		}
 	}
 	if age := d.Now.Sub(r.QueuedAt); age > d.rules.StartTimeout {
-		d.act(Withdraw, r, w, fmt.Sprintf("no worker began it within %v (is there an oscworker for this instance, and does the instance answer?)", d.rules.StartTimeout))
+		d.out.do(Action{Kind: Withdraw, Alter: alterOf(r), Addr: addrOf(r), Row: r, Work: w, Rest: true, Reason: fmt.Sprintf(
+			"no worker began it within %v (is there an oscworker for this instance, and does the instance answer?)", d.rules.StartTimeout)})
 	}
 }
 

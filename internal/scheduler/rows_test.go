@@ -9,6 +9,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // What happens to a row that no worker has begun.
@@ -208,6 +209,46 @@ func TestHoldSaysWhereAndWhy(t *testing.T) {
 	}
 	if reason := d.Actions[0].Reason; !strings.Contains(reason, "p1:3306") || !strings.Contains(reason, "the copy differs") {
 		t.Errorf("reason %q must name the instance and the cause", reason)
+	}
+}
+
+// An instance on which nobody begins is left alone for a while; one whose alter was taken back for another reason is not.
+func TestOnlyALateStartRests(t *testing.T) {
+	for _, late := range []bool{true, false} {
+		w := newWorld()
+		w.run(tabla1, "p1", aoscdb.RunReady, nil)
+		w.look("p1", aoscdb.OSCWaiting, false, nil)
+		if late {
+			w.Running[0].QueuedAt = now.Add(-time.Hour)
+		} else {
+			w.alter(tabla1, func(a *aoscdb.CurrentAlter) { a.Status = aoscdb.AlterHold })
+		}
+		d := Decide(w.Snapshot, rules)
+		if len(d.Actions) != 1 || d.Actions[0].Kind != Withdraw || d.Actions[0].Rest != late {
+			t.Errorf("late %v: %+v", late, d.Actions)
+		}
+	}
+}
+
+// Rests grow while starts keep failing, and are forgotten when they no longer do.
+func TestRestsGrow(t *testing.T) {
+	d := &Daemon{rests: map[mysql.Addr]rest{}, cfg: Config{Rest: 10 * time.Second, Rules: Rules{RetryBackoffMax: 30 * time.Second}}}
+	a, at := mysql.Addr{Host: "p1", Port: 3306}, now
+	for _, want := range []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second, 30 * time.Second} {
+		d.letRest(a, at)
+		if got := d.resting(at)[a].Sub(at); got != want {
+			t.Errorf("rests for %v, want %v", got, want)
+		}
+		at = at.Add(want + time.Second)
+		if len(d.resting(at)) != 0 {
+			t.Errorf("still resting after %v", want)
+		}
+	}
+	at = at.Add(2 * time.Minute)
+	d.resting(at)
+	d.letRest(a, at)
+	if got := d.resting(at)[a].Sub(at); got != 10*time.Second {
+		t.Errorf("after a good while: rests for %v, want 10s", got)
 	}
 }
 

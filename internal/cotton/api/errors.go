@@ -13,17 +13,17 @@ import (
 // failure is an error that knows its answer.
 type failure struct {
 	status int
-	v1.Error
+	body   v1.Error
 }
 
-func (f *failure) Error() string { return f.Message }
+func (f *failure) Error() string { return f.body.Message }
 
 func fail(status int, code, message, detail string) *failure {
-	return &failure{status: status, Error: v1.Error{Code: code, Message: message, Detail: detail}}
+	return &failure{status: status, body: v1.Error{Code: code, Message: message, Detail: detail}}
 }
 
 func invalid(field, message, detail string) *failure {
-	return &failure{status: http.StatusBadRequest, Error: v1.Error{Code: v1.CodeInvalid, Message: message, Field: field, Detail: detail}}
+	return &failure{status: http.StatusBadRequest, body: v1.Error{Code: v1.CodeInvalid, Message: message, Field: field, Detail: detail}}
 }
 
 // The messages of the next four are the original's, to the letter: scripts compare them.

@@ -106,7 +106,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusRequestEntityTooLarge:
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
 	}
-	_ = writeJSON(w, f.status, v1.Failure{Error: f.Error})
+	_ = writeJSON(w, f.status, v1.Failure{Error: f.body})
 }
 
 // recorder remembers the status of an answer.

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// Time-outs of the server. A client that sends its request a byte at a time costs one goroutine for that long.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 20 * time.Second
+	writeTimeout  = 60 * time.Second
+	idleTimeout   = 2 * time.Minute
+	stopTimeout   = 3 * time.Second
+	maxHeader     = 32 << 10
+)
+
+// Listen says where to serve.
+type Listen struct {
+	Addr string // host:port; port 0 takes a free one
+	// Cert and Key are PEM files; both empty = plain HTTP. A renewed certificate is taken up without a restart.
+	Cert, Key string
+	Log       *slog.Logger
+}
+
+// Server is the API on its port.
+type Server struct {
+	http     *http.Server
+	listener net.Listener
+}
+
+// Open listens, so that a wrong address or certificate is known at once. Run serves.
+func Open(l Listen, h http.Handler) (*Server, error) {
+	s := &Server{http: &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader,
+	}}
+	if l.Log != nil {
+		s.http.ErrorLog = slog.NewLogLogger(l.Log.Handler(), slog.LevelDebug) // scanners and broken handshakes
+	}
+	if l.Cert != "" {
+		c := &certificate{cert: l.Cert, key: l.Key}
+		if _, err := c.get(nil); err != nil {
+			return nil, err
+		}
+		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", l.Addr); err != nil {
+		return nil, fmt.Errorf("listen for the API on %s: %w; choose another --listen", l.Addr, err)
+	}
+	return s, nil
+}
+
+// Addr is where the server listens, as host:port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL is what a client on this machine is given.
+func (s *Server) URL() string {
+	if s.http.TLSConfig != nil {
+		return "https://" + s.Addr()
+	}
+	return "http://" + s.Addr()
+}
+
+// Run serves until ctx ends; then requests have a moment to end before they are cut off. It returns nil after that.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() {
+		if s.http.TLSConfig != nil {
+			served <- s.http.ServeTLS(s.listener, "", "")
+		} else {
+			served <- s.http.Serve(s.listener)
+		}
+	}()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve the API on %s: %w", s.Addr(), err)
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if s.http.Shutdown(stopping) != nil {
+		_ = s.http.Close()
+	}
+	<-served
+	return nil
+}
+
+// certificate is a pair of files, read again when the certificate changes.
+type certificate struct {
+	cert, key string
+
+	mu      sync.Mutex
+	changed time.Time
+	pair    *tls.Certificate
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	info, err := os.Stat(c.cert)
+	if err == nil && c.pair != nil && info.ModTime().Equal(c.changed) {
+		return c.pair, nil
+	}
+	pair, loadErr := tls.LoadX509KeyPair(c.cert, c.key)
+	if err = errors.Join(err, loadErr); err != nil {
+		if c.pair != nil {
+			return c.pair, nil // half written by the renewal; the old one is better than none
+		}
+		return nil, fmt.Errorf("load the API's certificate: %w", err)
+	}
+	c.pair, c.changed = &pair, info.ModTime()
+	return c.pair, nil
+}

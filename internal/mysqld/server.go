@@ -1,6 +1,7 @@
 package mysqld
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -35,6 +36,16 @@ type Options struct {
 	Port     int               // 0 = a free one
 	ServerID uint32            // 0 = the port, which is unique among servers of one address
 	Config   map[string]string // lines of my.cnf, over the defaults: "innodb_buffer_pool_size": "1G"
+
+	// Account is who DB connects as; zero = the template's root without a password. Another one is made by FirstSQL.
+	Account mysql.Credentials
+	// FirstSQL is run by the server itself, before it takes connections, at every start until one has succeeded. One
+	// statement a line. The server is not read-only yet at that time.
+	FirstSQL string
+	// StartLimit bounds a start, recovery after a crash among it; 0 = 3 minutes.
+	StartLimit time.Duration
+	// Env is added to the environment of the process.
+	Env []string
 }
 
 // Server is one mysqld. Its methods may be called from many goroutines, except that Restart, Stop and Remove are for
@@ -167,7 +178,15 @@ func (s *Server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := process.Start(s.opts.Install.command(cnf, log))
+	first, err := s.firstSQL()
+	if err != nil {
+		return err
+	}
+	cmd := s.opts.Install.command(cnf, log, first...)
+	if len(s.opts.Env) > 0 {
+		cmd.Env = append(os.Environ(), s.opts.Env...)
+	}
+	p, err := process.Start(cmd)
 	if err != nil {
 		return err
 	}
@@ -175,12 +194,43 @@ func (s *Server) run(ctx context.Context) error {
 	s.child, s.logFrom = p, from
 	s.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.opts.StartLimit, startLimit))
 	defer cancel()
 	if err := s.awaitAnswer(ctx, p); err != nil {
 		return errors.Join(fmt.Errorf("%w; its log ends:\n%s", err, tail(s.logPath(), from)), p.Kill())
 	}
-	return nil
+	return s.firstSQLDone()
+}
+
+func (s *Server) firstSQLPath() string { return filepath.Join(s.dir, "first.sql") }
+
+// readyPath marks a data directory in which FirstSQL was run.
+func (s *Server) readyPath() string { return filepath.Join(s.dir, "ready") }
+
+// firstSQL writes the statements that are still to be run, and returns the argument that has the server run them.
+func (s *Server) firstSQL() ([]string, error) {
+	if s.opts.FirstSQL == "" || exists(s.readyPath()) {
+		return nil, nil
+	}
+	if err := os.WriteFile(s.firstSQLPath(), []byte(s.opts.FirstSQL), 0o600); err != nil {
+		return nil, err
+	}
+	return []string{"--init-file=" + s.firstSQLPath()}, nil
+}
+
+// firstSQLDone remembers, durably, that they were: the server answers, so they all succeeded.
+func (s *Server) firstSQLDone() error {
+	if s.opts.FirstSQL == "" || exists(s.readyPath()) {
+		return nil
+	}
+	f, err := os.Create(s.readyPath())
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Remove(s.firstSQLPath())
 }
 
 // awaitAnswer returns when p answers at the server's address. That it is p and not somebody else's server on the same
@@ -301,8 +351,13 @@ func (s *Server) Configure(key, value string) {
 // Addr is where the server listens, running or not.
 func (s *Server) Addr() mysql.Addr { return s.addr }
 
-// Credentials are those of the account every server here has.
-func (s *Server) Credentials() mysql.Credentials { return mysql.Credentials{User: "root"} }
+// Credentials are those of the account that DB uses: the template's root unless Options.Account says otherwise.
+func (s *Server) Credentials() mysql.Credentials {
+	if s.opts.Account.User != "" {
+		return s.opts.Account
+	}
+	return mysql.Credentials{User: "root"}
+}
 
 // DSN connects to a database of the server through the driver; "" is none.
 func (s *Server) DSN(database string) string { return "root@tcp(" + s.addr.String() + ")/" + database }

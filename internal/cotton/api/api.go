@@ -40,12 +40,9 @@ type Framework interface {
 
 var _ Framework = (*framework.Framework)(nil)
 
-// Config of the API. Framework, Hash and Matches are needed.
+// Config of the API. Framework, ClusterURL and HAProxy are needed.
 type Config struct {
 	Framework Framework
-	// Hash is the server's own hash of a new password. Matches compares a password with such a hash, in constant time.
-	Hash    func(password string) (string, error)
-	Matches func(hash, password string) bool
 	// Tokens says who may do what. Nil lets everybody who reaches the port do everything: for 127.0.0.1 only.
 	Tokens *Tokens
 	// Sizes are those that requests may name. DefaultSize is for requests without one.

@@ -11,6 +11,7 @@ import (
 	"github.com/aosc/aosc/internal/cotton"
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 	"github.com/aosc/aosc/internal/cotton/framework"
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // create stores a new cluster and answers before it runs. What is wrong is found in the original's order: not
@@ -37,7 +38,7 @@ func (s *server) create(w http.ResponseWriter, r *http.Request) error {
 	if password == "" {
 		password = generatePassword()
 	}
-	if spec.PasswordHash, err = s.Hash(password); err != nil {
+	if spec.PasswordHash, err = mysql.HashPassword(password); err != nil {
 		return err
 	}
 	if _, err := s.Framework.Create(r.Context(), spec); err != nil {
@@ -134,7 +135,7 @@ func (s *server) delete(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name := r.PathValue("name")
-	if password == "" || len(password) > maxPassword || !s.Matches(view.Record.Spec.PasswordHash, password) {
+	if password == "" || len(password) > maxPassword || !mysql.CheckPassword(view.Record.Spec.PasswordHash, password) {
 		return noPermission(name)
 	}
 	if err := s.Framework.Delete(r.Context(), name); err != nil {

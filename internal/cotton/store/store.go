@@ -18,6 +18,8 @@ var (
 	ErrNotLeader = errors.New("the leader lock is lost")
 	// ErrNewer: the store was written by a newer version of cotton.
 	ErrNewer = errors.New("the store was written by a newer cotton: start that version, or point --store elsewhere")
+	// ErrTooLarge: a record has outgrown what every store can hold.
+	ErrTooLarge = errors.New("the record is too large for the store")
 )
 
 // Framework is what is kept of the framework itself, before any offer is accepted.
@@ -30,8 +32,9 @@ type Framework struct {
 // Store is the port. Every write is compare-and-set on the version that was read, durable when it returns, and refused
 // with ErrNotLeader once the lock taken by Lead is lost.
 type Store interface {
-	// Lead waits until this process leads. lost is closed when it no longer does: the process must end then. release
-	// gives the lock up.
+	// Lead waits until this process leads; holder says to people who that is. lost is closed when it no longer does: the
+	// process must end then. release gives the lock up and does not close lost. When ctx ends first, the error names who
+	// leads.
 	Lead(ctx context.Context, holder string) (lost <-chan struct{}, release func(), err error)
 	// Framework returns the zero value when nothing was stored yet; ErrNewer when the store is not ours to read.
 	Framework(ctx context.Context) (Framework, error)
@@ -39,8 +42,9 @@ type Store interface {
 	// Clusters returns all records. One that cannot be read is an error that names it: it is never left out.
 	Clusters(ctx context.Context) ([]cotton.Record, error)
 	// Put stores a record whose Version is the one that was read (0 = must not exist) and returns it with its new one.
+	// ErrConflict when the stored one has another version or is gone; ErrTooLarge.
 	Put(ctx context.Context, r cotton.Record) (cotton.Record, error)
-	// Delete forgets a cluster; ErrConflict when it has another version.
+	// Delete forgets a cluster; ErrConflict when it has another version, ErrNotFound when it is not there.
 	Delete(ctx context.Context, name string, version int64) error
 	Close() error
 }

@@ -1,0 +1,93 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
+)
+
+// pollEvery is how often a wait looks.
+const pollEvery = 250 * time.Millisecond
+
+// WaitRunning waits until the cluster takes writes and all its instances serve. The error when ctx ends says what was
+// missing.
+func (c *Client) WaitRunning(ctx context.Context, name string) (v1.Cluster, error) {
+	var last v1.Cluster
+	err := c.wait(ctx, func() (missing string, err error) {
+		if last, err = c.Cluster(ctx, name); err != nil {
+			return "", err
+		}
+		return Missing(last), nil
+	})
+	if err != nil {
+		return last, fmt.Errorf("wait for cluster %s: %w; `cotton why %s` says what it waits for", name, err, name)
+	}
+	return last, nil
+}
+
+// Missing says what a cluster lacks to be what was asked for; empty when it is.
+func Missing(c v1.Cluster) string {
+	serving := len(c.Endpoints.Replicas)
+	if c.Endpoints.Primary != nil {
+		serving++
+	}
+	var missing []string
+	switch {
+	case c.State == "deleting":
+		missing = append(missing, "it is being deleted")
+	case c.Endpoints.Primary == nil:
+		missing = append(missing, "no instance takes writes")
+	}
+	if serving < c.Nodes {
+		missing = append(missing, fmt.Sprintf("%d of %d instances serve", serving, c.Nodes))
+	}
+	return strings.Join(append(missing, c.Problems...), "; ")
+}
+
+// WaitGone waits until the cluster is forgotten: nothing of it is left in Mesos then.
+func (c *Client) WaitGone(ctx context.Context, name string) error {
+	err := c.wait(ctx, func() (string, error) {
+		cluster, err := c.Cluster(ctx, name)
+		if IsCode(err, v1.CodeNotFound) {
+			return "", nil
+		}
+		return fmt.Sprintf("%d instances are left", len(cluster.Instances)), err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the end of cluster %s: %w", name, err)
+	}
+	return nil
+}
+
+// wait asks until nothing is missing. A scheduler that is away or not ready is waited for, any other refusal ends it.
+func (c *Client) wait(ctx context.Context, look func() (missing string, err error)) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	var last string
+	for {
+		missing, err := look()
+		var refused *Error
+		switch {
+		case err == nil && missing == "":
+			return nil
+		case err == nil:
+			last = missing
+		case errors.As(err, &refused) && refused.Reason.Code != v1.CodeUnavailable:
+			return err
+		case ctx.Err() == nil:
+			last = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+			if last == "" {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("%w; at last: %s", context.Cause(ctx), last)
+		case <-tick.C:
+		}
+	}
+}

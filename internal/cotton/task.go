@@ -1,0 +1,64 @@
+package cotton
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// TaskSchema of Task. An executor that is older than its scheduler refuses what it would misunderstand.
+const TaskSchema = 1
+
+// Task is what the executor is told of its one instance, as the task's data. It holds no secret: the executor derives
+// its passwords from the key file of its host.
+type Task struct {
+	Schema       int               `json:"schema"`
+	Cluster      string            `json:"cluster"`
+	Member       int               `json:"member"`
+	ServerID     uint32            `json:"server_id"`
+	Nodes        int               `json:"nodes"`
+	Host         string            `json:"host"` // what clients and replicas connect to
+	Port         int               `json:"port"`
+	Size         Size              `json:"size"`
+	Config       map[string]string `json:"config,omitempty"`  // my.cnf overrides
+	Package      string            `json:"package,omitempty"` // for the Installer
+	Tier         string            `json:"tier,omitempty"`
+	Sidecars     bool              `json:"sidecars,omitempty"`
+	AdminKeyfile string            `json:"admin_keyfile"` // a path, on the agent
+	// HasData: the volume must hold a data directory. An executor never makes a new one in its place: a primary that
+	// came back empty would empty its replicas.
+	HasData bool `json:"has_data,omitempty"`
+}
+
+// ParseTask reads a task's data.
+func ParseTask(data []byte) (Task, error) {
+	var t Task
+	if err := json.Unmarshal(data, &t); err != nil {
+		return Task{}, fmt.Errorf("read the task's data: %w", err)
+	}
+	switch {
+	case t.Schema > TaskSchema:
+		return Task{}, fmt.Errorf("the task's data has schema %d, this executor knows %d: update the executor on this agent", t.Schema, TaskSchema)
+	case t.Cluster == "" || t.Port == 0 || t.ServerID == 0 || t.Host == "" || t.AdminKeyfile == "":
+		return Task{}, fmt.Errorf("the task's data lacks cluster, host, port, server_id or admin_keyfile: %+v", t)
+	}
+	return t, nil
+}
+
+// VolumePath is where an executor finds its volume, in its sandbox.
+const VolumePath = "volume"
+
+// Facts are what the executor says of its instance, as data of a status and as a message every now and then.
+type Facts struct {
+	Task        string    `json:"task"`
+	At          time.Time `json:"at"`
+	Up          bool      `json:"up"` // mysqld answers
+	Pid         int       `json:"pid,omitempty"`
+	Version     string    `json:"version,omitempty"`
+	Restarts    int       `json:"restarts"`            // since the executor started, those for CLONE not counted
+	LastExit    string    `json:"last_exit,omitempty"` // how mysqld ended last
+	DiskUsedMB  int64     `json:"disk_used_mb"`        // of the volume
+	DiskFreeMB  int64     `json:"disk_free_mb"`        // of the file system it is on
+	StartedAt   time.Time `json:"started_at,omitzero"`
+	StartMillis int64     `json:"start_ms,omitempty"` // how long the last start took
+}

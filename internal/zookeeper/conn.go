@@ -35,14 +35,14 @@ type Options struct {
 
 // Conn is a session with ZooKeeper that is renewed by itself when it expires.
 type Conn struct {
-	url     URL
-	timeout time.Duration
-	conn    *zk.Conn
-	acl     []zk.ACL
-	calls   sync.WaitGroup // requests under way, also those whose caller has gone
+	url   URL
+	conn  *zk.Conn
+	acl   []zk.ACL
+	calls sync.WaitGroup // requests under way, also those whose caller has gone
 
 	mu      sync.Mutex
-	trouble string // the last thing the client library complained of
+	timeout time.Duration // of the session
+	trouble string        // the last thing the client library complained of
 	closed  bool
 }
 
@@ -60,7 +60,7 @@ func Connect(ctx context.Context, u URL, o Options) (*Conn, error) {
 	}
 	session := make(chan struct{}, 1)
 	conn, _, err := zk.Connect(u.Servers, o.SessionTimeout,
-		zk.WithLogInfo(false), zk.WithLogger(quietLog{c, o.Log}), zk.WithDialer(impatientDialer(o.SessionTimeout)),
+		zk.WithLogInfo(true), zk.WithLogger(quietLog{c, o.Log}), zk.WithDialer(c.dial),
 		zk.WithEventCallback(func(e zk.Event) {
 			if e.State == zk.StateHasSession {
 				select {
@@ -125,8 +125,12 @@ func (c *Conn) URL() URL { return c.url }
 // everybody when the address names no user.
 func (c *Conn) ACL() []zk.ACL { return c.acl }
 
-// SessionTimeout is what was asked for.
-func (c *Conn) SessionTimeout() time.Duration { return c.timeout }
+// SessionTimeout is what the servers granted: they have bounds of their own.
+func (c *Conn) SessionTimeout() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.timeout
+}
 
 // SessionID of the present session; another one after an expiry.
 func (c *Conn) SessionID() int64 { return c.conn.SessionID() }
@@ -233,29 +237,31 @@ func (c *Conn) ensure(z *zk.Conn, path string) error {
 	return nil
 }
 
-// impatientDialer makes connections whose reads end within two thirds of a session. The library would give a server that
-// accepts connections but hangs ten times that before it turns to the next one: our session would be long gone.
-func impatientDialer(session time.Duration) zk.Dialer {
-	return func(network, address string, timeout time.Duration) (net.Conn, error) {
-		conn, err := net.DialTimeout(network, address, timeout)
-		if err != nil {
-			return nil, err
-		}
-		return impatientConn{conn, session * 2 / 3}, nil
+// dial makes connections whose reads end within two thirds of a session. The library would give a server that accepts
+// connections but hangs ten times that before it turns to the next one: our session would be long gone.
+func (c *Conn) dial(network, address string, timeout time.Duration) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, timeout)
+	if err != nil {
+		return nil, err
 	}
+	return impatientConn{conn, c}, nil
 }
 
 type impatientConn struct {
 	net.Conn
-	patience time.Duration
+	of *Conn
 }
 
 func (c impatientConn) SetReadDeadline(t time.Time) error {
-	if latest := time.Now().Add(c.patience); t.After(latest) {
+	if latest := time.Now().Add(c.of.SessionTimeout() * 2 / 3); t.After(latest) {
 		t = latest
 	}
 	return c.Conn.SetReadDeadline(t)
 }
+
+// grantedFormat is how the client library logs a new session. It is the only place where it tells what timeout the
+// server granted.
+const grantedFormat = "authenticated: id=%d, timeout=%d"
 
 // quietLog keeps the library's complaints for error messages and shows them at debug level only: it repeats each with
 // every try.
@@ -266,10 +272,17 @@ type quietLog struct {
 
 func (l quietLog) Printf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	l.conn.mu.Lock()
-	l.conn.trouble = text
-	l.conn.mu.Unlock()
 	l.log.Debug("zookeeper client", "servers", l.conn.url.String(), "says", text)
+	l.conn.mu.Lock()
+	defer l.conn.mu.Unlock()
+	if format == grantedFormat && len(args) == 2 {
+		if ms, ok := args[1].(int32); ok && ms > 0 {
+			l.conn.timeout = time.Duration(ms) * time.Millisecond
+		}
+	}
+	if strings.Contains(text, "failed") {
+		l.conn.trouble = text
+	}
 }
 
 func (c *Conn) lastTrouble() string {

@@ -45,8 +45,9 @@ func Keys() []daemon.Key {
 	return []daemon.Key{
 		{Name: "oscworker.poll", Default: 500 * time.Millisecond, Check: daemon.AtLeast("oscworker.poll", 50*time.Millisecond),
 			Help: "from one look at what is queued to the next"},
-		{Name: "oscworker.control", Default: 500 * time.Millisecond, Check: daemon.AtLeast("oscworker.control", 50*time.Millisecond),
-			Help: "from one look at osc_priv to the next while altering"},
+		// gh-ost itself looks once a second whether it was told to rest: half of the two seconds for obeying are gone then.
+		{Name: "oscworker.control", Default: 250 * time.Millisecond, Check: daemon.AtLeast("oscworker.control", 50*time.Millisecond),
+			Help: "from one look at osc_priv to the next while altering; at most 500ms"},
 		{Name: "oscworker.report", Default: time.Second, Check: daemon.AtLeast("oscworker.report", 100*time.Millisecond),
 			Help: "from one report of progress to the next"},
 		{Name: "oscworker.clean-interval", Default: time.Minute, Check: daemon.AtLeast("oscworker.clean-interval", time.Second),
@@ -71,8 +72,8 @@ func Keys() []daemon.Key {
 // CheckKeys relates the keys to each other.
 func CheckKeys(v *viper.Viper) error {
 	switch {
-	case v.GetDuration("oscworker.control") > 2*time.Second:
-		return errors.New("oscworker.control is longer than 2s: osc_priv must be obeyed within that")
+	case v.GetDuration("oscworker.control") > 500*time.Millisecond:
+		return errors.New("oscworker.control is longer than 500ms: osc_priv must be obeyed within 2s, and gh-ost takes more than one of them")
 	case v.GetDuration("oscworker.lock-wait-timeout") > 3*time.Second:
 		return errors.New("oscworker.lock-wait-timeout is longer than 3s: for so long the application's queries would wait")
 	}

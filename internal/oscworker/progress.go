@@ -25,12 +25,13 @@ type entry struct {
 const stateWaiting = "waiting"
 
 // progress is how far one alter is on one instance, over all its databases. Updates are cheap and come as they like;
-// what is written to the tables is taken from it once a second.
+// what is written to the tables is taken from it once a second, or soon after a change of state.
 type progress struct {
 	mu      sync.Mutex
 	entries []*entry
 	byName  map[string]*entry
 	changed bool
+	urgent  bool // a state changed: an operator waits to see it
 }
 
 func newProgress() *progress { return &progress{byName: map[string]*entry{}} }
@@ -39,7 +40,7 @@ func newProgress() *progress { return &progress{byName: map[string]*entry{}} }
 func (p *progress) plan(plans []osc.Plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.entries, p.byName, p.changed = nil, map[string]*entry{}, true
+	p.entries, p.byName, p.changed, p.urgent = nil, map[string]*entry{}, true, true
 	for _, plan := range plans {
 		e := &entry{Database: plan.Database, Engine: string(plan.Engine), State: stateWaiting, RowsTotal: plan.Rows,
 			weight: float64(plan.Bytes) + 1} // an empty table still is a step
@@ -56,6 +57,7 @@ func (p *progress) update(u osc.Progress) {
 	if e == nil {
 		return
 	}
+	p.urgent = p.urgent || e.State != u.State
 	e.Engine, e.State, e.Detail = string(u.Engine), u.State, u.Detail
 	e.Percentage = math.Round(10000*min(1, max(0, u.Fraction))) / 100
 	e.RowsCopied, e.RowsTotal = u.RowsCopied, u.RowsTotal
@@ -63,12 +65,19 @@ func (p *progress) update(u osc.Progress) {
 	p.changed = true
 }
 
+// stateChanged tells whether a state differs from what was taken last.
+func (p *progress) stateChanged() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.urgent
+}
+
 // take is the percentage of the whole, weighted by bytes, and the detail as JSON; changed says whether it differs from
 // what was taken before. Less than 100 until the row says DONE: what is altered is not yet verified.
 func (p *progress) take() (percentage float64, detail string, changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed, p.changed = p.changed, false
+	changed, p.changed, p.urgent = p.changed, false, false
 	var done, all float64
 	for _, e := range p.entries {
 		done += e.weight * e.Percentage

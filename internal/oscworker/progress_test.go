@@ -48,3 +48,24 @@ func TestProgressIsNeverQuiteDone(t *testing.T) {
 		t.Errorf("got %v, want 99.99: 100 is for DONE", got)
 	}
 }
+
+// A change of state is not kept for the next report of progress: whoever has said PAUSE looks for it.
+func TestChangeOfStateIsUrgent(t *testing.T) {
+	p := newProgress()
+	p.plan([]osc.Plan{planned("d", 0)})
+	p.take()
+	p.update(osc.Progress{Database: "d", State: osc.StateCopying, Fraction: 0.1})
+	if !p.stateChanged() {
+		t.Error("from waiting to copying is no change of state")
+	}
+	p.take()
+	p.update(osc.Progress{Database: "d", State: osc.StateCopying, Fraction: 0.2})
+	if p.stateChanged() {
+		t.Error("it only moved")
+	}
+	p.update(osc.Progress{Database: "d", State: osc.StatePaused, Fraction: 0.2})
+	p.update(osc.Progress{Database: "d", State: osc.StatePaused, Fraction: 0.2})
+	if !p.stateChanged() {
+		t.Error("paused is not reported at once")
+	}
+}

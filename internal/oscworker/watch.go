@@ -131,9 +131,10 @@ func (w *watcher) obey(ctx context.Context) {
 	}
 }
 
-// report writes the progress, if it moved or the last report is old. A report that fails is made up for by the next.
+// report writes the progress, if it moved or the last report is old; a change of state at once, for whoever has just said
+// PAUSE looks for it. A report that fails is made up for by the next.
 func (w *watcher) report(ctx context.Context, now time.Time) {
-	if now.Sub(w.reports) < w.d.cfg.Report {
+	if now.Sub(w.reports) < w.d.cfg.Report && !w.progress.stateChanged() {
 		return
 	}
 	percentage, detail, changed := w.progress.take()

@@ -119,7 +119,7 @@ func (f *fixture) collectorWoken() time.Time {
 	return w[""].RequestedAt
 }
 
-// A hung instance, one that is down and one with the wrong version of the truth: each is told of, and none holds the others.
+// A hung instance and one that is down: each is told of, and neither keeps the others from being done.
 func TestTroubleIsRecordedAndTheOthersGoOn(t *testing.T) {
 	good, hung := testkit.Server(t), testkit.FreshServer(t, nil)
 	down := mysql.Addr{Host: "127.0.0.1", Port: 1}

@@ -41,7 +41,7 @@ type listed struct {
 // clock is the instance's own.
 type clock struct {
 	Now time.Time // taken before anything was listed
-	Up  time.Time // when the server started
+	Up  time.Time // when the server started, or a little earlier
 }
 
 // need is what one (database, table) calls for.
@@ -53,13 +53,22 @@ const (
 	needMissing             // it is not there
 )
 
+// trust is how far a pass believes the stored rows.
+type trust int
+
+const (
+	trustRows    trust = iota
+	trustOK            // a row that says INC is made anew
+	trustNothing       // a fresh pass
+)
+
 // decide says what must be done to know the status of one table. old is its stored row and l what the server lists,
 // nil when there is none.
-func decide(w want, old *aoscdb.LocalStatus, l *listed, c clock, fresh bool) need {
+func decide(w want, old *aoscdb.LocalStatus, l *listed, c clock, t trust) need {
 	switch {
 	case l == nil:
 		return needMissing
-	case fresh || old == nil || !reusable(w, old, l, c):
+	case t == trustNothing || old == nil || t == trustOK && old.Status != aoscdb.LocalOK || !reusable(w, old, l, c):
 		return needRead
 	}
 	return needNothing

@@ -32,7 +32,7 @@ func TestDecide(t *testing.T) {
 		old   *aoscdb.LocalStatus
 		l     *listed
 		c     clock
-		fresh bool
+		trust trust
 	}
 	base := func() in {
 		return in{
@@ -46,15 +46,18 @@ func TestDecide(t *testing.T) {
 		change func(*in)
 		want   need
 	}{
-		"unchanged":               {func(*in) {}, needNothing},
-		"differs and unchanged":   {func(i *in) { i.old.HashCurrent, i.old.Status = ptr("abcd"), aoscdb.LocalINC }, needNothing},
-		"new desired text":        {func(i *in) { i.w.Blob, i.w.Hash = "blob2", "ijkl" }, needNothing},
-		"fresh":                   {func(i *in) { i.fresh = true }, needRead},
-		"never seen":              {func(i *in) { i.old = nil }, needRead},
-		"altered":                 {func(i *in) { i.l.CreateTime = created.Add(time.Second) }, needRead},
-		"swapped for an older":    {func(i *in) { i.l.CreateTime = created.Add(-time.Hour) }, needRead},
-		"read in the same second": {func(i *in) { i.old.LastRun = created }, needRead},
-		"read two seconds later":  {func(i *in) { i.old.LastRun = created.Add(2 * time.Second) }, needRead},
+		"unchanged":             {func(*in) {}, needNothing},
+		"differs and unchanged": {func(i *in) { i.old.HashCurrent, i.old.Status = ptr("abcd"), aoscdb.LocalINC }, needNothing},
+		"differs, and that is doubted": {
+			func(i *in) { i.old.HashCurrent, i.old.Status, i.trust = ptr("abcd"), aoscdb.LocalINC, trustOK }, needRead},
+		"equal, where only differences are doubted": {func(i *in) { i.trust = trustOK }, needNothing},
+		"new desired text":                          {func(i *in) { i.w.Blob, i.w.Hash = "blob2", "ijkl" }, needNothing},
+		"fresh":                                     {func(i *in) { i.trust = trustNothing }, needRead},
+		"never seen":                                {func(i *in) { i.old = nil }, needRead},
+		"altered":                                   {func(i *in) { i.l.CreateTime = created.Add(time.Second) }, needRead},
+		"swapped for an older":                      {func(i *in) { i.l.CreateTime = created.Add(-time.Hour) }, needRead},
+		"read in the same second":                   {func(i *in) { i.old.LastRun = created }, needRead},
+		"read two seconds later":                    {func(i *in) { i.old.LastRun = created.Add(2 * time.Second) }, needRead},
 		"read three seconds later": {
 			func(i *in) { i.old.LastRun = created.Add(3 * time.Second) }, needNothing},
 		"read before its create_time (a replica with a slow clock)": {
@@ -67,14 +70,14 @@ func TestDecide(t *testing.T) {
 		"same text, another form":       {func(i *in) { i.w.Hash = "ijkl" }, needRead},
 		"foreign key":                   {func(i *in) { i.w.ForeignKey = true }, needRead},
 		"gone":                          {func(i *in) { i.l = nil }, needMissing},
-		"gone, fresh":                   {func(i *in) { i.l, i.fresh = nil, true }, needMissing},
+		"gone, fresh":                   {func(i *in) { i.l, i.trust = nil, trustNothing }, needMissing},
 		"never there":                   {func(i *in) { i.l, i.old = nil, nil }, needMissing},
 		"compared with other text, old": {func(i *in) { i.old.DesiredBlob, i.old.HashDesired = "blob0", "abcd" }, needNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := base()
 			tc.change(&i)
-			if got := decide(i.w, i.old, i.l, i.c, i.fresh); got != tc.want {
+			if got := decide(i.w, i.old, i.l, i.c, i.trust); got != tc.want {
 				t.Errorf("decide = %d, want %d", got, tc.want)
 			}
 		})

@@ -87,7 +87,9 @@ func (p *pass) databases(ctx context.Context) ([]string, map[string]schema.DBEnv
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the clock: %w", err)
 	}
-	p.clock.Up = p.clock.Now.Add(-time.Duration(uptime) * time.Second)
+	// Uptime and last_run are whole seconds: without the grain, what was read in a server's first second would seem read
+	// before it started. No server is replaced by another within that time.
+	p.clock.Up = p.clock.Now.Add(-time.Duration(uptime)*time.Second - grain)
 	names, err := fleet.Databases(ctx, p.db, p.tier.Databases)
 	if err != nil || len(names) == 0 {
 		return nil, nil, err

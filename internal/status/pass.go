@@ -31,6 +31,7 @@ type pass struct {
 	lock   *mysql.Lock
 	rows   *aoscdb.StatusStore
 	clock  clock
+	first  bool // this process has not finished a pass over the instance yet
 
 	sum Summary
 	put []aoscdb.LocalStatus // rows to write
@@ -91,6 +92,7 @@ func (p *pass) choose(all map[string]schema.Desired) []schema.Desired {
 // what remains there no longer counts.
 func (p *pass) decideAll(databases []string, envs map[string]schema.DBEnv, wants map[schema.DBEnv][]want, there listing,
 	stored map[aoscdb.LocalKey]*aoscdb.LocalStatus) map[schema.Ref]reading {
+	trusted := p.trust()
 	readings := map[schema.Ref]reading{}
 	for _, database := range databases {
 		ws := wants[envs[database]]
@@ -99,7 +101,7 @@ func (p *pass) decideAll(databases []string, envs map[string]schema.DBEnv, wants
 			key := aoscdb.LocalKey{Database: database, Table: w.Table}
 			old, l := stored[key], there.find(database, w.Table)
 			delete(stored, key)
-			switch decide(*w, old, l, p.clock, p.opts.Fresh) {
+			switch decide(*w, old, l, p.clock, trusted) {
 			case needRead:
 				readings[schema.Ref{Database: database, Table: w.Table}] = reading{w, l, old}
 			case needMissing:
@@ -110,6 +112,19 @@ func (p *pass) decideAll(databases []string, envs map[string]schema.DBEnv, wants
 		}
 	}
 	return readings
+}
+
+// trust says how far the stored rows are believed. What says INC is read again by who has just altered the table, and by
+// a process that is new here: another release may see equal what its predecessor saw differ (schema.FormVersion).
+// What says OK stays true whatever the normal form is: equal texts have equal forms.
+func (p *pass) trust() trust {
+	switch {
+	case p.opts.Fresh:
+		return trustNothing
+	case p.opts.Tables != nil || p.first:
+		return trustOK
+	}
+	return trustRows
 }
 
 func (p *pass) base(database string) aoscdb.LocalStatus {

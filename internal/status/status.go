@@ -51,6 +51,7 @@ type Refresher struct {
 	Log          *slog.Logger // nil = slog.Default()
 
 	ensured sync.Map // mysql.Addr: this process has made sure of the status tables there
+	visited sync.Map // mysql.Addr: it has finished a pass over all tables there
 }
 
 // Options narrow or sharpen one Refresh.
@@ -132,7 +133,11 @@ func (r *Refresher) refresh(ctx context.Context, inst fleet.Instance, tier fleet
 	if p.sum.StartedAt, err = r.Store.Now(ctx); err != nil {
 		return Summary{}, err
 	}
-	err = p.run(ctx, snap.Tiers[tier.Name])
+	_, visited := r.visited.Load(inst.Addr())
+	p.first = !visited
+	if err = p.run(ctx, snap.Tiers[tier.Name]); err == nil && opts.Tables == nil {
+		r.visited.Store(inst.Addr(), true)
+	}
 	return p.sum, err
 }
 

@@ -261,6 +261,35 @@ func TestTablesOfThisSecondAreReadAgain(t *testing.T) {
 	testkit.Eventually(t, 10*time.Second, "its hash is reused", func() bool { return f.refresh(status.Options{}).Read == 0 })
 }
 
+// A row that says INC may come from a release with another normal form, and from before the caller altered the table.
+func TestDifferencesAreDoubted(t *testing.T) {
+	f := newFixture(t, testkit.Server(t))
+	db := f.database()
+	f.old(db, users)
+	f.commit(map[string]string{"users": users})
+	f.refresh(status.Options{})
+	for name, refresh := range map[string]func() status.Summary{
+		"by a new process": func() status.Summary {
+			f.refresher = &status.Refresher{Pool: f.refresher.Pool, Store: f.store, Materialiser: f.refresher.Materialiser}
+			return f.refresh(status.Options{})
+		},
+		"by who altered the table": func() status.Summary { return f.refresh(status.Options{Tables: []string{"users"}}) },
+	} {
+		row := f.rows()[db+".users"]
+		other := "hash of another release"
+		row.Status, row.HashCurrent = aoscdb.LocalINC, &other
+		if err := aoscdb.InstanceStatus(f.server.DB()).PutLocal(t.Context(), []aoscdb.LocalStatus{row}); err != nil {
+			t.Fatal(err)
+		}
+		if sum := refresh(); sum.Read != 1 || sum.NotOK != 0 {
+			t.Errorf("%s: %+v, want the table read and found OK", name, sum)
+		}
+		if sum := refresh(); sum.Read != 0 {
+			t.Errorf("%s: a row that says OK was read again: %+v", name, sum)
+		}
+	}
+}
+
 func TestCommitsChangeTheVerdict(t *testing.T) {
 	f := newFixture(t, testkit.Server(t))
 	db := f.database()
@@ -462,7 +491,6 @@ func TestSuperReadOnlyReplica(t *testing.T) {
 	refresh := func() (status.Summary, error) {
 		return f.refresher.Refresh(t.Context(), replica, f.tier, f.snapshot(), status.Options{})
 	}
-	f.refresher.Log = nil
 	if err := f.store.PutTier(t.Context(), aoscdb.NewTier("udb")); err != nil {
 		t.Fatal(err)
 	}

@@ -6,15 +6,16 @@ import "context"
 
 // Endpoint is one instance that clients may connect to.
 type Endpoint struct {
-	ID   int    `json:"id"` // the member's id in its cluster
-	Host string `json:"host"`
-	Port int    `json:"port"`
+	ID    int    `json:"id"` // the member's id in its cluster
+	Host  string `json:"host"`
+	Port  int    `json:"port"`
+	Shard *int   `json:"shard,omitempty"` // of ServerSets; cotton's own instances have none
 }
 
 // Publisher is the port.
 type Publisher interface {
 	// Publish makes exactly this known of the cluster, in one step: a client never sees two primaries. A nil primary
-	// means that no instance accepts writes at this moment.
+	// means that no instance accepts writes at this moment. What is known already is not written again.
 	Publish(ctx context.Context, cluster string, primary *Endpoint, replicas []Endpoint) error
 	// Remove makes the cluster unknown; not an error when it is already.
 	Remove(ctx context.Context, cluster string) error

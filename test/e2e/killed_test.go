@@ -1,0 +1,203 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysqld"
+	"github.com/aosc/aosc/internal/testkit"
+
+	// Their fault points are what is tested here.
+	_ "github.com/aosc/aosc/internal/brain"
+	_ "github.com/aosc/aosc/internal/checksum"
+	_ "github.com/aosc/aosc/internal/collector"
+	_ "github.com/aosc/aosc/internal/oscworker"
+	_ "github.com/aosc/aosc/internal/scheduler"
+)
+
+// childPrefix begins the names of the points in the gh-ost child. They do not kill the worker.
+const childPrefix = "osc.child."
+
+// selection are the points of an ordinary run: the most dangerous of each daemon.
+var selection = []string{"brain.change.after", "checksum.pass.recorded", "collector.gathered", "scheduler.waiting.written",
+	"osc.child.copying", "osc.verify.after", "osc.cutover.after", "worker.done.before"}
+
+// owners are the daemons that pass a point.
+func owners(t *testing.T, point string) []string {
+	t.Helper()
+	prefix, _, _ := strings.Cut(point, ".")
+	who, known := map[string][]string{
+		"brain": {"brain"}, "checksum": {"checksum"}, "collector": {"collector"}, "scheduler": {"scheduler"},
+		"worker": {"oscworker"}, "osc": {"oscworker"}, "status": {"checksum", "oscworker"},
+	}[prefix]
+	if !known {
+		t.Fatalf("fault point %s: whose is it?", point)
+	}
+	return who
+}
+
+// victim is a daemon that is killed at one point after the other, and started again each time.
+type victim struct {
+	name    string
+	parent  []string // points of the daemon itself that it has not died at
+	child   []string // of its gh-ost children
+	killed  []string
+	current *daemon
+}
+
+// armed are all points that are left, but one of the child's: those are told apart only by what is armed.
+func (v *victim) armed() string {
+	var faults []string
+	for _, point := range append(v.parent, v.child[:min(1, len(v.child))]...) {
+		faults = append(faults, point+"=kill")
+	}
+	return strings.Join(faults, ",")
+}
+
+// orphaned is what a worker says of a child that ended without a word: only SIGKILL does that.
+const orphaned = "it ended without saying why"
+
+// step looks after the victim: where it has died of a fault it is started again without that one. A child that has died
+// of its own takes its worker with it: the leftovers of both are for the next.
+func (v *victim) step(s *site) {
+	s.t.Helper()
+	d := v.current
+	switch {
+	case d.Ended():
+		point, ok := diedAt(d)
+		i := slices.Index(v.parent, point)
+		if !ok || i < 0 {
+			s.t.Fatalf("%s ended, not of an armed fault (%s): %v", v.name, v.armed(), d.Wait())
+		}
+		v.parent = slices.Delete(v.parent, i, i+1)
+		v.killed = append(v.killed, point)
+	case len(v.child) > 0 && d.says(orphaned):
+		s.do(d.Kill())
+		v.killed = append(v.killed, v.child[0])
+		v.child = v.child[1:]
+	default:
+		return
+	}
+	v.current = s.daemon(v.name, v.armed())
+}
+
+// diedAt is the point at which a process killed itself.
+func diedAt(d *daemon) (string, bool) {
+	_, rest, ok := strings.Cut(d.text(), "fault point ")
+	point, _, closed := strings.Cut(rest, ": kill\n")
+	status, isExit := d.exitStatus()
+	return point, ok && closed && isExit && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// I5, I8: every daemon, and the gh-ost child, killed with SIGKILL at each of its fault points in the course of an alter
+// under load, and started again. The alter comes to its end, once; no acknowledged row is lost on primary and replica
+// (I1), no errant transaction is made (I7), nothing is left behind.
+func TestKilledAnywhere(t *testing.T) {
+	t.Parallel()
+	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
+	s := newSite(t, nil, c)
+	writers := s.battlefield(c)
+	victims := s.victims()
+
+	// What a point needs may be over when a daemon is back; then it is met in the next round, a copy of another width.
+	const rounds = 4
+	for round := range rounds {
+		ddl := strings.Replace(plain, "varchar(100)", []string{"text", "mediumtext", "longtext", "varchar(8000)"}[round], 1)
+		commit := s.commit("tabla1", ddl)
+		s.allow("tabla1")
+		if round == rounds-1 {
+			s.sql("UPDATE allowed_alters SET allow_unsafe = 1") // longtext to varchar
+		}
+		s.eventually(5*time.Minute, "the alter is finished", func() bool {
+			for _, v := range victims {
+				v.step(s)
+			}
+			if cur := s.current("tabla1"); cur != nil && cur.Status == "HOLD" && cur.HoldBy != "brain" {
+				t.Fatalf("HOLD by %s: %s", cur.HoldBy, cur.Reason)
+			}
+			return s.ask("SELECT COUNT(*) FROM finished_alters WHERE commit_sha = ?", commit) != "0"
+		})
+		s.finished("tabla1", commit)
+		left := 0
+		for _, v := range victims {
+			left += len(v.parent) + len(v.child)
+		}
+		t.Logf("round %d: %d points left", round+1, left)
+		if left == 0 {
+			s.survived(ddl, victims, c, writers)
+			return
+		}
+		s.fill("", 0) // something to create in the next round
+	}
+	for _, v := range victims {
+		if len(v.parent)+len(v.child) > 0 {
+			t.Errorf("I8: %s never came to %v %v", v.name, v.parent, v.child)
+		}
+	}
+}
+
+// battlefield has something for every engine: tables to copy under load, small ones, and a missing one.
+func (s *site) battlefield(c *mysqld.Cluster) []*testkit.Writer {
+	s.t.Helper()
+	var writers []*testkit.Writer
+	for range 3 {
+		writers = append(writers, s.writer(c, s.fill(plain, 0), 2000, 30))
+	}
+	for range 3 {
+		s.fill(plain, 10)
+	}
+	s.fill("", 0)
+	s.fill("", 0)
+	return writers
+}
+
+// victims starts the daemons with their points armed.
+func (s *site) victims() []*victim {
+	s.t.Helper()
+	points := fault.Names()
+	if !full {
+		points = selection
+	}
+	byName := map[string]*victim{}
+	var all []*victim
+	for _, name := range daemonNames {
+		v := &victim{name: name}
+		byName[name], all = v, append(all, v)
+	}
+	for _, point := range points {
+		if fault.Explanation(point) == "" {
+			s.t.Fatalf("there is no fault point %s", point)
+		}
+		for _, name := range owners(s.t, point) {
+			if v := byName[name]; strings.HasPrefix(point, childPrefix) {
+				v.child = append(v.child, point)
+			} else {
+				v.parent = append(v.parent, point)
+			}
+		}
+	}
+	for _, v := range all {
+		v.current = s.daemon(v.name, v.armed())
+	}
+	return all
+}
+
+func (s *site) survived(ddl string, victims []*victim, c *mysqld.Cluster, writers []*testkit.Writer) {
+	s.t.Helper()
+	var killed []string
+	for _, v := range victims {
+		killed = append(killed, fmt.Sprintf("%s at %s", v.name, strings.Join(v.killed, ", ")))
+	}
+	s.t.Logf("killed: %s", strings.Join(killed, "; "))
+	s.mustHave("tabla1", ddl)
+	s.lossless(c, writers...)
+	s.clean("tabla1")
+	if n := s.ask("SELECT COUNT(*) FROM running_alters"); n != "0" {
+		s.t.Errorf("%s rows left in running_alters", n)
+	}
+}

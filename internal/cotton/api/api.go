@@ -7,7 +7,7 @@
 //	GET    /clusters/<name>            one
 //	GET    /clusters/<name>/endpoints  where clients connect
 //	GET    /clusters/<name>/why        what it waits for, per agent
-//	GET    /haproxy.cfg                a configuration for HAProxy, all clusters
+//	GET    /haproxy.cfg                the configuration for HAProxy, all clusters
 //	GET    /health                     how the scheduler stands
 //	GET    /healthz /readyz /metrics   as every daemon has them
 package api
@@ -40,7 +40,7 @@ type Framework interface {
 
 var _ Framework = (*framework.Framework)(nil)
 
-// Config of the API. Framework, ClusterURL and HAProxy are needed.
+// Config of the API. Framework and ClusterURL are needed.
 type Config struct {
 	Framework Framework
 	// Tokens says who may do what. Nil lets everybody who reaches the port do everything: for 127.0.0.1 only.
@@ -52,17 +52,14 @@ type Config struct {
 	Packages map[string]string
 	// ClusterURL is where a cluster's endpoints are found, e.g. zk://host:2181/cotton/discover/c0. No credentials.
 	ClusterURL func(name string) string
-	// HAProxy renders the configuration for these clusters.
-	HAProxy func([]v1.Cluster) ([]byte, error)
+	// HAProxy is the configuration as it is now; nil = none is kept.
+	HAProxy func() ([]byte, error)
 	// Daemon serves /healthz, /readyz and /metrics; nil = not served.
 	Daemon  http.Handler
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 	Now     func() time.Time
 }
-
-// maxBody of a request, in bytes. The largest sensible one, a create with many overrides, is a few kB.
-const maxBody = 1 << 20
 
 // server is the API.
 type server struct {
@@ -124,23 +121,15 @@ func (s *server) routes() map[string]map[string]endpoint {
 }
 
 func (s *server) list(w http.ResponseWriter, r *http.Request) error {
-	clusters, err := s.clusters(r.Context())
+	views, err := s.Framework.Clusters(r.Context())
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, v1.Clusters{Clusters: clusters})
-}
-
-func (s *server) clusters(ctx context.Context) ([]v1.Cluster, error) {
-	views, err := s.Framework.Clusters(ctx)
-	if err != nil {
-		return nil, err
-	}
-	clusters := make([]v1.Cluster, len(views))
+	list := v1.Clusters{Clusters: make([]v1.Cluster, len(views))}
 	for i, view := range views {
-		clusters[i] = s.document(view)
+		list.Clusters[i] = s.document(view)
 	}
-	return clusters, nil
+	return writeJSON(w, http.StatusOK, list)
 }
 
 func (s *server) show(w http.ResponseWriter, r *http.Request) error {
@@ -169,12 +158,11 @@ func (s *server) why(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, whyDocument(wait))
 }
 
-func (s *server) haproxy(w http.ResponseWriter, r *http.Request) error {
-	clusters, err := s.clusters(r.Context())
-	if err != nil {
-		return err
+func (s *server) haproxy(w http.ResponseWriter, _ *http.Request) error {
+	if s.HAProxy == nil {
+		return fail(http.StatusNotFound, v1.CodeNotFound, "no configuration for HAProxy is kept", "start the scheduler with --haproxy-file")
 	}
-	text, err := s.HAProxy(clusters)
+	text, err := s.HAProxy()
 	if err != nil {
 		return err
 	}

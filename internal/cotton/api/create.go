@@ -72,6 +72,9 @@ func (s *server) spec(name string, asked v1.Create) (cotton.Spec, error) {
 	if sizeErr != nil {
 		return cotton.Spec{}, sizeErr
 	}
+	if !slices.Contains([]cotton.Policy{cotton.PolicyLossless, cotton.PolicyAvailable, cotton.PolicySingle}, spec.Policy) {
+		return cotton.Spec{}, invalid("policy", fmt.Sprintf("Unknown policy %q", printable(asked.Policy)), "known are lossless, available and single")
+	}
 	if asked.Package != "" {
 		uri, known := s.Packages[asked.Package]
 		if !known {

@@ -16,6 +16,14 @@ import (
 	"unicode"
 
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
+	"github.com/aosc/aosc/internal/cotton/executor/mycnf"
+)
+
+const (
+	// maxBody of a request, in bytes. The largest sensible one, a create with many overrides, is a few kB.
+	maxBody = 1 << 20
+	// maxDiscard is how much of a larger one is read, and thrown away, to be able to answer it.
+	maxDiscard = 16 << 20
 )
 
 // readBody reads a request's body and says whether it is JSON; else it is a form.
@@ -38,12 +46,19 @@ func readBody(r *http.Request) (body []byte, isJSON bool, err error) {
 		return nil, false, fail(http.StatusUnsupportedMediaType, v1.CodeMediaType, fmt.Sprintf("content type %q is not supported", kind),
 			"send application/json or application/x-www-form-urlencoded")
 	}
-	body, err = io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	if err != nil && !errors.As(err, &tooLarge) {
-		return nil, isJSON, invalid("", "the request ended too early", err.Error())
+	if r.ContentLength > maxBody && r.Header.Get("Expect") != "" {
+		return nil, isJSON, tooLarge() // the client asks before it sends
 	}
-	return body, isJSON, err
+	body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, isJSON, invalid("", "the request ended too early", err.Error())
+	case len(body) > maxBody:
+		// Answered in the middle of its sending, a client would see a broken connection instead of the answer.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDiscard)
+		return nil, isJSON, tooLarge()
+	}
+	return body, isJSON, nil
 }
 
 // readCreate reads what a POST asks for.
@@ -162,6 +177,9 @@ func checkExtras(asked v1.Create) error {
 	}
 	if err := checkMap("config", asked.Config, optionName); err != nil {
 		return err
+	}
+	if err := mycnf.Check(asked.Config); err != nil {
+		return invalid("config", err.Error(), "")
 	}
 	if len(asked.Scalars) > maxEntries {
 		return invalid("scalars", fmt.Sprintf("more than %d entries", maxEntries), "")

@@ -42,6 +42,10 @@ func noPermission(name string) *failure {
 		"the password of the cluster's user is needed, in the body as password=...")
 }
 
+func tooLarge() *failure {
+	return fail(http.StatusRequestEntityTooLarge, v1.CodeTooLarge, fmt.Sprintf("the request is larger than %d bytes", maxBody), "")
+}
+
 func unavailable(why string) *failure {
 	return fail(http.StatusServiceUnavailable, v1.CodeUnavailable, "Service unavailable. Try again later", why)
 }
@@ -51,14 +55,11 @@ func unavailable(why string) *failure {
 func (s *server) answerTo(err error) *failure {
 	var known *failure
 	var wrong *cotton.InvalidError
-	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &wrong):
 		return invalid(wrong.Field, wrong.Error(), "")
-	case errors.As(err, &tooLarge):
-		return fail(http.StatusRequestEntityTooLarge, v1.CodeTooLarge, fmt.Sprintf("the request is larger than %d bytes", maxBody), "")
 	case errors.Is(err, framework.ErrNotReady):
 		return unavailable(s.notReadyReason())
 	}

@@ -13,7 +13,7 @@ import (
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 )
 
-// guard is around everything: it turns foreign web pages away and bounds the body.
+// guard is around everything: it turns foreign web pages away.
 func (s *server) guard(next http.Handler) http.Handler {
 	// A browser on a machine that reaches this port sends forms wherever a page tells it to. It says so; curl and the
 	// clients do not look like it.
@@ -22,7 +22,6 @@ func (s *server) guard(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store") // passwords and positions
 		h.Set("X-Content-Type-Options", "nosniff")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		switch {
 		case crossOrigin.Check(r) != nil:
 			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, "requests of other web sites are refused", ""))
@@ -30,8 +29,6 @@ func (s *server) guard(next http.Handler) http.Handler {
 			// Without tokens only this machine is trusted; a page whose name was rebound to 127.0.0.1 is not of it.
 			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, fmt.Sprintf("host %q is not this machine", r.Host),
 				"start the scheduler with --token-file to serve others"))
-		case r.ContentLength > maxBody:
-			s.refuse(w, r, &http.MaxBytesError{Limit: maxBody})
 		default:
 			next.ServeHTTP(w, r)
 		}

@@ -35,18 +35,19 @@ type Listen struct {
 type Server struct {
 	http     *http.Server
 	listener net.Listener
+	secure   bool // TLS
 }
 
 // Open listens, so that a wrong address or certificate is known at once. Run serves.
 func Open(l Listen, h http.Handler) (*Server, error) {
-	s := &Server{http: &http.Server{
+	s := &Server{secure: l.Cert != "", http: &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader,
 	}}
 	if l.Log != nil {
 		s.http.ErrorLog = slog.NewLogLogger(l.Log.Handler(), slog.LevelDebug) // scanners and broken handshakes
 	}
-	if l.Cert != "" {
+	if s.secure {
 		c := &certificate{cert: l.Cert, key: l.Key}
 		if _, err := c.get(nil); err != nil {
 			return nil, err
@@ -65,7 +66,7 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // URL is what a client on this machine is given.
 func (s *Server) URL() string {
-	if s.http.TLSConfig != nil {
+	if s.secure {
 		return "https://" + s.Addr()
 	}
 	return "http://" + s.Addr()
@@ -75,7 +76,7 @@ func (s *Server) URL() string {
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() {
-		if s.http.TLSConfig != nil {
+		if s.secure {
 			served <- s.http.ServeTLS(s.listener, "", "")
 		} else {
 			served <- s.http.Serve(s.listener)

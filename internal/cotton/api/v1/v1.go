@@ -10,8 +10,8 @@ type Create struct {
 	User string `json:"cluster_user"`
 	// Password of the user; one is generated when it is empty. Only the server's own hash of it is kept.
 	Password string `json:"cluster_password,omitempty"`
-	Nodes    int    `json:"nodes"`          // 0 = 1
-	Size     *Size  `json:"size,omitempty"` // nil = the scheduler's default
+	Nodes    int    `json:"nodes,omitempty"` // absent = 1
+	Size     *Size  `json:"size,omitempty"`  // nil = the scheduler's default
 	// Policy is lossless, available or single; empty = the safest that many nodes allow.
 	Policy   string             `json:"policy,omitempty"`
 	Labels   map[string]string  `json:"labels,omitempty"`

@@ -59,6 +59,17 @@ func Find(ctx context.Context) (Install, error) {
 	return find(ctx, tools, systemMysqlds())
 }
 
+// Inspect is the installation that a program belongs to; its templates are kept in tools. The error says why it does not
+// serve.
+func Inspect(ctx context.Context, program, tools string) (Install, error) {
+	in, err := inspect(ctx, program)
+	if err != nil {
+		return Install{}, fmt.Errorf("%w: %w", ErrNoInstall, err)
+	}
+	in.Tools = tools
+	return in, nil
+}
+
 // find takes the first program that serves, of some places and then of the private copy.
 func find(ctx context.Context, tools string, places []string) (Install, error) {
 	private := filepath.Join(tools, "mysql", "bin", "mysqld")

@@ -1,0 +1,218 @@
+// Package executor is the process that Mesos starts for one instance: it installs MySQL, makes a data directory on the
+// persistent volume, starts mysqld closed for writes, keeps it up, and stops it in good order. It never decides what the
+// instance is in its cluster: that is the scheduler's, by SQL.
+package executor
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+	"github.com/mesos/mesos-go/api/v1/lib/executor"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/executor/install"
+	client "github.com/aosc/aosc/internal/mesos"
+)
+
+// Config of an executor. Zero values are as said.
+type Config struct {
+	Mesos          client.ExecutorConfig // of the environment
+	Sandbox        string                // MESOS_SANDBOX; where the volume is
+	Installer      install.Installer     // install.Host
+	ConfigTemplate string                // path of an option file on the agent; none
+	ProgramDir     string                // where the sidecars' programs lie; beside this program
+	KillGrace      time.Duration         // how long mysqld may take to stop, unless the KILL says; 1 min
+	StartLimit     time.Duration         // how long a start may take, crash recovery among it; 15 min
+	FactsInterval  time.Duration         // 30 s
+	Log            *slog.Logger          // slog's
+}
+
+// flushLimit is how long the executor waits at its end for the agent to have stored its last status.
+const flushLimit = 10 * time.Second
+
+// Executor runs one instance.
+type Executor struct {
+	cfg    Config
+	client *client.Executor
+	log    *slog.Logger
+
+	mu       sync.Mutex
+	instance *instance
+	ended    chan struct{} // closed when the instance is over and its last status stored
+	wg       sync.WaitGroup
+	ctx      context.Context // of Run, for the instance
+}
+
+// New checks the configuration.
+func New(cfg Config) (*Executor, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Installer == nil {
+		cfg.Installer = install.Host{}
+	}
+	if cfg.ProgramDir == "" {
+		program, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find the directory of this program: %w", err)
+		}
+		cfg.ProgramDir = filepath.Dir(program)
+	}
+	cfg.Sandbox = cmp.Or(cfg.Sandbox, os.Getenv("MESOS_SANDBOX"), os.Getenv("MESOS_DIRECTORY"), ".")
+	cfg.KillGrace = cmp.Or(cfg.KillGrace, time.Minute)
+	cfg.StartLimit = cmp.Or(cfg.StartLimit, 15*time.Minute)
+	cfg.FactsInterval = cmp.Or(cfg.FactsInterval, 30*time.Second)
+	cfg.Mesos.Log = cfg.Log
+	c, err := client.NewExecutor(cfg.Mesos)
+	if err != nil {
+		return nil, err
+	}
+	return &Executor{cfg: cfg, client: c, log: cfg.Log, ended: make(chan struct{})}, nil
+}
+
+// Run serves the agent until the instance has ended, by a kill or by itself (nil), ctx ends (the instance is stopped in
+// good order, nil), or the agent is lost for good.
+func (x *Executor) Run(ctx context.Context) error {
+	// The connection outlives ctx: the last status must reach the agent.
+	session, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	x.ctx = ctx
+	var over sync.WaitGroup
+	over.Add(1)
+	go func() {
+		defer over.Done()
+		select {
+		case <-x.ended:
+		case <-ctx.Done():
+			if !x.stopInstance(x.cfg.KillGrace) {
+				break
+			}
+			<-x.ended
+		case <-session.Done():
+			return
+		}
+		end()
+	}()
+	err := x.client.Run(session, x)
+	if err != nil { // the agent is gone: the volume may be given to somebody else
+		x.stopInstance(x.cfg.KillGrace)
+	}
+	end()
+	over.Wait()
+	x.wg.Wait()
+	return err
+}
+
+// Connected implements client.ExecutorHandler.
+func (x *Executor) Connected(context.Context, *executor.Event_Subscribed) error { return nil }
+
+// Disconnected implements client.ExecutorHandler: mysqld runs on; the agent may come back.
+func (x *Executor) Disconnected(error) {}
+
+// Event implements client.ExecutorHandler.
+func (x *Executor) Event(_ context.Context, e *executor.Event) error {
+	switch e.Type {
+	case executor.Event_LAUNCH:
+		x.launch(e.Launch.Task)
+	case executor.Event_KILL:
+		grace := x.cfg.KillGrace
+		if p := e.Kill.KillPolicy; p != nil && p.GracePeriod != nil {
+			grace = time.Duration(p.GracePeriod.Nanoseconds)
+		}
+		x.stopInstance(grace)
+	case executor.Event_SHUTDOWN:
+		// The agent kills us after its own grace period, so that must be enough for mysqld and for us.
+		if !x.stopInstance(min(x.cfg.KillGrace, max(x.cfg.Mesos.ExecutorShutdownGracePeriod-time.Second, time.Second))) {
+			return errors.New("shut down by the agent without an instance")
+		}
+	case executor.Event_ERROR:
+		x.log.Error("the agent reports an error", "error", e.GetError().GetMessage())
+	}
+	return nil
+}
+
+// launch starts the instance in the background.
+func (x *Executor) launch(info mesos.TaskInfo) {
+	task, err := cotton.ParseTask(info.Data)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.instance != nil && x.instance.id == info.TaskID.Value:
+		return // the agent says it again
+	case x.instance != nil:
+		x.fail(info.TaskID, errSecondTask)
+		return
+	}
+	x.instance = &instance{x: x, id: info.TaskID.Value, task: task, stop: make(chan time.Duration, 1)}
+	i := x.instance
+	x.wg.Add(1)
+	go func() {
+		defer x.wg.Done()
+		defer close(x.ended)
+		state, why := mesos.TASK_FAILED, ""
+		if err != nil {
+			why = err.Error()
+		} else {
+			state, why = i.run(context.WithoutCancel(x.ctx))
+		}
+		x.log.Info("the instance is over", "instance", i.id, "state", state, "why", why)
+		i.report(state, why, nil)
+		ctx, cancel := contextFor(flushLimit)
+		defer cancel()
+		if err := x.client.Flush(ctx); err != nil {
+			x.log.Error("the last status may be lost", "instance", i.id, "error", err)
+		}
+	}()
+}
+
+func (x *Executor) fail(id mesos.TaskID, err error) {
+	state := mesos.TASK_FAILED
+	x.update(mesos.TaskStatus{TaskID: id, State: &state, Message: ptr(shorten(err.Error()))})
+}
+
+// stopInstance asks the instance to end; false when there is none. Asking again changes nothing.
+func (x *Executor) stopInstance(grace time.Duration) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.instance == nil {
+		return false
+	}
+	select {
+	case x.instance.stop <- grace:
+	default:
+	}
+	return true
+}
+
+func (x *Executor) update(status mesos.TaskStatus) {
+	if err := x.client.Update(status); err != nil {
+		x.log.Error("a status cannot be sent", "task", status.TaskID.Value, "state", status.GetState(), "error", err)
+	}
+}
+
+// sendFacts is best effort: the next ones come soon.
+func (x *Executor) sendFacts(f cotton.Facts) {
+	data, err := json.Marshal(f)
+	if err == nil {
+		ctx, cancel := contextFor(5 * time.Second)
+		defer cancel()
+		err = x.client.Message(ctx, data)
+	}
+	if err != nil {
+		x.log.Debug("facts not sent", "error", err)
+	}
+}
+
+// contextFor is for what is done after the context of Run has ended.
+func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}

@@ -1,0 +1,177 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/executor/mycnf"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
+)
+
+// restartExit is the exit status with which mysqld asks its supervisor to start it again: after RESTART, and after a
+// CLONE has replaced its data (sql_restart_server.cc, MYSQLD_RESTART_EXIT). It does so only where the variable says that
+// there is a supervisor.
+const (
+	restartExit   = 16
+	supervisorEnv = "MYSQLD_PARENT_PID"
+)
+
+// loopbackHost is where the executor itself reaches a server that listens everywhere.
+const loopbackHost = "127.0.0.1"
+
+// startServer brings up the instance of a task on its volume: installed, with a data directory and accounts, for now
+// super_read_only and replicating nothing.
+func (x *Executor) startServer(ctx context.Context, task cotton.Task) (*mysqld.Server, error) {
+	key, err := cotton.ReadAdminKey(task.AdminKeyfile)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := x.volume(task)
+	if err != nil {
+		return nil, err
+	}
+	if pid, err := takeOver(ctx, dir, x.cfg.KillGrace); err != nil {
+		return nil, err
+	} else if pid != 0 {
+		x.cfg.Log.Warn("ended a mysqld that had outlived its executor", "pid", pid, "dir", dir)
+	}
+	in, err := x.cfg.Installer.Install(ctx, task.Package)
+	if err != nil {
+		return nil, err
+	}
+	template, err := mycnf.ReadTemplate(x.cfg.ConfigTemplate)
+	if err != nil {
+		return nil, err
+	}
+	host, bind := listen(task.Host)
+	conf, err := mycnf.Build(mycnf.Settings{
+		MemMB: task.Size.MemMB, Nodes: task.Nodes, Host: task.Host, Bind: bind, Template: template, Override: task.Config,
+	})
+	if err != nil {
+		return nil, err
+	}
+	first, err := firstSQL(key, task.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	return mysqld.Start(ctx, mysqld.Options{
+		Install: in, Dir: dir, Host: host, Port: task.Port, ServerID: task.ServerID, Config: conf,
+		Account: mysql.Credentials{
+			User: cotton.AdminAccount, Password: key.Password(cotton.AdminAccount, task.Cluster), TLS: "skip-verify",
+		},
+		FirstSQL: first, StartLimit: x.cfg.StartLimit,
+		Env: []string{fmt.Sprintf("%s=%d", supervisorEnv, os.Getpid())},
+	})
+}
+
+// listen says where to reach the server from here, and on which addresses it listens: on the one that clients are told
+// where that is an address, else on all.
+func listen(host string) (local, bind string) {
+	if ip := net.ParseIP(host); ip != nil {
+		return host, host
+	}
+	return loopbackHost, "*"
+}
+
+// volume is the directory that outlives the task. One that should hold data and does not is an error: a new data
+// directory in its place would look like a server that lost everything.
+func (x *Executor) volume(task cotton.Task) (string, error) {
+	path, err := filepath.EvalSymlinks(filepath.Join(x.cfg.Sandbox, cotton.VolumePath))
+	if err != nil {
+		return "", fmt.Errorf("find the persistent volume: %w", err)
+	}
+	_, err = os.Stat(filepath.Join(path, "data"))
+	if task.HasData && errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("the volume %s of an instance that had data holds none: it was lost or emptied outside of cotton, and no new one is made in its place", path)
+	}
+	return path, nil
+}
+
+// firstSQL makes the accounts of a new data directory. Nothing of it is logged, so that all members of a cluster begin
+// with an empty gtid_executed (I7); the passwords appear as the server's own hashes only.
+func firstSQL(key cotton.AdminKey, cluster string) (string, error) {
+	account := func(name string) (string, error) {
+		hash, err := mysql.HashPassword(key.Password(name, cluster))
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("CREATE USER IF NOT EXISTS '%s'@'%%' IDENTIFIED WITH caching_sha2_password AS '%s'", name, hash), nil
+	}
+	admin, err := account(cotton.AdminAccount)
+	if err != nil {
+		return "", err
+	}
+	repl, err := account(cotton.ReplicationAccount)
+	if err != nil {
+		return "", err
+	}
+	return strings.Join([]string{
+		"SET SESSION sql_log_bin = 0",
+		admin,
+		fmt.Sprintf("GRANT ALL ON *.* TO '%s'@'%%' WITH GRANT OPTION", cotton.AdminAccount),
+		repl + " REQUIRE SSL",
+		fmt.Sprintf("GRANT REPLICATION SLAVE, BACKUP_ADMIN ON *.* TO '%s'@'%%'", cotton.ReplicationAccount),
+		"DROP USER IF EXISTS 'root'@'127.0.0.1'",
+		"ALTER USER IF EXISTS 'root'@'localhost' ACCOUNT LOCK",
+		"",
+	}, ";\n"), nil
+}
+
+// wantsRestart tells whether a server ended in order to be started again.
+func wantsRestart(end error) bool {
+	var exit *exec.ExitError
+	return errors.As(end, &exit) && exit.ExitCode() == restartExit
+}
+
+// facts measures what is known of the instance from outside of it.
+func (i *instance) facts(up bool) cotton.Facts {
+	f := cotton.Facts{
+		Task: i.id, At: time.Now(), Up: up, Restarts: i.restarts, LastExit: i.lastExit,
+		StartedAt: i.startedAt, StartMillis: i.startTook.Milliseconds(),
+	}
+	if i.server == nil {
+		return f
+	}
+	f.Version = i.server.Version().String()
+	if up {
+		f.Pid = i.server.Pid()
+	}
+	f.DiskUsedMB = treeMB(i.server.Dir())
+	var st unix.Statfs_t
+	if unix.Statfs(i.server.Dir(), &st) == nil {
+		f.DiskFreeMB = int64(st.Bavail) * st.Bsize >> 20
+	}
+	return f
+}
+
+// treeMB is what the files below dir occupy. Files that vanish meanwhile are as good as counted.
+func treeMB(dir string) int64 {
+	var blocks int64
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				blocks += st.Blocks
+			} else {
+				blocks += (info.Size() + 511) / 512
+			}
+		}
+		return nil
+	})
+	return blocks * 512 >> 20
+}

@@ -44,6 +44,7 @@ func (p *progress) plan(plans []osc.Plan) {
 	for _, plan := range plans {
 		e := &entry{Database: plan.Database, Engine: string(plan.Engine), State: stateWaiting, RowsTotal: plan.Rows,
 			weight: float64(plan.Bytes) + 1} // an empty table still is a step
+		e.weighRows()
 		p.entries = append(p.entries, e)
 		p.byName[plan.Database] = e
 	}
@@ -62,7 +63,17 @@ func (p *progress) update(u osc.Progress) {
 	e.Percentage = math.Round(10000*min(1, max(0, u.Fraction))) / 100
 	e.RowsCopied, e.RowsTotal = u.RowsCopied, u.RowsTotal
 	e.ETASeconds = math.Round(u.ETA.Seconds())
+	e.weighRows()
 	p.changed = true
+}
+
+// leastRow is fewer bytes than a row takes with its indexes.
+const leastRow = 50
+
+// weighRows corrects a weight that cannot be true: InnoDB's statistics of a table that was filled moments ago are far too
+// low, and the rows themselves tell better.
+func (e *entry) weighRows() {
+	e.weight = max(e.weight, leastRow*float64(max(e.RowsCopied, e.RowsTotal)))
 }
 
 // stateChanged tells whether a state differs from what was taken last.

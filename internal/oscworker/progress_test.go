@@ -9,7 +9,7 @@ import (
 )
 
 func planned(database string, bytes uint64) osc.Plan {
-	return osc.Plan{Target: osc.Target{Database: database, Table: "t"}, Engine: osc.EngineGhost, Bytes: bytes, Rows: 10}
+	return osc.Plan{Target: osc.Target{Database: database, Table: "t"}, Engine: osc.EngineGhost, Bytes: bytes, Rows: 1}
 }
 
 func TestProgressIsWeightedByBytes(t *testing.T) {
@@ -33,6 +33,16 @@ func TestProgressIsWeightedByBytes(t *testing.T) {
 	}
 	if _, _, changed := p.take(); changed {
 		t.Error("nothing happened since, and it says so not")
+	}
+}
+
+// A table whose statistics are of before it was filled does not count as nothing.
+func TestProgressBelievesRowsMoreThanStatistics(t *testing.T) {
+	p := newProgress()
+	p.plan([]osc.Plan{planned("filled", 0), planned("known", 49_999)})
+	p.update(osc.Progress{Database: "filled", State: osc.StateCopying, Fraction: 0.5, RowsCopied: 500, RowsTotal: 1000})
+	if got, _, _ := p.take(); got != 25 {
+		t.Errorf("got %v %%, want 25", got)
 	}
 }
 

@@ -72,6 +72,46 @@ func TestSchedulerKilledAnywhere(t *testing.T) {
 	}
 }
 
+// --once: each daemon does what there is to do now, and its exit status says whether that went well.
+func TestOnce(t *testing.T) {
+	f := newFixture(t, nil, testkit.Cluster(t, 2))
+	f.database(tableColumn, 10)
+	testkit.Exec(t, f.primary, "UPDATE "+f.databases[0]+".t SET extra = 1")
+	run := func(name string) bool {
+		t.Helper()
+		p := f.process(name, "", "--once")
+		select {
+		case <-p.ended:
+		case <-time.After(patience):
+			t.Fatalf("%s --once does not end", name)
+		}
+		return p.cmd.ProcessState.Success()
+	}
+	f.allow(tablePlain) // loses the column
+	f.target(f.primary)
+	if !run("scheduler") || f.row(f.primary).Status != aoscdb.OSCWaiting {
+		t.Fatalf("the scheduler queued nothing: %+v", f.row(f.primary))
+	}
+	if run("oscworker") {
+		t.Error("the worker was refused and says that all went well")
+	}
+	if !run("scheduler") || !run("scheduler") {
+		t.Error("the scheduler failed over a failed alter")
+	}
+	alter, err := f.store.CurrentAlter(t.Context(), "udb", "t")
+	f.do(err)
+	if alter.Status != aoscdb.AlterHold || alter.HoldBy != aoscdb.HoldWorker || !strings.Contains(alter.Reason, "allow_unsafe") {
+		t.Errorf("after a final failure: %s by %q: %s", alter.Status, alter.HoldBy, alter.Reason)
+	}
+	f.central("UPDATE allowed_alters SET allow_unsafe = 1")
+	f.do(f.store.OperatorResume(t.Context(), "udb", "t"))
+	if !run("scheduler") || !run("oscworker") || !run("scheduler") {
+		t.Error("a pass failed")
+	}
+	f.awaitFinished()
+	f.mustHave(f.primary, tablePlain)
+}
+
 // I3: two schedulers, the leading one killed in the middle, and two workers for every instance: never more than the limit,
 // never two on one instance. What is measured is when workers had their rows, from their own logs.
 func TestLimitsHold(t *testing.T) {

@@ -56,14 +56,24 @@ func (f *fixture) instanceRow(s *mysqld.Server) aoscdb.OSCRow {
 	return row
 }
 
-// status_store='central': the same, with the rows in aoscdb, for instances whose replicas refuse all writes.
+// status_store='central': the same, with the rows in aoscdb, for instances whose replicas refuse all writes; from the
+// scheduler's decision to its end.
 func TestCentralStatusStore(t *testing.T) {
-	f := newFixture(t, func(t *aoscdb.Tier) { t.StatusStore = aoscdb.StoreCentral; t.DirectMaxRows = 0 }, testkit.Cluster(t, 2))
+	cluster := testkit.Cluster(t, 2)
+	f := newFixture(t, func(t *aoscdb.Tier) { t.StatusStore = aoscdb.StoreCentral; t.DirectMaxRows = 0 }, cluster)
 	f.database(tablePlain, 1000)
 	f.allow(tableCopy)
-	f.queue(f.primary)
+	f.target(f.primary)
 	f.worker("w1", nil)
-	f.awaitStatus(f.primary, aoscdb.OSCDone)
+	f.scheduler("")
+	f.awaitFinished()
+	if row := f.row(f.primary); row.Status != aoscdb.OSCDone || row.Percentage != 100 {
+		t.Errorf("the row in aoscdb: %+v", row)
+	}
+	own, err := aoscdb.InstanceStatus(f.primary.DB()).OSCRow(t.Context(), f.primary.Addr().Host, f.primary.Addr().Port, "udb", "t")
+	if err == nil && own.CommitSHA == f.repo.Head() {
+		t.Errorf("the instance has a row of its own: %+v", own)
+	}
 	f.mustHave(f.primary, tableCopy)
 	f.mustBeOK()
 	f.noLeftovers()

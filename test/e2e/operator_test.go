@@ -27,10 +27,15 @@ func (s *site) row(server *mysqld.Server) row {
 	var r row
 	err := server.DB().QueryRowContext(s.t.Context(), "SELECT osc_priv, status, percentage, COALESCE(detail, '') FROM aosc.aosc_osc_ww "+
 		"WHERE table_name = 'tabla1'").Scan(&r.Priv, &r.Status, &r.Percentage, &r.Detail)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) && !mysql.IsNoSuchTable(err) && !mysql.IsNoSuchDatabase(err) {
+	if err != nil && !absent(err) {
 		s.t.Fatal(err)
 	}
 	return r
+}
+
+// absent: there is no such row, or not even the tables yet.
+func absent(err error) bool {
+	return errors.Is(err, sql.ErrNoRows) || mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err)
 }
 
 func (r row) in(state string) bool {

@@ -1,0 +1,159 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysqld"
+	"github.com/aosc/aosc/internal/testkit"
+)
+
+// I3, I8: two of every daemon, two workers for each of two hosts, two alters at once. Sampled every 20 ms, from the tables and
+// from the processes, there is never more at work than the tier's limits, never two on one instance; and all finish.
+func TestTwoOfEverything(t *testing.T) {
+	t.Parallel()
+	const limit, perHost = 3, 2
+	var clusters []*mysqld.Cluster
+	for range 5 {
+		clusters = append(clusters, testkit.FreshCluster(t, 1, mysqld.ReplicaOptions{}, nil))
+	}
+	s := newSite(t, func(t *aoscdb.Tier) { t.MaxRunning, t.MaxRunningPerHost = limit, perHost }, clusters...)
+	for _, c := range clusters[3:] {
+		s.hosts[c.Primary] = "localhost" // another name is another host
+	}
+	s.writeInventory()
+	s.fill(plain, 3000)
+	s.fill(plain, 50)
+	second := strings.Replace(plain, "tabla1", "tabla2", 1)
+	for _, c := range clusters {
+		for _, database := range s.databases {
+			s.in(c.Primary, database, second)
+		}
+	}
+	workers := map[string][]*daemon{}
+	for range 2 {
+		for _, name := range daemonNames[:4] {
+			s.daemon(name, "")
+		}
+		for _, host := range []string{"127.0.0.1", "localhost"} {
+			workers[host] = append(workers[host], s.daemon("oscworker", "", "--host="+host))
+		}
+	}
+	watch := s.sample(limit, perHost, workers)
+	first := s.repo.Commit(map[string]string{"schemas/udb/tabla1.sql": copied, "schemas/udb/tabla2.sql": strings.Replace(copied, "tabla1", "tabla2", 1)}, "both")
+	s.allow("tabla1")
+	s.allow("tabla2")
+	s.finished("tabla1", first)
+	s.finished("tabla2", first)
+	most := watch()
+	t.Logf("%d samples; at most %d of %d rows of running_alters, %d workers with a row, %d copies at once", most.samples, most.counted, limit, most.working, most.copies)
+	if most.counted != limit || most.copies < 2 {
+		t.Error("the limit was never reached: this proves nothing")
+	}
+	s.mustHave("tabla1", copied)
+	s.mustHave("tabla2", strings.Replace(copied, "tabla1", "tabla2", 1))
+	s.clean("tabla1", "tabla2")
+	if n := s.ask("SELECT COUNT(*) FROM events WHERE what = 'finished'"); n != "2" {
+		t.Errorf("I8: %s times finished, want once for each alter", n)
+	}
+}
+
+// peak is the most of everything that was seen at once.
+type peak struct{ samples, counted, working, copies int }
+
+// sample watches the limits until the returned function is called.
+func (s *site) sample(limit, perHost int, workers map[string][]*daemon) func() peak {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var most peak
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			now, err := s.look(ctx, perHost, workers)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				s.t.Error(err)
+				return
+			}
+			if now.counted > limit || now.working > limit || now.copies > limit {
+				s.t.Errorf("I3: the limit is %d: %+v", limit, now)
+			}
+			most.samples++
+			most.counted, most.working, most.copies = max(most.counted, now.counted), max(most.working, now.working), max(most.copies, now.copies)
+		}
+	})
+	stop := sync.OnceValue(func() peak {
+		cancel()
+		watching.Wait()
+		return most
+	})
+	s.t.Cleanup(func() { stop() })
+	return stop
+}
+
+// look is one sample: the scheduler's word, the rows on the instances, and the copying processes of each host's workers.
+func (s *site) look(ctx context.Context, perHost int, workers map[string][]*daemon) (peak, error) {
+	var now peak
+	err := s.store.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM running_alters").Scan(&now.counted)
+	if err != nil {
+		return now, err
+	}
+	byHost := map[string]int{}
+	for _, c := range s.clusters {
+		var rows int
+		err := c.Primary.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM aosc.aosc_osc_ww WHERE status = 'RUNNING'").Scan(&rows)
+		if err != nil && !absent(err) {
+			return now, err
+		}
+		if rows > 1 {
+			return now, fmt.Errorf("I3: %d alters at once on %s", rows, c.Primary.Addr())
+		}
+		now.working += rows
+		host := s.hosts[c.Primary]
+		byHost[host] += rows
+		if byHost[host] > perHost {
+			return now, fmt.Errorf("I3: %d instances at once on host %q, the limit is %d", byHost[host], host, perHost)
+		}
+	}
+	for host, both := range workers {
+		copies := 0
+		for _, d := range both {
+			copies += children(d.Pid())
+		}
+		if copies > perHost {
+			return now, fmt.Errorf("I3: %d copies at once on host %s, the limit is %d", copies, host, perHost)
+		}
+		now.copies += copies
+	}
+	return now, nil
+}
+
+// children counts the living child processes of a process: a worker has no others than its copies.
+func children(pid int) int {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is well formed
+	n := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // a thread that has ended
+		}
+		n += len(strings.Fields(string(text)))
+	}
+	return n
+}

@@ -104,7 +104,7 @@ func TestLeftoversOfAWithdrawnAlter(t *testing.T) {
 // next worker does it.
 func TestTerminatedWhileCopying(t *testing.T) {
 	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Cluster(t, 2))
-	f.database(tablePlain, 20000)
+	f.database(tablePlain, 10000)
 	f.allow(tableCopy)
 	f.queue(f.primary)
 	p := f.process("oscworker", "", "--oscworker-chunk-size=10")

@@ -49,7 +49,7 @@ func TestNotPermitted(t *testing.T) {
 // The scheduler withdraws what a worker is at work on: it breaks off within seconds, and nothing is left (I3, I5).
 func TestWithdrawnWhileCopying(t *testing.T) {
 	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Cluster(t, 2))
-	f.database(tablePlain, 30000)
+	f.database(tablePlain, 15000)
 	f.allow(tableCopy)
 	f.queue(f.primary)
 	f.worker("w1", func(c *Config) { c.ChunkSize = 10 })

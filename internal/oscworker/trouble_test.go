@@ -81,6 +81,7 @@ func TestCentralStatusStore(t *testing.T) {
 
 // The instance dies under a copy (I1, I5): when it is back, what the copy left is removed and it is made anew.
 func TestInstanceDies(t *testing.T) {
+	t.Parallel() // on servers of its own
 	cluster := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
 	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
 	db := f.database(tablePlain, 20000)
@@ -116,9 +117,10 @@ func TestInstanceDies(t *testing.T) {
 // A switchover under a copy: the old primary is fenced and follows the new one. The worker gives the row back within
 // seconds, makes no errant transaction (I7), and what the copy left is removed through the new primary (I5).
 func TestPrimaryMoves(t *testing.T) {
+	t.Parallel() // on servers of its own
 	cluster := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{}, nil)
 	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
-	f.database(tablePlain, 30000)
+	f.database(tablePlain, 15000)
 	f.allow(tableCopy)
 	f.queue(f.primary)
 	stop := f.worker("w1", func(c *Config) { c.ChunkSize = 10; c.Timeout = time.Second })

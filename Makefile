@@ -10,7 +10,7 @@ TEST_TIMEOUT  ?= 15m
 export GO TEST_PACKAGES TEST_TIMEOUT
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint tools tools-mysql tools-zookeeper bench clean distclean
+.PHONY: help build demo test faults lint tools tools-mysql tools-zookeeper bench clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,10 @@ demo: tools-mysql build ## two clusters, two alters, every row read back; option
 	$(BINARIES)/aosc demo $(ARGS)
 
 test: tools build ## all tests, on real servers
-	@scripts/test
+	@AOSC_BIN=$(abspath $(BINARIES)) scripts/test
+
+faults: tools-mysql build ## every daemon killed at every fault point, and long outages
+	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full scripts/test ./test/e2e -v -run 'TestKilledAnywhere|TestAoscdbDown'
 
 lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
@@ -37,8 +40,9 @@ tools-mysql:
 tools-zookeeper:
 	@scripts/zookeeper-install
 
-bench: tools build ## all benchmarks
-	$(GO) test -run '^$$' -bench . -p 1 ./...
+bench: tools build ## all benchmarks, each beside a peer; docs/benchmarks.md has figures
+	$(GO) test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 1h ./...
+	cd bench && AOSC_BIN=$(abspath $(BINARIES)) $(GO) test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 1h ./...
 
 clean: ## removes what build made
 	rm -rf $(BINARIES)

@@ -9,6 +9,7 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
+	"github.com/aosc/aosc/internal/testkit/site"
 )
 
 // numbers are rows for a table whose first column is a number; more than direct_max_rows, so that a copy is needed.
@@ -53,19 +54,19 @@ var bad = []input{
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
-	s := newSite(t, nil, c)
+	s := newPlace(t, nil, c)
 	before := s.inputs(c, bad)
-	s.daemons()
-	s.allow("uncommitted")
-	s.sql("INSERT INTO allowed_alters VALUES ('udbb','tabla1','istvan',NULL,10,'default')")
+	s.Daemons()
+	s.Allow("uncommitted")
+	s.SQL("INSERT INTO allowed_alters VALUES ('udbb','tabla1','istvan',NULL,10,'default')")
 	for _, in := range bad {
 		by := aoscdb.HoldBrain
 		if s.heldByWorker(in) {
 			by = aoscdb.HoldWorker
 		}
-		s.held(in.table, by, in.words...)
+		s.Held(in.table, by, in.words...)
 	}
-	if reason := s.ask("SELECT reason FROM current_alters WHERE `group` = 'udbb' AND status = 'HOLD'"); !strings.Contains(reason, `"udbb"`) {
+	if reason := s.Ask("SELECT reason FROM current_alters WHERE `group` = 'udbb' AND status = 'HOLD'"); !strings.Contains(reason, `"udbb"`) {
 		t.Errorf("reason for an unknown tier: %q", reason)
 	}
 	for _, in := range bad {
@@ -77,15 +78,15 @@ func TestBadInput(t *testing.T) {
 	for _, in := range bad {
 		tables = append(tables, in.table)
 	}
-	s.clean(tables...)
+	s.Clean(tables...)
 }
 
 // heldByWorker waits until a table is on HOLD and tells whether that is the worker's.
-func (s *site) heldByWorker(in input) bool {
-	s.t.Helper()
+func (s *place) heldByWorker(in input) bool {
+	s.T.Helper()
 	var by string
-	s.eventually(patience, in.table+" is on HOLD", func() bool {
-		by = s.ask("SELECT hold_by FROM current_alters WHERE table_name = ? AND status = 'HOLD'", in.table)
+	s.Eventually(site.Patience, in.table+" is on HOLD", func() bool {
+		by = s.Ask("SELECT hold_by FROM current_alters WHERE table_name = ? AND status = 'HOLD'", in.table)
 		return by != ""
 	})
 	return by == aoscdb.HoldWorker
@@ -116,52 +117,52 @@ var hard = []input{
 func TestHardInput(t *testing.T) {
 	t.Parallel()
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
-	s := newSite(t, nil, c)
+	s := newPlace(t, nil, c)
 	before := s.inputs(c, hard)
-	s.daemons()
-	commit := s.repo.Head()
+	s.Daemons()
+	commit := s.Repo.Head()
 	var tables []string
 	for _, in := range hard {
-		s.finished(in.table, commit)
-		s.mustHave(in.table, in.file)
+		s.Finished(in.table, commit)
+		s.MustHave(in.table, in.file)
 		rows := func(contents string) string { return strings.SplitN(contents, "\n", 2)[0] }
 		if now := s.contents(c, in.table); rows(now) != rows(before[in.table]) {
 			t.Errorf("I1: %s had %s, has %s", in.table, rows(before[in.table]), rows(now))
 		}
 		tables = append(tables, in.table)
 	}
-	s.clean(tables...)
+	s.Clean(tables...)
 }
 
 // inputs makes the tables, commits the files, allows them all, and returns what the tables hold.
-func (s *site) inputs(c *mysqld.Cluster, list []input) map[string]string {
-	s.t.Helper()
-	database := s.fill("", 0)
+func (s *place) inputs(c *mysqld.Cluster, list []input) map[string]string {
+	s.T.Helper()
+	database := s.Fill("", 0)
 	files, contents := map[string]string{}, map[string]string{}
 	for _, in := range list {
-		s.in(c.Primary, database, strings.Split(in.before, ";;")...)
+		s.In(c.Primary, database, strings.Split(in.before, ";;")...)
 		if in.file != "" {
 			files["schemas/udb/"+in.table+".sql"] = in.file + ";\n"
 		}
 		contents[in.table] = s.contents(c, in.table)
 	}
-	s.repo.Commit(files, "all at once")
+	s.Repo.Commit(files, "all at once")
 	for _, in := range list {
 		if in.file != "" {
-			s.allow(in.table)
+			s.Allow(in.table)
 		}
 	}
 	return contents
 }
 
 // contents are a table's rows as a checksum, and its definition.
-func (s *site) contents(c *mysqld.Cluster, table string) string {
-	s.t.Helper()
+func (s *place) contents(c *mysqld.Cluster, table string) string {
+	s.T.Helper()
 	name := mysql.QuoteIdents("dbid1", table)
-	columns := testkit.Ask(s.t, c.Primary, "SELECT GROUP_CONCAT(CONCAT('`', REPLACE(column_name, '`', '``'), '`') ORDER BY ordinal_position) "+
+	columns := testkit.Ask(s.T, c.Primary, "SELECT GROUP_CONCAT(CONCAT('`', REPLACE(column_name, '`', '``'), '`') ORDER BY ordinal_position) "+
 		"FROM information_schema.columns WHERE table_schema = 'dbid1' AND table_name = ?", table)
-	rows := testkit.Ask(s.t, c.Primary, fmt.Sprintf("SELECT CONCAT(COUNT(*), ' rows, ', COALESCE(SUM(CRC32(CONCAT_WS('#', %s))), 0)) FROM %s", columns, name))
+	rows := testkit.Ask(s.T, c.Primary, fmt.Sprintf("SELECT CONCAT(COUNT(*), ' rows, ', COALESCE(SUM(CRC32(CONCAT_WS('#', %s))), 0)) FROM %s", columns, name))
 	var unused, definition string
-	s.do(c.Primary.DB().QueryRowContext(s.t.Context(), "SHOW CREATE TABLE "+name).Scan(&unused, &definition))
+	s.Do(c.Primary.DB().QueryRowContext(s.T.Context(), "SHOW CREATE TABLE "+name).Scan(&unused, &definition))
 	return rows + "\n" + definition
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
+	"github.com/aosc/aosc/internal/testkit/site"
 
 	// Their fault points are what is tested here.
 	_ "github.com/aosc/aosc/internal/brain"
@@ -28,7 +29,7 @@ var selection = []string{"brain.change.after", "checksum.pass.recorded", "collec
 	"osc.child.copying", "osc.verify.after", "osc.cutover.after", "worker.done.before"}
 
 // owners are the daemons that pass a point.
-func owners(t *testing.T, point string) []string {
+func owners(t testing.TB, point string) []string {
 	t.Helper()
 	prefix, _, _ := strings.Cut(point, ".")
 	who, known := map[string][]string{
@@ -47,7 +48,7 @@ type victim struct {
 	parent  []string // points of the daemon itself that it has not died at
 	child   []string // of its gh-ost children
 	killed  []string
-	current *daemon
+	current *site.Daemon
 }
 
 // armed are all points that are left, but one of the child's: those are told apart only by what is armed.
@@ -64,33 +65,33 @@ const orphaned = "it ended without saying why"
 
 // step looks after the victim: where it has died of a fault it is started again without that one. A child that has died
 // of its own takes its worker with it: the leftovers of both are for the next.
-func (v *victim) step(s *site) {
-	s.t.Helper()
+func (v *victim) step(s *place) {
+	s.T.Helper()
 	d := v.current
 	switch {
 	case d.Ended():
 		point, ok := diedAt(d)
 		i := slices.Index(v.parent, point)
 		if !ok || i < 0 {
-			s.t.Fatalf("%s ended, not of an armed fault (%s): %v", v.name, v.armed(), d.Wait())
+			s.T.Fatalf("%s ended, not of an armed fault (%s): %v", v.name, v.armed(), d.Wait())
 		}
 		v.parent = slices.Delete(v.parent, i, i+1)
 		v.killed = append(v.killed, point)
-	case len(v.child) > 0 && d.says(orphaned):
-		s.do(d.Kill())
+	case len(v.child) > 0 && d.Says(orphaned):
+		s.Do(d.Kill())
 		v.killed = append(v.killed, v.child[0])
 		v.child = v.child[1:]
 	default:
 		return
 	}
-	v.current = s.daemon(v.name, v.armed())
+	v.current = s.Daemon(v.name, v.armed())
 }
 
 // diedAt is the point at which a process killed itself.
-func diedAt(d *daemon) (string, bool) {
-	_, rest, ok := strings.Cut(d.text(), "fault point ")
+func diedAt(d *site.Daemon) (string, bool) {
+	_, rest, ok := strings.Cut(d.Text(), "fault point ")
 	point, _, closed := strings.Cut(rest, ": kill\n")
-	status, isExit := d.exitStatus()
+	status, isExit := d.ExitStatus()
 	return point, ok && closed && isExit && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
@@ -100,29 +101,29 @@ func diedAt(d *daemon) (string, bool) {
 func TestKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
-	s := newSite(t, nil, c)
+	s := newPlace(t, nil, c)
 	writers := s.battlefield(c)
 	victims := s.victims()
 
 	// What a point needs may be over when a daemon is back; then it is met in the next round, a copy of another width.
 	const rounds = 4
 	for round := range rounds {
-		ddl := strings.Replace(plain, "varchar(100)", []string{"text", "mediumtext", "longtext", "varchar(8000)"}[round], 1)
-		commit := s.commit("tabla1", ddl)
-		s.allow("tabla1")
+		ddl := strings.Replace(site.Plain, "varchar(100)", []string{"text", "mediumtext", "longtext", "varchar(8000)"}[round], 1)
+		commit := s.Commit("tabla1", ddl)
+		s.Allow("tabla1")
 		if round == rounds-1 {
-			s.sql("UPDATE allowed_alters SET allow_unsafe = 1") // longtext to varchar
+			s.SQL("UPDATE allowed_alters SET allow_unsafe = 1") // longtext to varchar
 		}
-		s.eventually(5*time.Minute, "the alter is finished", func() bool {
+		s.Eventually(5*time.Minute, "the alter is finished", func() bool {
 			for _, v := range victims {
 				v.step(s)
 			}
-			if cur := s.current("tabla1"); cur != nil && cur.Status == "HOLD" && cur.HoldBy != "brain" {
+			if cur := s.Current("tabla1"); cur != nil && cur.Status == "HOLD" && cur.HoldBy != "brain" {
 				t.Fatalf("HOLD by %s: %s", cur.HoldBy, cur.Reason)
 			}
-			return s.ask("SELECT COUNT(*) FROM finished_alters WHERE commit_sha = ?", commit) != "0"
+			return s.Ask("SELECT COUNT(*) FROM finished_alters WHERE commit_sha = ?", commit) != "0"
 		})
-		s.finished("tabla1", commit)
+		s.Finished("tabla1", commit)
 		left := 0
 		for _, v := range victims {
 			left += len(v.parent) + len(v.child)
@@ -132,7 +133,7 @@ func TestKilledAnywhere(t *testing.T) {
 			s.survived(ddl, victims, c, writers)
 			return
 		}
-		s.fill("", 0) // something to create in the next round
+		s.Fill("", 0) // something to create in the next round
 	}
 	for _, v := range victims {
 		if len(v.parent)+len(v.child) > 0 {
@@ -142,38 +143,38 @@ func TestKilledAnywhere(t *testing.T) {
 }
 
 // battlefield has something for every engine: tables to copy under load, small ones, and a missing one.
-func (s *site) battlefield(c *mysqld.Cluster) []*testkit.Writer {
-	s.t.Helper()
+func (s *place) battlefield(c *mysqld.Cluster) []*testkit.Writer {
+	s.T.Helper()
 	var writers []*testkit.Writer
 	for range 3 {
-		writers = append(writers, s.writer(c, s.fill(plain, 0), 2000, 30))
+		writers = append(writers, s.Writer(c, s.Fill(site.Plain, 0), 2000, 30))
 	}
 	for range 3 {
-		s.fill(plain, 10)
+		s.Fill(site.Plain, 10)
 	}
-	s.fill("", 0)
-	s.fill("", 0)
+	s.Fill("", 0)
+	s.Fill("", 0)
 	return writers
 }
 
 // victims starts the daemons with their points armed.
-func (s *site) victims() []*victim {
-	s.t.Helper()
+func (s *place) victims() []*victim {
+	s.T.Helper()
 	points := fault.Names()
 	if !full {
 		points = selection
 	}
 	byName := map[string]*victim{}
 	var all []*victim
-	for _, name := range daemonNames {
+	for _, name := range site.Names {
 		v := &victim{name: name}
 		byName[name], all = v, append(all, v)
 	}
 	for _, point := range points {
 		if fault.Explanation(point) == "" {
-			s.t.Fatalf("there is no fault point %s", point)
+			s.T.Fatalf("there is no fault point %s", point)
 		}
-		for _, name := range owners(s.t, point) {
+		for _, name := range owners(s.T, point) {
 			if v := byName[name]; strings.HasPrefix(point, childPrefix) {
 				v.child = append(v.child, point)
 			} else {
@@ -182,22 +183,22 @@ func (s *site) victims() []*victim {
 		}
 	}
 	for _, v := range all {
-		v.current = s.daemon(v.name, v.armed())
+		v.current = s.Daemon(v.name, v.armed())
 	}
 	return all
 }
 
-func (s *site) survived(ddl string, victims []*victim, c *mysqld.Cluster, writers []*testkit.Writer) {
-	s.t.Helper()
+func (s *place) survived(ddl string, victims []*victim, c *mysqld.Cluster, writers []*testkit.Writer) {
+	s.T.Helper()
 	var killed []string
 	for _, v := range victims {
 		killed = append(killed, fmt.Sprintf("%s at %s", v.name, strings.Join(v.killed, ", ")))
 	}
-	s.t.Logf("killed: %s", strings.Join(killed, "; "))
-	s.mustHave("tabla1", ddl)
-	s.lossless(c, writers...)
-	s.clean("tabla1")
-	if n := s.ask("SELECT COUNT(*) FROM running_alters"); n != "0" {
-		s.t.Errorf("%s rows left in running_alters", n)
+	s.T.Logf("killed: %s", strings.Join(killed, "; "))
+	s.MustHave("tabla1", ddl)
+	s.Lossless(c, writers...)
+	s.Clean("tabla1")
+	if n := s.Ask("SELECT COUNT(*) FROM running_alters"); n != "0" {
+		s.T.Errorf("%s rows left in running_alters", n)
 	}
 }

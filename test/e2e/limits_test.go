@@ -13,6 +13,7 @@ import (
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
+	"github.com/aosc/aosc/internal/testkit/site"
 )
 
 // I3, I8: two of every daemon, two workers for each of two hosts, two alters at once. Sampled every 20 ms, from the tables and
@@ -24,43 +25,43 @@ func TestTwoOfEverything(t *testing.T) {
 	for range 5 {
 		clusters = append(clusters, testkit.FreshCluster(t, 1, mysqld.ReplicaOptions{}, nil))
 	}
-	s := newSite(t, func(t *aoscdb.Tier) { t.MaxRunning, t.MaxRunningPerHost = limit, perHost }, clusters...)
+	s := newPlace(t, func(t *aoscdb.Tier) { t.MaxRunning, t.MaxRunningPerHost = limit, perHost }, clusters...)
 	for _, c := range clusters[3:] {
-		s.hosts[c.Primary] = "localhost" // another name is another host
+		s.Hosts[c.Primary] = "localhost" // another name is another host
 	}
-	s.writeInventory()
-	s.fill(plain, 3000)
-	s.fill(plain, 50)
-	second := strings.Replace(plain, "tabla1", "tabla2", 1)
+	s.WriteInventory()
+	s.Fill(site.Plain, 3000)
+	s.Fill(site.Plain, 50)
+	second := strings.Replace(site.Plain, "tabla1", "tabla2", 1)
 	for _, c := range clusters {
-		for _, database := range s.databases {
-			s.in(c.Primary, database, second)
+		for _, database := range s.Databases {
+			s.In(c.Primary, database, second)
 		}
 	}
-	workers := map[string][]*daemon{}
+	workers := map[string][]*site.Daemon{}
 	for range 2 {
-		for _, name := range daemonNames[:4] {
-			s.daemon(name, "")
+		for _, name := range site.Names[:4] {
+			s.Daemon(name, "")
 		}
 		for _, host := range []string{"127.0.0.1", "localhost"} {
-			workers[host] = append(workers[host], s.daemon("oscworker", "", "--host="+host))
+			workers[host] = append(workers[host], s.Daemon("oscworker", "", "--host="+host))
 		}
 	}
 	watch := s.sample(limit, perHost, workers)
-	first := s.repo.Commit(map[string]string{"schemas/udb/tabla1.sql": copied, "schemas/udb/tabla2.sql": strings.Replace(copied, "tabla1", "tabla2", 1)}, "both")
-	s.allow("tabla1")
-	s.allow("tabla2")
-	s.finished("tabla1", first)
-	s.finished("tabla2", first)
+	first := s.Repo.Commit(map[string]string{"schemas/udb/tabla1.sql": site.Copied, "schemas/udb/tabla2.sql": strings.Replace(site.Copied, "tabla1", "tabla2", 1)}, "both")
+	s.Allow("tabla1")
+	s.Allow("tabla2")
+	s.Finished("tabla1", first)
+	s.Finished("tabla2", first)
 	most := watch()
 	t.Logf("%d samples; at most %d of %d rows of running_alters, %d workers with a row, %d copies at once", most.samples, most.counted, limit, most.working, most.copies)
 	if most.counted != limit || most.copies < 2 {
 		t.Error("the limit was never reached: this proves nothing")
 	}
-	s.mustHave("tabla1", copied)
-	s.mustHave("tabla2", strings.Replace(copied, "tabla1", "tabla2", 1))
-	s.clean("tabla1", "tabla2")
-	if n := s.ask("SELECT COUNT(*) FROM events WHERE what = 'finished'"); n != "2" {
+	s.MustHave("tabla1", site.Copied)
+	s.MustHave("tabla2", strings.Replace(site.Copied, "tabla1", "tabla2", 1))
+	s.Clean("tabla1", "tabla2")
+	if n := s.Ask("SELECT COUNT(*) FROM events WHERE what = 'finished'"); n != "2" {
 		t.Errorf("I8: %s times finished, want once for each alter", n)
 	}
 }
@@ -69,9 +70,9 @@ func TestTwoOfEverything(t *testing.T) {
 type peak struct{ samples, counted, working, copies int }
 
 // sample watches the limits until the returned function is called.
-func (s *site) sample(limit, perHost int, workers map[string][]*daemon) func() peak {
-	s.t.Helper()
-	ctx, cancel := context.WithCancel(s.t.Context())
+func (s *place) sample(limit, perHost int, workers map[string][]*site.Daemon) func() peak {
+	s.T.Helper()
+	ctx, cancel := context.WithCancel(s.T.Context())
 	var most peak
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -88,11 +89,11 @@ func (s *site) sample(limit, perHost int, workers map[string][]*daemon) func() p
 				return
 			}
 			if err != nil {
-				s.t.Error(err)
+				s.T.Error(err)
 				return
 			}
 			if now.counted > limit || now.working > limit || now.copies > limit {
-				s.t.Errorf("I3: the limit is %d: %+v", limit, now)
+				s.T.Errorf("I3: the limit is %d: %+v", limit, now)
 			}
 			most.samples++
 			most.counted, most.working, most.copies = max(most.counted, now.counted), max(most.working, now.working), max(most.copies, now.copies)
@@ -103,19 +104,19 @@ func (s *site) sample(limit, perHost int, workers map[string][]*daemon) func() p
 		watching.Wait()
 		return most
 	})
-	s.t.Cleanup(func() { stop() })
+	s.T.Cleanup(func() { stop() })
 	return stop
 }
 
 // look is one sample: the scheduler's word, the rows on the instances, and the copying processes of each host's workers.
-func (s *site) look(ctx context.Context, perHost int, workers map[string][]*daemon) (peak, error) {
+func (s *place) look(ctx context.Context, perHost int, workers map[string][]*site.Daemon) (peak, error) {
 	var now peak
-	err := s.store.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM running_alters").Scan(&now.counted)
+	err := s.Store.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM running_alters").Scan(&now.counted)
 	if err != nil {
 		return now, err
 	}
 	byHost := map[string]int{}
-	for _, c := range s.clusters {
+	for _, c := range s.Clusters {
 		var rows int
 		err := c.Primary.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM aosc.aosc_osc_ww WHERE status = 'RUNNING'").Scan(&rows)
 		if err != nil && !absent(err) {
@@ -125,7 +126,7 @@ func (s *site) look(ctx context.Context, perHost int, workers map[string][]*daem
 			return now, fmt.Errorf("I3: %d alters at once on %s", rows, c.Primary.Addr())
 		}
 		now.working += rows
-		host := s.hosts[c.Primary]
+		host := s.Hosts[c.Primary]
 		byHost[host] += rows
 		if byHost[host] > perHost {
 			return now, fmt.Errorf("I3: %d instances at once on host %q, the limit is %d", byHost[host], host, perHost)

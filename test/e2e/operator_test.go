@@ -12,6 +12,7 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
+	"github.com/aosc/aosc/internal/testkit/site"
 )
 
 // row is what an operator sees of an instance's work with SELECT *, and the invisible detail.
@@ -22,13 +23,13 @@ type row struct {
 }
 
 // row reads aosc_osc_ww of an instance by SQL; the zero row when there is none.
-func (s *site) row(server *mysqld.Server) row {
-	s.t.Helper()
+func (s *place) row(server *mysqld.Server) row {
+	s.T.Helper()
 	var r row
-	err := server.DB().QueryRowContext(s.t.Context(), "SELECT osc_priv, status, percentage, COALESCE(detail, '') FROM aosc.aosc_osc_ww "+
+	err := server.DB().QueryRowContext(s.T.Context(), "SELECT osc_priv, status, percentage, COALESCE(detail, '') FROM aosc.aosc_osc_ww "+
 		"WHERE table_name = 'tabla1'").Scan(&r.Priv, &r.Status, &r.Percentage, &r.Detail)
 	if err != nil && !absent(err) {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return r
 }
@@ -43,22 +44,22 @@ func (r row) in(state string) bool {
 }
 
 // priv is the operator's UPDATE, on the instance, unlogged.
-func (s *site) priv(server *mysqld.Server, priv string) {
-	s.t.Helper()
-	s.in(server, "aosc", "SET sql_log_bin=0", fmt.Sprintf("UPDATE aosc.aosc_osc_ww SET osc_priv='%s' WHERE table_name='tabla1'", priv))
+func (s *place) priv(server *mysqld.Server, priv string) {
+	s.T.Helper()
+	s.In(server, "aosc", "SET sql_log_bin=0", fmt.Sprintf("UPDATE aosc.aosc_osc_ww SET osc_priv='%s' WHERE table_name='tabla1'", priv))
 }
 
 // obeyed waits until an UPDATE of osc_priv has its effect, which must be within two seconds.
-func (s *site) obeyed(server *mysqld.Server, priv string, effect func(row) bool) row {
-	s.t.Helper()
+func (s *place) obeyed(server *mysqld.Server, priv string, effect func(row) bool) row {
+	s.T.Helper()
 	said, before := time.Now(), s.row(server)
 	s.priv(server, priv)
 	var r row
-	ok := until(s.t, patience, func() bool { r = s.row(server); return effect(r) })
+	ok := site.Until(s.T, site.Patience, func() bool { r = s.row(server); return effect(r) })
 	took := time.Since(said)
-	s.t.Logf("osc_priv=%-5s at %5.2f %%: %s at %5.2f %%, obeyed within %v", priv, before.Percentage, r.Status, r.Percentage, took.Round(10*time.Millisecond))
+	s.T.Logf("osc_priv=%-5s at %5.2f %%: %s at %5.2f %%, obeyed within %v", priv, before.Percentage, r.Status, r.Percentage, took.Round(10*time.Millisecond))
 	if !ok || took > 2*time.Second {
-		s.t.Errorf("osc_priv=%s was not obeyed within 2s (%v): %+v", priv, took, r)
+		s.T.Errorf("osc_priv=%s was not obeyed within 2s (%v): %+v", priv, took, r)
 	}
 	return r
 }
@@ -68,22 +69,22 @@ func (s *site) obeyed(server *mysqld.Server, priv string, effect func(row) bool)
 func TestOperatorByHand(t *testing.T) {
 	t.Parallel()
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
-	s := newSite(t, nil, c)
-	s.fill(plain, 60000)
-	s.commit("tabla1", plain)
+	s := newPlace(t, nil, c)
+	s.Fill(site.Plain, 60000)
+	s.Commit("tabla1", site.Plain)
 	// Small chunks make it slow enough to talk to.
-	for _, name := range daemonNames {
-		s.daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
+	for _, name := range site.Names {
+		s.Daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
 	}
-	commit := s.commit("tabla1", copied)
-	s.allow("tabla1")
+	commit := s.Commit("tabla1", site.Copied)
+	s.Allow("tabla1")
 	view := func() string {
-		if s.ask("SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND table_name = 'alter_udb_tabla1'") == "0" {
+		if s.Ask("SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND table_name = 'alter_udb_tabla1'") == "0" {
 			return ""
 		}
-		return s.ask("SELECT GROUP_CONCAT(CONCAT(host, ':', port) ORDER BY port) FROM (SELECT * FROM alter_udb_tabla1) v")
+		return s.Ask("SELECT GROUP_CONCAT(CONCAT(host, ':', port) ORDER BY port) FROM (SELECT * FROM alter_udb_tabla1) v")
 	}
-	s.eventually(patience, "the view shows both instances", func() bool { return strings.Count(view(), ":") == 2 })
+	s.Eventually(site.Patience, "the view shows both instances", func() bool { return strings.Count(view(), ":") == 2 })
 	for _, server := range c.Servers() {
 		if !strings.Contains(view(), server.Addr().String()) {
 			t.Errorf("SELECT * FROM alter_udb_tabla1 shows %q, without %s", view(), server.Addr())
@@ -94,12 +95,12 @@ func TestOperatorByHand(t *testing.T) {
 	copying := func(from float64) func() bool {
 		return func() bool { r := s.row(primary); return r.in("copying") && r.Percentage > from }
 	}
-	s.eventually(patience, "rows are being copied", copying(5))
+	s.Eventually(site.Patience, "rows are being copied", copying(5))
 	said := time.Now()
 	s.obeyed(primary, "PAUSE", func(r row) bool { return r.in("paused") })
 	// What counts is not what the row says, but that no row is copied any more after two seconds.
 	later := func(after time.Duration) string {
-		s.eventually(patience, "time passes", func() bool { return time.Since(said) > after })
+		s.Eventually(site.Patience, "time passes", func() bool { return time.Since(said) > after })
 		return testkit.Ask(t, primary, "SELECT COUNT(*) FROM dbid1._tabla1_gho")
 	}
 	if two, five := later(2*time.Second), later(5*time.Second); two != five {
@@ -109,22 +110,22 @@ func TestOperatorByHand(t *testing.T) {
 		t.Errorf("five seconds after PAUSE: %+v", now)
 	}
 	resumed := s.obeyed(primary, "OK", func(r row) bool { return r.in("copying") })
-	s.eventually(patience, "it goes on", copying(resumed.Percentage+5))
+	s.Eventually(site.Patience, "it goes on", copying(resumed.Percentage+5))
 
 	s.obeyed(primary, "STOP", func(r row) bool { return r.Status == aoscdb.OSCWaiting && r.Priv == "STOP" })
-	if others := s.others(primary, []string{"tabla1"}); len(others) > 0 {
+	if others := s.Others(primary, []string{"tabla1"}); len(others) > 0 {
 		t.Errorf("I5: STOP left %v", others)
 	}
-	s.mustHave("tabla1", plain)
-	s.clean("tabla1")
-	if cur := s.current("tabla1"); cur == nil || cur.Status != aoscdb.AlterIPR {
+	s.MustHave("tabla1", site.Plain)
+	s.Clean("tabla1")
+	if cur := s.Current("tabla1"); cur == nil || cur.Status != aoscdb.AlterIPR {
 		t.Errorf("after STOP on one instance the alter is %+v, want IPR", cur)
 	}
 
 	s.obeyed(primary, "OK", func(r row) bool { return r.Status == aoscdb.OSCRunning })
-	s.finished("tabla1", commit)
-	s.mustHave("tabla1", copied)
-	s.clean("tabla1")
+	s.Finished("tabla1", commit)
+	s.MustHave("tabla1", site.Copied)
+	s.Clean("tabla1")
 	if v := view(); v != "" {
 		t.Errorf("the view of a finished alter shows %q", v)
 	}
@@ -135,82 +136,82 @@ func TestOperatorByHand(t *testing.T) {
 func TestGhostRowChanged(t *testing.T) {
 	t.Parallel()
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
-	s := newSite(t, nil, c)
-	s.fill(plain, 20000)
-	for _, name := range daemonNames {
-		s.daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
+	s := newPlace(t, nil, c)
+	s.Fill(site.Plain, 60000)
+	for _, name := range site.Names {
+		s.Daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
 	}
 	sum := func() string {
 		return testkit.Ask(t, c.Primary, "SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(CONCAT_WS('#', id, version, payload)))) FROM dbid1.tabla1")
 	}
 	before := sum()
-	s.commit("tabla1", copied)
-	s.allow("tabla1")
-	s.eventually(patience, "rows are being copied", func() bool { r := s.row(c.Primary); return r.in("copying") && r.Percentage > 5 })
+	s.Commit("tabla1", site.Copied)
+	s.Allow("tabla1")
+	s.Eventually(site.Patience, "rows are being copied", func() bool { r := s.row(c.Primary); return r.in("copying") && r.Percentage > 5 })
 	s.obeyed(c.Primary, "PAUSE", func(r row) bool { return r.in("paused") })
-	s.in(c.Primary, "dbid1", "UPDATE `_tabla1_gho` SET payload = 'not what was written' WHERE id = 7")
+	s.In(c.Primary, "dbid1", "UPDATE `_tabla1_gho` SET payload = 'not what was written' WHERE id = 7")
 	s.priv(c.Primary, "OK")
-	s.held("tabla1", aoscdb.HoldWorker, c.Primary.Addr().String(), "tabla1")
-	s.mustHave("tabla1", plain)
+	s.Held("tabla1", aoscdb.HoldWorker, c.Primary.Addr().String(), "tabla1")
+	s.MustHave("tabla1", site.Plain)
 	if after := sum(); after != before {
 		t.Errorf("I5: the table has %s, before %s", after, before)
 	}
-	s.clean("tabla1")
+	s.Clean("tabla1")
 
 	// The operator lifts it, as docs/operations.md says.
-	commit := s.repo.Head()
-	s.sql("UPDATE current_alters SET status='IPR' WHERE table_name='tabla1'")
-	s.finished("tabla1", commit)
-	s.mustHave("tabla1", copied)
+	commit := s.Repo.Head()
+	s.SQL("UPDATE current_alters SET status='IPR' WHERE table_name='tabla1'")
+	s.Finished("tabla1", commit)
+	s.MustHave("tabla1", site.Copied)
 	if after := sum(); after != before {
 		t.Errorf("I1: the table has %s, before %s", after, before)
 	}
-	s.clean("tabla1")
+	s.Clean("tabla1")
 }
 
 // Nothing is altered without a row in allowed_alters, and nothing that loses data without allow_unsafe (I6).
 func TestNothingWithoutPermission(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, nil, testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil))
-	s.fill(plain, 10)
-	s.fill(plain, 500)
-	s.daemons()
-	commit := s.commit("tabla1", copied)
-	s.eventually(patience, "every instance is known to differ", func() bool {
-		return s.ask("SELECT COUNT(*) FROM checksum_passes WHERE commit_sha = ? AND not_ok = 2", commit) == "2"
+	s := newPlace(t, nil, testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil))
+	s.Fill(site.Plain, 10)
+	s.Fill(site.Plain, 500)
+	s.Daemons()
+	commit := s.Commit("tabla1", site.Copied)
+	s.Eventually(site.Patience, "every instance is known to differ", func() bool {
+		return s.Ask("SELECT COUNT(*) FROM checksum_passes WHERE commit_sha = ? AND not_ok = 2", commit) == "2"
 	})
 	seen := time.Now()
-	s.eventually(patience, "every daemon had its intervals", func() bool {
-		if n := s.ask("SELECT (SELECT COUNT(*) FROM current_alters) + (SELECT COUNT(*) FROM running_alters)"); n != "0" {
+	s.Eventually(site.Patience, "every daemon had its intervals", func() bool {
+		if n := s.Ask("SELECT (SELECT COUNT(*) FROM current_alters) + (SELECT COUNT(*) FROM running_alters)"); n != "0" {
 			t.Fatal("I6: an alter without permission")
 		}
 		return time.Since(seen) > 4*time.Second
 	})
-	s.mustHave("tabla1", plain)
-	s.allow("tabla1")
-	s.finished("tabla1", commit)
-	s.mustHave("tabla1", copied)
+	s.MustHave("tabla1", site.Plain)
+	s.Allow("tabla1")
+	s.Finished("tabla1", commit)
+	s.MustHave("tabla1", site.Copied)
 
-	lossy := strings.Replace(copied, "payload text NOT NULL, ", "", 1)
-	commit = s.commit("tabla1", lossy)
-	s.allow("tabla1")
-	s.held("tabla1", aoscdb.HoldBrain, "lose data", "payload", "allow_unsafe")
+	lossy := strings.Replace(site.Copied, "payload text NOT NULL, ", "", 1)
+	commit = s.Commit("tabla1", lossy)
+	s.Allow("tabla1")
+	s.Held("tabla1", aoscdb.HoldBrain, "lose data", "payload", "allow_unsafe")
 	held := time.Now()
-	s.eventually(patience, "every daemon had its intervals", func() bool {
-		if cur := s.current("tabla1"); cur == nil || cur.Status != aoscdb.AlterHold {
+	s.Eventually(site.Patience, "every daemon had its intervals", func() bool {
+		if cur := s.Current("tabla1"); cur == nil || cur.Status != aoscdb.AlterHold {
 			t.Fatalf("I6: not on HOLD: %+v", cur)
 		}
 		return time.Since(held) > 4*time.Second
 	})
-	s.mustHave("tabla1", copied)
-	s.sql("UPDATE allowed_alters SET allow_unsafe=1 WHERE table_name='tabla1'")
-	s.eventually(patience, "the hold is lifted", func() bool {
-		cur := s.current("tabla1")
+	s.MustHave("tabla1", site.Copied)
+	s.SQL("UPDATE allowed_alters SET allow_unsafe=1 WHERE table_name='tabla1'")
+	s.Eventually(site.Patience, "the hold is lifted", func() bool {
+		cur := s.Current("tabla1")
 		return cur == nil || cur.Status != aoscdb.AlterHold
 	})
-	s.finished("tabla1", commit)
-	s.mustHave("tabla1", lossy)
-	s.clean("tabla1")
+	s.Finished("tabla1", commit)
+	s.MustHave("tabla1", lossy)
+	s.Clean("tabla1")
 }
 
 // What is DONE is checked again verify_tries times, verify_interval_s apart; an instance that is altered back meanwhile
@@ -219,27 +220,27 @@ func TestVerify(t *testing.T) {
 	t.Parallel()
 	const interval, tries = 2, 3
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
-	s := newSite(t, func(t *aoscdb.Tier) { t.VerifyIntervalS, t.VerifyTries = interval, tries }, c)
-	s.fill(plain, 10)
-	s.fill(plain, 10)
-	s.daemons()
-	commit := s.commit("tabla1", column)
-	s.allow("tabla1")
-	s.eventually(patience, "it is DONE and checked once", func() bool {
-		cur := s.current("tabla1")
+	s := newPlace(t, func(t *aoscdb.Tier) { t.VerifyIntervalS, t.VerifyTries = interval, tries }, c)
+	s.Fill(site.Plain, 10)
+	s.Fill(site.Plain, 10)
+	s.Daemons()
+	commit := s.Commit("tabla1", site.Column)
+	s.Allow("tabla1")
+	s.Eventually(site.Patience, "it is DONE and checked once", func() bool {
+		cur := s.Current("tabla1")
 		return cur != nil && cur.Status == aoscdb.AlterDone && cur.Tries >= 1
 	})
-	s.in(c.Primary, "dbid2", "ALTER TABLE tabla1 DROP COLUMN extra")
-	s.eventually(patience, "it is found and sent back", func() bool {
-		return s.ask("SELECT COUNT(*) FROM events WHERE what = 'check failed'") == "1"
+	s.In(c.Primary, "dbid2", "ALTER TABLE tabla1 DROP COLUMN extra")
+	s.Eventually(site.Patience, "it is found and sent back", func() bool {
+		return s.Ask("SELECT COUNT(*) FROM events WHERE what = 'check failed'") == "1"
 	})
-	f := s.finished("tabla1", commit)
+	f := s.Finished("tabla1", commit)
 	if f.Tries != tries {
 		t.Errorf("finished after %d checks, want %d", f.Tries, tries)
 	}
-	s.mustHave("tabla1", column)
+	s.MustHave("tabla1", site.Column)
 	// Since it was DONE for the second time, all checks have passed anew, each an interval after the one before.
-	since := s.ask("SELECT TIMESTAMPDIFF(MICROSECOND, (SELECT MAX(at) FROM events WHERE what = 'done' AND host = ''), " +
+	since := s.Ask("SELECT TIMESTAMPDIFF(MICROSECOND, (SELECT MAX(at) FROM events WHERE what = 'done' AND host = ''), " +
 		"(SELECT MAX(at) FROM events WHERE what = 'finished'))")
 	t.Logf("%s µs from the second DONE to the end", since)
 	if len(since) < len("6000000") {

@@ -77,9 +77,11 @@ type Record struct {
 	Epoch   uint64   `json:"epoch"`   // raised with every change of primary; carried by every command
 	// Founded: the primary has executed something (the cluster user). From then on a primary without transactions is one
 	// that lost its data, and is never opened.
-	Founded bool  `json:"founded,omitempty"`
-	NextID  int   `json:"next_id"` // member ids are never used again
-	Version int64 `json:"-"`       // of the store, for compare-and-set; 0 = not stored yet
+	Founded bool `json:"founded,omitempty"`
+	NextID  int  `json:"next_id"` // member ids are never used again
+	// Abandoned placements never held data and are to be given back: the launch failed there, or was never answered.
+	Abandoned []Abandoned `json:"abandoned,omitempty"`
+	Version   int64       `json:"-"` // of the store, for compare-and-set; 0 = not stored yet
 }
 
 // Phase of a member: how far its resources and its task have come. Each step is stored before it is asked for.
@@ -107,6 +109,7 @@ type Member struct {
 	VolumeID   string    `json:"volume_id,omitempty"`   // persistence id, globally unique
 	ResourceID string    `json:"resource_id,omitempty"` // label of its reservation
 	HasData    bool      `json:"has_data,omitempty"`    // it ran: its volume is not to be given up, and it starts nowhere else
+	Anew       bool      `json:"anew,omitempty"`        // its last launch was to reserve its resources, too
 	Launches   int       `json:"launches"`
 	LaunchedAt time.Time `json:"launched_at,omitzero"`
 	TaskState  string    `json:"task_state,omitempty"` // last stored status, e.g. TASK_RUNNING
@@ -124,7 +127,28 @@ func (r Record) MemberName(id int) string { return fmt.Sprintf("%s-%d", r.Spec.N
 // Clone is a copy that shares nothing that changes: the spec's maps do not.
 func (r Record) Clone() Record {
 	r.Members = slices.Clone(r.Members)
+	r.Abandoned = slices.Clone(r.Abandoned)
 	return r
+}
+
+// Abandoned is a placement that was given up before it held data.
+type Abandoned struct {
+	Member     int       `json:"member"`
+	ResourceID string    `json:"resource_id"`
+	VolumeID   string    `json:"volume_id"`
+	AgentID    string    `json:"agent_id"`
+	Hostname   string    `json:"hostname"`
+	At         time.Time `json:"at"`
+	Why        string    `json:"why,omitempty"`
+}
+
+// Abandon gives a member's placement up, for it to find another.
+func (r *Record) Abandon(m *Member, why string, now time.Time) {
+	if m.ResourceID == "" {
+		return
+	}
+	r.Abandoned = append(r.Abandoned, Abandoned{m.ID, m.ResourceID, m.VolumeID, m.AgentID, m.Hostname, now, why})
+	m.ResourceID, m.VolumeID, m.Port = "", "", 0
 }
 
 // Member returns the member with that id.

@@ -72,6 +72,8 @@ type Want struct {
 	// NewResourceID and NewVolumeID are for a placement that begins anew.
 	NewResourceID, NewVolumeID string
 	Siblings                   []Where // the other members
+	// Avoid are agents, by id, where it failed to start, with why.
+	Avoid map[string]string
 }
 
 // Where a sibling lives.
@@ -329,6 +331,9 @@ func (p *placing) anew(w Want) {
 func (p *placing) unfit(w Want, need Amounts, o *open) string {
 	if o.Draining {
 		return "the agent is about to be taken down for maintenance"
+	}
+	if why, failed := w.Avoid[o.AgentID]; failed {
+		return "it failed to start here: " + why
 	}
 	for _, s := range p.siblings(w) {
 		if s.AgentID == o.AgentID || s.Hostname == o.Hostname {

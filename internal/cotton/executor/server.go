@@ -123,7 +123,7 @@ func firstSQL(key cotton.AdminKey, cluster string) (string, error) {
 		admin,
 		fmt.Sprintf("GRANT ALL ON *.* TO '%s'@'%%' WITH GRANT OPTION", cotton.AdminAccount),
 		repl + " REQUIRE SSL",
-		fmt.Sprintf("GRANT REPLICATION SLAVE, BACKUP_ADMIN ON *.* TO '%s'@'%%'", cotton.ReplicationAccount),
+		fmt.Sprintf("GRANT REPLICATION SLAVE, BACKUP_ADMIN, SYSTEM_USER ON *.* TO '%s'@'%%'", cotton.ReplicationAccount),
 		"DROP USER IF EXISTS 'root'@'127.0.0.1'",
 		"ALTER USER IF EXISTS 'root'@'localhost' ACCOUNT LOCK",
 		"",

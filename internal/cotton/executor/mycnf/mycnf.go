@@ -91,6 +91,8 @@ func fixed(s Settings) map[string]string {
 		// Online schema changes read the binary log; compressed transactions are closed to them.
 		"binlog_transaction_compression": "OFF",
 		"skip_name_resolve":              "ON",
+		// What the cluster's user may not do in the server's own tables is revoked from it there.
+		"partial_revokes": "ON",
 	}
 	if s.Nodes > 1 {
 		// A replica acknowledges from its first connection on; whether a commit waits is set at the source.

@@ -1,0 +1,246 @@
+package framework
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// How replicas connect: tries for ever, notices a silent source soon (M9).
+const (
+	connectRetry    = time.Second
+	connectTries    = 1_000_000
+	heartbeatPeriod = 2 * time.Second
+)
+
+// take takes one step. Each was decided on what was seen under r, so each that the record has overtaken is dropped: a
+// step of an old epoch never lands (M7).
+func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) error {
+	if now := d.c.snapshot(); now.Epoch != r.Epoch || now.State == cotton.StateDeleting {
+		return errUnchanged
+	}
+	switch a.Kind {
+	case cotton.ActChoose:
+		return d.choose(ctx, a.Member)
+	case cotton.ActFound:
+		return d.f.change(ctx, d.c, func(r *cotton.Record) error {
+			r.Founded = true
+			return nil
+		})
+	}
+	m, ok := r.Member(a.Member)
+	if !ok {
+		return errUnchanged
+	}
+	db, err := d.db(*m)
+	if err != nil {
+		return err
+	}
+	switch a.Kind {
+	case cotton.ActFence:
+		return mysql.SetSuperReadOnly(ctx, db, true)
+	case cotton.ActOpen:
+		return d.open(ctx, r, *m)
+	case cotton.ActSemiSync:
+		version, err := d.version(ctx, *m)
+		if err != nil {
+			return err
+		}
+		return mysql.SetSemiSyncSource(ctx, db, version, cotton.SemiSyncOf(r.Spec.Policy))
+	case cotton.ActUser:
+		return createUser(ctx, db, r.Spec.User, r.Spec.PasswordHash)
+	case cotton.ActFollow:
+		return d.follow(ctx, r, *m)
+	case cotton.ActStart:
+		return mysql.StartReplica(ctx, db)
+	case cotton.ActReattach:
+		if err := mysql.StopReceiver(ctx, db); err != nil {
+			return err
+		}
+		return mysql.StartReplica(ctx, db)
+	}
+	return fmt.Errorf("step %q is not known", a.Kind)
+}
+
+// choose stores the first primary before anything is done with it.
+func (d *driver) choose(ctx context.Context, member int) error {
+	err := d.f.change(ctx, d.c, func(r *cotton.Record) error {
+		if r.Primary != 0 {
+			return errUnchanged
+		}
+		r.Primary = member
+		r.Epoch++
+		return nil
+	})
+	if err == nil {
+		fault.Point(faultPrimary)
+	}
+	return err
+}
+
+// open lifts read-only of the stored primary. That nobody else is open is read once more, from everybody who can be
+// asked, right before (I2).
+func (d *driver) open(ctx context.Context, r cotton.Record, primary cotton.Member) error {
+	for _, s := range d.gather(ctx, r) {
+		if s.Member != primary.ID && s.Answered && s.Err == nil && s.Writable() {
+			return fmt.Errorf("%s is open for writes, so %s is not opened", r.MemberName(s.Member), r.MemberName(primary.ID))
+		}
+	}
+	if now := d.c.snapshot(); now.Primary != primary.ID || now.Epoch != r.Epoch || now.State == cotton.StateDeleting {
+		return errUnchanged
+	}
+	db, err := d.db(primary)
+	if err != nil {
+		return err
+	}
+	return mysql.SetReadOnly(ctx, db, false)
+}
+
+func (d *driver) version(ctx context.Context, m cotton.Member) (mysql.Version, error) {
+	seen, _ := d.c.last()
+	if s := seen[m.ID]; s.Answered {
+		return s.Server.Version, nil
+	}
+	db, err := d.db(m)
+	if err != nil {
+		return mysql.Version{}, err
+	}
+	server, err := mysql.ReadServer(ctx, db)
+	return server.Version, err
+}
+
+// source is how members follow the primary: by GTID, over TLS, with the replication account.
+func (d *driver) source(r cotton.Record) (mysql.SourceOptions, error) {
+	p, ok := r.Member(r.Primary)
+	if !ok {
+		return mysql.SourceOptions{}, fmt.Errorf("the primary %d is not a member", r.Primary)
+	}
+	return mysql.SourceOptions{
+		Addr: mysql.Addr{Host: p.Host, Port: p.Port}, SSL: true,
+		User: cotton.ReplicationAccount, Password: d.f.cfg.Key.Password(cotton.ReplicationAccount, r.Spec.Name),
+		ConnectRetry: connectRetry, RetryCount: connectTries, HeartbeatPeriod: heartbeatPeriod,
+	}, nil
+}
+
+// follow points a member at the primary. Only the receiver is stopped: with the applier stopped, too, what was received
+// and not applied would be thrown away (M2).
+func (d *driver) follow(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	if m.ID == r.Primary {
+		return errUnchanged
+	}
+	source, err := d.source(r)
+	if err != nil {
+		return err
+	}
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	version, err := d.version(ctx, m)
+	if err != nil {
+		return err
+	}
+	status, err := mysql.ReadReplicaStatus(ctx, db)
+	if err != nil {
+		return err
+	}
+	if status != nil {
+		if err := mysql.StopReceiver(ctx, db); err != nil {
+			return err
+		}
+	}
+	if err := mysql.SetSemiSyncReplica(ctx, db, version, cotton.SemiSyncOf(r.Spec.Policy).Enabled); err != nil {
+		return err
+	}
+	if err := mysql.ChangeSource(ctx, db, source); err != nil {
+		return err
+	}
+	return mysql.StartReplica(ctx, db)
+}
+
+// cloneInBackground replaces a member's data by the primary's; that may take hours. mysqld ends itself at the end and is
+// started again by its executor; the loop then finds a server that has data and follows nobody.
+func (d *driver) cloneInBackground(ctx context.Context, r cotton.Record, a cotton.Action) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.busy[a.Member] != "" {
+		return
+	}
+	d.busy[a.Member] = "clone"
+	d.running.Add(1)
+	go func() {
+		defer d.running.Done()
+		err := d.clone(ctx, r, a.Member)
+		d.note(r, a, err)
+		d.mu.Lock()
+		delete(d.busy, a.Member)
+		d.mu.Unlock()
+		d.c.poke()
+	}()
+}
+
+func (d *driver) clone(ctx context.Context, r cotton.Record, member int) error {
+	if now := d.c.snapshot(); member == now.Primary || now.Epoch != r.Epoch || now.State == cotton.StateDeleting {
+		return errUnchanged
+	}
+	m, ok := r.Member(member)
+	if !ok {
+		return errUnchanged
+	}
+	donor, err := d.source(r)
+	if err != nil {
+		return err
+	}
+	db, err := d.db(*m)
+	if err != nil {
+		return err
+	}
+	server, err := mysql.ReadServer(ctx, db)
+	if err != nil {
+		return err
+	}
+	if !server.SuperReadOnly { // whatever was decided: a server that takes writes is never overwritten
+		return fmt.Errorf("%s is open for writes: it is not cloned over", r.MemberName(member))
+	}
+	if err := cloneFrom(ctx, db, donor); err != nil && !mysql.IsConnection(err) {
+		return err
+	}
+	return d.awaitRestart(ctx, *m, server.UUID)
+}
+
+// cloneRestart bounds how long a cloned server may take to be back.
+const cloneRestart = 5 * time.Minute
+
+// awaitRestart returns when the server answers again after a clone. While a connection lost in the middle of one leaves
+// it working, it answers, and says so.
+func (d *driver) awaitRestart(ctx context.Context, m cotton.Member, uuid string) error {
+	ctx, cancel := context.WithTimeout(ctx, cloneRestart)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	for {
+		state, problem, err := cloneState(ctx, db)
+		switch {
+		case err == nil && state == "Completed":
+			return nil
+		case err == nil && state == "Failed":
+			return errors.New("clone: " + problem)
+		case err == nil && state == "":
+			return errors.New("clone: the server knows of none")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("clone: the server %s is not back: %w", uuid, context.Cause(ctx))
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package framework
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// gather asks all members of a cluster at once. What cannot be asked is unknown, and keeps what it said last.
+func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
+	before, down := d.c.last()
+	results := mysql.FanOut(ctx, r.Members, 0, d.f.cfg.ProbeTimeout, func(ctx context.Context, m cotton.Member) (cotton.Seen, error) {
+		if !mayLive(m) || m.Phase != cotton.PhaseRunning || down[m.ID] != "" {
+			return cotton.Seen{}, errNotUp
+		}
+		return d.probe(ctx, r, m)
+	})
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var seen []cotton.Seen
+	for i, result := range results {
+		m := r.Members[i]
+		s := result.Value
+		if result.Err == nil {
+			d.answered[m.ID] = now
+			s.Answered = true
+		} else {
+			s = before[m.ID] // zero where it never answered
+			s.Err = result.Err
+			s.Silent = now.Sub(d.answered[m.ID])
+		}
+		s.Member, s.Busy = m.ID, d.busy[m.ID]
+		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
+		seen = append(seen, s)
+	}
+	return seen
+}
+
+var errNotUp = errors.New("mysqld is not up")
+
+func (c *cluster) last() (map[int]cotton.Seen, map[int]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seen, down := map[int]cotton.Seen{}, map[int]string{}
+	for id, s := range c.seen {
+		seen[id] = s
+	}
+	for id, why := range c.down {
+		down[id] = why
+	}
+	return seen, down
+}
+
+func (d *driver) db(m cotton.Member) (*sql.DB, error) {
+	return d.pool.DB(mysql.Addr{Host: m.Host, Port: m.Port})
+}
+
+// probe asks one server all that decisions need.
+func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s cotton.Seen, err error) {
+	db, err := d.db(m)
+	if err != nil {
+		return s, err
+	}
+	if s.Server, err = mysql.ReadServer(ctx, db); err != nil {
+		return s, err
+	}
+	if s.Server.ServerID != m.ServerID() {
+		return s, fmt.Errorf("another server answers at %s:%d: its server_id is %d, not %d", m.Host, m.Port, s.Server.ServerID, m.ServerID())
+	}
+	if s.Replica, err = mysql.ReadReplicaStatus(ctx, db); err != nil {
+		return s, err
+	}
+	if r.Spec.Nodes > 1 {
+		if s.SemiSync, err = mysql.ReadSemiSync(ctx, db, s.Server.Version); err != nil {
+			return s, err
+		}
+		if err := readSemiSyncSettings(ctx, db, &s); err != nil {
+			return s, err
+		}
+	}
+	if m.ID != r.Primary {
+		return s, nil
+	}
+	if !r.Founded {
+		s.HasUser, err = hasUser(ctx, db, r.Spec.User)
+	} else if d.mayClone(r) {
+		s.DataMB, err = dataMB(ctx, db)
+	}
+	return s, err
+}
+
+// mayClone tells whether a member is about to join, so that the size of the data matters.
+func (d *driver) mayClone(r cotton.Record) bool {
+	seen, _ := d.c.last()
+	for _, m := range r.Members {
+		if s := seen[m.ID]; m.ID != r.Primary && s.Answered && s.Replica == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// readSemiSyncSettings reads both sides' settings under their names of before and after 8.0.26.
+func readSemiSyncSettings(ctx context.Context, db *sql.DB, s *cotton.Seen) error {
+	const query = `SELECT variable_name, variable_value FROM performance_schema.global_variables WHERE variable_name LIKE 'rpl\_semi\_sync\_%'
+		UNION ALL SELECT variable_name, variable_value FROM performance_schema.global_status
+		WHERE variable_name IN ('Rpl_semi_sync_replica_status', 'Rpl_semi_sync_slave_status')`
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return fmt.Errorf("read the settings of semi-synchronous replication: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return fmt.Errorf("read the settings of semi-synchronous replication: %w", err)
+		}
+		name = strings.NewReplacer("master", "source", "slave", "replica").Replace(strings.ToLower(name))
+		number, _ := strconv.Atoi(value) // not all are numbers; those below are
+		switch strings.TrimPrefix(name, "rpl_semi_sync_") {
+		case "source_enabled":
+			s.SourceSemiSync.Enabled = value == "ON"
+		case "source_timeout":
+			s.SourceSemiSync.Timeout = time.Duration(number) * time.Millisecond
+		case "source_wait_for_replica_count":
+			s.SourceSemiSync.Acks = number
+		case "replica_status":
+			s.Acknowledging = value == "ON"
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,225 @@
+package framework
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/discovery"
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// loopGap is the least time between two looks at a cluster: after a step it is looked at again without waiting for the
+// tick, since the next step may be possible at once.
+const loopGap = 50 * time.Millisecond
+
+// driver is the loop of one cluster: what it keeps between two looks.
+type driver struct {
+	f    *Framework
+	c    *cluster
+	pool *mysql.Pool
+
+	mu       sync.Mutex // the background steps use it, too
+	busy     map[int]string
+	backoff  map[cotton.Action]backoff
+	running  sync.WaitGroup // background steps
+	answered map[int]time.Time
+
+	published   bool
+	publication Endpoints
+}
+
+// backoff of a step that failed.
+type backoff struct {
+	failures int
+	until    time.Time
+}
+
+// maxStepWait bounds the pause before a step that failed is tried again.
+const maxStepWait = 10 * time.Second
+
+// loop owns the cluster's servers until ctx ends.
+func (f *Framework) loop(ctx context.Context, c *cluster) {
+	creds := mysql.Credentials{User: cotton.AdminAccount, Password: f.cfg.Key.Password(cotton.AdminAccount, c.name), TLS: "skip-verify"}
+	d := &driver{
+		f: f, c: c, busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, answered: map[int]time.Time{},
+		pool: mysql.NewPool(creds, mysql.Options{ConnectTimeout: f.cfg.ProbeTimeout}),
+	}
+	defer d.pool.Close()
+	defer d.running.Wait()
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-c.wake:
+		}
+		next := f.cfg.Tick
+		if d.round(ctx) {
+			next = loopGap
+		}
+		tick.Reset(next)
+	}
+}
+
+// round looks once and does what is needed; true when something was done, so that another look is worth while.
+func (d *driver) round(ctx context.Context) bool {
+	r := d.c.snapshot()
+	if r.State == cotton.StateDeleting {
+		d.c.keep(nil, []string{"is being deleted"})
+		d.publish(ctx, r, cotton.Decision{})
+		return false
+	}
+	seen := d.gather(ctx, r)
+	decision := cotton.Decide(r, seen, cotton.Limits{CloneMB: d.f.cfg.CloneMB})
+	d.c.keep(seen, append(placementProblems(r), decision.Problems...))
+	// A loss is made known before anything else is done.
+	d.publish(ctx, r, decision)
+	return d.act(ctx, r, decision.Actions)
+}
+
+func placementProblems(r cotton.Record) []string {
+	var problems []string
+	for _, m := range r.Members {
+		if waiting(m) {
+			problems = append(problems, fmt.Sprintf("%s waits for an offer; see why", r.MemberName(m.ID)))
+		}
+	}
+	return problems
+}
+
+func (c *cluster) keep(seen []cotton.Seen, problems []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.problems = problems
+	for _, s := range seen {
+		c.seen[s.Member] = s
+	}
+}
+
+// act takes the steps, those of different members at once. It returns when all have ended, but for clones.
+func (d *driver) act(ctx context.Context, r cotton.Record, actions []cotton.Action) bool {
+	now := time.Now()
+	actions = slices.DeleteFunc(slices.Clone(actions), func(a cotton.Action) bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return now.Before(d.backoff[a].until)
+	})
+	var perMember [][]cotton.Action
+	for _, a := range actions {
+		at := slices.IndexFunc(perMember, func(l []cotton.Action) bool { return l[0].Member == a.Member })
+		if at < 0 {
+			perMember = append(perMember, []cotton.Action{a})
+			continue
+		}
+		perMember[at] = append(perMember[at], a)
+	}
+	done := false
+	for _, result := range mysql.FanOut(ctx, perMember, 0, 0, func(ctx context.Context, list []cotton.Action) (bool, error) {
+		any := false
+		for _, a := range list {
+			if !d.step(ctx, r, a) {
+				break // the next ones build on it
+			}
+			any = true
+		}
+		return any, nil
+	}) {
+		done = done || result.Value
+	}
+	return done
+}
+
+// step takes one step and keeps its outcome.
+func (d *driver) step(ctx context.Context, r cotton.Record, a cotton.Action) bool {
+	if a.Kind == cotton.ActClone {
+		d.cloneInBackground(ctx, r, a)
+		return false
+	}
+	stepCtx, cancel := context.WithTimeout(ctx, d.f.cfg.ActTimeout)
+	defer cancel()
+	return d.note(r, a, d.take(stepCtx, r, a))
+}
+
+// note keeps how a step went; true when it was done.
+func (d *driver) note(r cotton.Record, a cotton.Action, err error) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	log := d.f.cfg.Log.With("cluster", r.Spec.Name, "member", a.Member, "epoch", r.Epoch)
+	switch {
+	case errors.Is(err, errUnchanged):
+		return false
+	case err == nil:
+		delete(d.backoff, a)
+		d.f.metrics.actions.WithLabelValues(string(a.Kind), "ok").Inc()
+		log.Info("step done", "step", a.Kind)
+		return true
+	}
+	b := d.backoff[a]
+	wait := min(time.Second<<min(b.failures, 8), maxStepWait)
+	d.backoff[a] = backoff{b.failures + 1, time.Now().Add(wait)}
+	d.f.metrics.actions.WithLabelValues(string(a.Kind), "error").Inc()
+	log.Warn("step failed", "step", a.Kind, "error", err, "again_in", wait)
+	return false
+}
+
+// publish makes known what clients should use, when it differs from what they know (I10).
+func (d *driver) publish(ctx context.Context, r cotton.Record, decision cotton.Decision) {
+	var e Endpoints
+	if m, ok := r.Member(decision.Primary); ok {
+		e.Primary = &discovery.Endpoint{ID: m.ID, Host: m.Host, Port: m.Port}
+	}
+	for _, id := range decision.Replicas {
+		if m, ok := r.Member(id); ok {
+			e.Replicas = append(e.Replicas, discovery.Endpoint{ID: m.ID, Host: m.Host, Port: m.Port})
+		}
+	}
+	if d.published && e.equal(d.publication) {
+		return
+	}
+	fault.Point(faultPublish)
+	ctx, cancel := context.WithTimeout(ctx, d.f.cfg.ActTimeout)
+	defer cancel()
+	if err := d.f.cfg.Publisher.Publish(ctx, r.Spec.Name, e.Primary, e.Replicas); err != nil {
+		d.f.cfg.Log.Error("clients are not told of a change, it will be tried again", "cluster", r.Spec.Name, "error", err)
+		d.published = false
+		return
+	}
+	d.published, d.publication = true, e
+	d.c.mu.Lock()
+	d.c.endpoints = e
+	d.c.mu.Unlock()
+	d.f.cfg.Log.Info("published", "cluster", r.Spec.Name, "primary", decision.Primary, "replicas", decision.Replicas)
+	d.founded(ctx, r, e)
+}
+
+// founded turns a cluster that is made known for the first time into a running one.
+func (d *driver) founded(ctx context.Context, r cotton.Record, e Endpoints) {
+	if e.Primary == nil || r.State != cotton.StateCreating {
+		return
+	}
+	err := d.f.change(ctx, d.c, func(r *cotton.Record) error {
+		if r.State != cotton.StateCreating {
+			return errUnchanged
+		}
+		r.State = cotton.StateRunning
+		return nil
+	})
+	if err != nil && !errors.Is(err, errUnchanged) {
+		d.published = false // tried again with the next look
+	}
+}
+
+func (e Endpoints) equal(o Endpoints) bool {
+	if (e.Primary == nil) != (o.Primary == nil) || e.Primary != nil && *e.Primary != *o.Primary {
+		return false
+	}
+	return slices.Equal(e.Replicas, o.Replicas)
+}

@@ -1,0 +1,173 @@
+package framework
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+)
+
+// Clusters are all clusters, by name; those being deleted are among them. ErrNotReady.
+func (f *Framework) Clusters(context.Context) ([]View, error) {
+	if err := f.ready(); err != nil {
+		return nil, err
+	}
+	var views []View
+	for _, c := range f.list() {
+		views = append(views, c.view())
+	}
+	slices.SortFunc(views, func(a, b View) int { return strings.Compare(a.Record.Spec.Name, b.Record.Spec.Name) })
+	return views, nil
+}
+
+// Cluster is one cluster. Errors: ErrUnknown, ErrNotReady.
+func (f *Framework) Cluster(_ context.Context, name string) (View, error) {
+	c, err := f.known(name)
+	if err != nil {
+		return View{}, err
+	}
+	return c.view(), nil
+}
+
+// Endpoints are what is published of a cluster (I10). Errors: ErrUnknown, ErrNotReady.
+func (f *Framework) Endpoints(_ context.Context, name string) (Endpoints, error) {
+	c, err := f.known(name)
+	if err != nil {
+		return Endpoints{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.endpoints, nil
+}
+
+// Why says what a cluster waits for and what is wrong with each agent. Errors: ErrUnknown, ErrNotReady.
+func (f *Framework) Why(_ context.Context, name string) (Wait, error) {
+	c, err := f.known(name)
+	if err != nil {
+		return Wait{}, err
+	}
+	w := Wait{Cluster: name, Members: []int{}, Refusals: []cotton.Refusal{}}
+	placing := map[int]bool{}
+	r := c.snapshot()
+	for _, m := range r.Members {
+		if waiting(m) {
+			w.Members, placing[m.ID] = append(w.Members, m.ID), true
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.OffersSeen = f.offersSeen
+	for _, key := range slices.Sorted(maps.Keys(f.refusals[name])) {
+		if refusal := f.refusals[name][key]; placing[refusal.Member] {
+			w.Refusals = append(w.Refusals, refusal)
+		}
+	}
+	return w, nil
+}
+
+// Health is how the framework stands. It never waits.
+func (f *Framework) Health() Health {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := f.health
+	h.Clusters = len(f.clusters)
+	return h
+}
+
+// Orphans are volumes and reservations of ours that no record claims and that stay; an operator decides.
+func (f *Framework) Orphans() []cotton.Orphan {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.orphans)
+}
+
+func (f *Framework) known(name string) (*cluster, error) {
+	if err := f.ready(); err != nil {
+		return nil, err
+	}
+	c := f.get(name)
+	if c == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnknown, name)
+	}
+	return c, nil
+}
+
+// keepRefusals remembers the last thing that was wrong with each agent, for each member.
+func (f *Framework) keepRefusals(refusals []cotton.Refusal, offers int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.offersSeen += offers
+	for _, r := range refusals {
+		if f.refusals[r.Cluster] == nil {
+			f.refusals[r.Cluster] = map[string]cotton.Refusal{}
+		}
+		// By hostname: an agent that came back with another id is the same to people.
+		f.refusals[r.Cluster][fmt.Sprintf("%s/%d", r.Hostname, r.Member)] = r
+	}
+}
+
+func (f *Framework) keepOrphans(seen []cotton.Orphan) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	byID := map[string]cotton.Orphan{}
+	for _, o := range append(f.orphans, seen...) {
+		byID[o.ResourceID] = o
+	}
+	f.orphans = f.orphans[:0]
+	var mb float64
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		f.orphans = append(f.orphans, byID[id])
+		mb += byID[id].MB
+	}
+	f.metrics.orphanMB.Set(mb)
+}
+
+// view is the cluster as it is known now.
+func (c *cluster) view() View {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := View{
+		Record: c.record.Clone(), Endpoints: c.endpoints, Problems: slices.Clone(c.problems),
+		Promise: c.record.Spec.Policy.Promise(),
+	}
+	for _, m := range c.record.Members {
+		v.Instances = append(v.Instances, c.instance(m))
+	}
+	return v
+}
+
+// instance is a member as it was last seen; c.mu is held.
+func (c *cluster) instance(m cotton.Member) Instance {
+	i := Instance{Member: m, Name: c.record.MemberName(m.ID), Role: "unknown"}
+	s, seen := c.seen[m.ID]
+	switch {
+	case c.down[m.ID] != "":
+		i.Problem = c.down[m.ID]
+	case seen && s.Err != nil:
+		i.Problem = s.Err.Error()
+	case !seen:
+		i.Problem = strings.TrimSpace(string(m.Phase) + " " + m.TaskState + " " + m.Reason)
+	}
+	if f, ok := c.facts[m.ID]; ok {
+		i.Version = f.Version
+	}
+	if !seen || !s.Answered {
+		return i
+	}
+	i.Writable, i.ServerUUID, i.GTIDs = s.Writable(), s.Server.UUID, s.Server.GTIDExecuted
+	i.Version, i.SeenAt = s.Server.Version.String(), time.Now().Add(-s.Silent)
+	switch {
+	case s.Replica != nil:
+		i.Role = "replica"
+		if s.Replica.Receiving() {
+			i.LagSeconds = s.Replica.SecondsBehind
+		}
+	case i.Writable:
+		i.Role = "primary"
+	}
+	return i
+}

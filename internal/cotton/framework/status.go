@@ -1,0 +1,194 @@
+package framework
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/fault"
+)
+
+// taskID names a launch: new each time (R9). What comes back says which cluster it belongs to.
+func taskID(cluster string, member, launch int) string {
+	return fmt.Sprintf("%s-%d-%d", cluster, member, launch)
+}
+
+// status handles one status update. It is acknowledged only once its meaning is stored (I9); one that cannot be stored
+// now is left for Mesos to repeat. Nothing here minds repetition, or order.
+func (f *Framework) status(ctx context.Context, s mesos.TaskStatus) {
+	f.metrics.statuses.WithLabelValues(s.GetState().String()).Inc()
+	f.answered(s.TaskID.Value)
+	if err := f.keepStatus(ctx, s); err != nil {
+		f.cfg.Log.Error("a status is not stored: Mesos will repeat it", "task", s.TaskID.Value, "state", s.GetState(), "error", err)
+		return
+	}
+	fault.Point(faultStatus)
+	if err := f.scheduler.Acknowledge(ctx, s); err != nil {
+		f.cfg.Log.Warn("a status is not acknowledged: Mesos will repeat it", "task", s.TaskID.Value, "error", err)
+	}
+}
+
+func (f *Framework) keepStatus(ctx context.Context, s mesos.TaskStatus) error {
+	c, member := f.owner(s.TaskID.Value)
+	if c == nil {
+		f.stray(s)
+		return nil
+	}
+	c.note(member, s)
+	err := f.change(ctx, c, func(r *cotton.Record) error {
+		m, ok := r.Member(member)
+		if !ok || m.TaskID != s.TaskID.Value { // launched anew meanwhile
+			return errUnchanged
+		}
+		return applyStatus(r, m, s, time.Now())
+	})
+	if errors.Is(err, errUnchanged) {
+		err = nil
+	}
+	c.poke()
+	return err
+}
+
+// applyStatus is pure: what a status of its present task means for a member.
+func applyStatus(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now time.Time) error {
+	state := s.GetState().String()
+	if m.TaskState == state && (m.AgentID == s.GetAgentID().GetValue() || s.AgentID == nil) {
+		return errUnchanged
+	}
+	// A task that is over stays over, whatever comes late; except that what was only lost from sight may come back.
+	if dead(m.TaskState) && !comesBack(m.TaskState, s.GetState()) {
+		return errUnchanged
+	}
+	m.TaskState, m.Reason = state, reason(s)
+	if id := s.GetAgentID().GetValue(); id != "" {
+		m.AgentID = id
+	}
+	switch {
+	case s.GetState() == mesos.TASK_RUNNING:
+		m.HasData = true
+		m.Failures, m.RetryAt = 0, time.Time{}
+		if m.Phase != cotton.PhaseRemoving {
+			m.Phase = cotton.PhaseRunning
+		}
+	case dead(state):
+		ended(r, m, s, now)
+	}
+	return nil
+}
+
+// comesBack tells whether a task that was given up as lost turned out to run.
+func comesBack(was string, is mesos.TaskState) bool {
+	switch was {
+	case mesos.TASK_LOST.String(), mesos.TASK_GONE.String(), mesos.TASK_UNKNOWN.String():
+		return is == mesos.TASK_RUNNING || is == mesos.TASK_STARTING || is == mesos.TASK_KILLING
+	}
+	return false
+}
+
+// ended is a member whose task is over: it wants another, after a pause if this one failed by itself.
+func ended(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now time.Time) {
+	if m.Phase == cotton.PhaseRemoving {
+		return
+	}
+	ran := m.Phase == cotton.PhaseRunning
+	m.Phase = cotton.PhasePending
+	if m.HasData {
+		m.Phase = cotton.PhaseLost
+	}
+	if s.GetReason() == mesos.REASON_INVALID_OFFERS { // the offer was rescinded: nobody's fault (R21)
+		if m.Anew {
+			m.ResourceID, m.VolumeID, m.Port = "", "", 0 // nothing of that ACCEPT was done
+		}
+		return
+	}
+	if ran && now.Sub(m.LaunchedAt) > maxRetry {
+		m.Failures = 0 // it had worked
+	}
+	m.Failures++
+	m.RetryAt = now.Add(retryAfter(m.Failures))
+	if !m.HasData && m.Failures%failuresToMove == 0 {
+		r.Abandon(m, m.Reason, now)
+		m.RetryAt = now
+	}
+}
+
+// failuresToMove in a row on one agent, before there are data, send a member to another agent: this one may lack mysqld.
+const failuresToMove = 3
+
+func reason(s mesos.TaskStatus) string {
+	var parts []string
+	if s.Reason != nil {
+		parts = append(parts, s.GetReason().String())
+	}
+	if s.GetMessage() != "" {
+		parts = append(parts, s.GetMessage())
+	}
+	return strings.Join(parts, ": ")
+}
+
+// note keeps what is not stored: facts, and whether mysqld runs.
+func (c *cluster) note(member int, s mesos.TaskStatus) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m, ok := c.record.Member(member); !ok || m.TaskID != s.TaskID.Value {
+		return
+	}
+	var facts cotton.Facts
+	if json.Unmarshal(s.Data, &facts) == nil {
+		c.facts[member] = facts
+	}
+	delete(c.down, member)
+	if s.GetState() == mesos.TASK_RUNNING && s.Healthy != nil && !*s.Healthy {
+		c.down[member] = s.GetMessage()
+	}
+}
+
+// message takes what an executor says between statuses.
+func (f *Framework) message(data []byte) {
+	var facts cotton.Facts
+	if err := json.Unmarshal(data, &facts); err != nil {
+		f.cfg.Log.Warn("an executor's message cannot be read", "error", err)
+		return
+	}
+	if c, member := f.owner(facts.Task); c != nil {
+		c.mu.Lock()
+		c.facts[member] = facts
+		c.mu.Unlock()
+	}
+}
+
+// stray is a task that no record knows: a launch that was given up. It is killed; all records are read completely before
+// Mesos is asked for anything, so it is nobody's (R10).
+func (f *Framework) stray(s mesos.TaskStatus) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if dead(s.GetState().String()) {
+		delete(f.strays, s.TaskID.Value)
+		return
+	}
+	if _, known := f.strays[s.TaskID.Value]; !known {
+		f.cfg.Log.Warn("a task runs that no cluster has: killing it", "task", s.TaskID.Value, "agent", s.GetAgentID().GetValue())
+		f.strays[s.TaskID.Value] = &killing{agent: s.GetAgentID().GetValue()}
+	}
+}
+
+// owner finds the cluster and member whose present task this is.
+func (f *Framework) owner(task string) (*cluster, int) {
+	for _, c := range f.list() {
+		c.mu.Lock()
+		for _, m := range c.record.Members {
+			if m.TaskID == task {
+				c.mu.Unlock()
+				return c, m.ID
+			}
+		}
+		c.mu.Unlock()
+	}
+	return nil, 0
+}

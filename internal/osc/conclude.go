@@ -142,7 +142,7 @@ func dropTable(ctx context.Context, db *sql.DB, database, table string) error {
 // may still wait for the table; it must end, either way, before the table is looked at.
 func endSessions(ctx context.Context, db *sql.DB, database string, names ghost.Names) error {
 	for {
-		ids, err := ghostSessions(ctx, db, database, names)
+		ids, err := ghostSessions(ctx, db, database, names.Ghost, names.Changelog, names.Old)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -178,16 +178,18 @@ func processlist(ctx context.Context, db *sql.DB) (string, error) {
 
 // ghostSessions are the connections on which gh-ost runs something on one of these tables. It names them with their
 // database in every statement; tables of the same name in another database belong to another copy.
-func ghostSessions(ctx context.Context, db *sql.DB, database string, names ghost.Names) ([]uint64, error) {
+func ghostSessions(ctx context.Context, db *sql.DB, database string, tables ...string) ([]uint64, error) {
 	list, err := processlist(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := db.QueryContext(ctx, `
-		SELECT id FROM `+list+`
-		 WHERE id <> CONNECTION_ID() AND LOCATE('/* gh-ost', info) > 0
-		   AND (LOCATE(?, info) > 0 OR LOCATE(?, info) > 0 OR LOCATE(?, info) > 0)`,
-		mysql.QuoteIdents(database, names.Ghost), mysql.QuoteIdents(database, names.Changelog), mysql.QuoteIdents(database, names.Old))
+	var named []string
+	var args []any
+	for _, t := range tables {
+		named, args = append(named, "LOCATE(?, info) > 0"), append(args, mysql.QuoteIdents(database, t))
+	}
+	rows, err := db.QueryContext(ctx, "SELECT id FROM "+list+" WHERE id <> CONNECTION_ID() AND LOCATE('/* gh-ost', info) > 0 AND ("+
+		strings.Join(named, " OR ")+")", args...)
 	if err != nil {
 		return nil, err
 	}

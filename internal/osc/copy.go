@@ -35,8 +35,9 @@ const (
 	stuckLimit = 2 * time.Minute // without any sign of life from a child
 	// concludeLimit bounds what a copy does after its end, when the caller's context may be over already.
 	concludeLimit = time.Minute
-	// cutOverLock is gh-ost's cut-over-lock-timeout: below 3 s its cut-over loses against its own one-second sleeps.
-	cutOverLock = 3 * time.Second
+	// cutOverLock is gh-ost's cut-over-lock-timeout. An attempt in vain holds up the application for twice as long; below 2 s
+	// a good one would lose against gh-ost's own one-second sleeps.
+	cutOverLock = 2 * time.Second
 	// cutOverLimit is far more than an attempt can take: 2x cutOverLock for the lock, 1x for events, 1x for the rename.
 	cutOverLimit = 60 * time.Second
 	// verifyFactor makes chunks of the comparison larger than those of the copy: they lock nothing.
@@ -67,9 +68,8 @@ func (r *run) copy(ctx context.Context) (Outcome, error) {
 	}
 	defer db.Close()
 	c := &copyRun{run: r, db: db, names: ghost.NamesFor(r.plan.Table), phase: StatePlanning}
-	facts, err := c.prepare(ctx)
-	if err != nil || c.server.UUID == "" {
-		return facts, err
+	if done, err := c.prepare(ctx); err != nil || done {
+		return Outcome{Engine: EngineNone, Form: r.plan.Desired}, err
 	}
 	if err := c.record(ctx); err != nil {
 		return Outcome{}, fmt.Errorf("record what the copy may leave behind: %w", err)
@@ -79,36 +79,38 @@ func (r *run) copy(ctx context.Context) (Outcome, error) {
 	return c.conclude(ctx, err)
 }
 
-// prepare checks everything that speaks against a copy at this moment and clears away what earlier ones left. Where the
-// table has the desired form already, it returns the outcome and leaves c.server empty.
-func (c *copyRun) prepare(ctx context.Context) (Outcome, error) {
+// prepare checks everything that speaks against a copy at this moment and clears away what earlier ones left. done when
+// the table has the desired form already.
+func (c *copyRun) prepare(ctx context.Context) (done bool, err error) {
 	if err := checkRole(ctx, c.db, c.settings); err != nil {
-		return Outcome{}, err
+		return false, err
 	}
 	form, exists, err := schema.CurrentForm(ctx, c.db, c.plan.Database, c.plan.Table)
 	switch {
 	case err != nil:
-		return Outcome{}, err
+		return false, err
 	case exists && form.Hash == c.plan.Desired.Hash:
-		return Outcome{Engine: EngineNone, Form: form}, nil
+		return true, nil
 	case !exists, form.Hash != c.plan.Current.Hash:
-		return Outcome{}, errors.New("the table is no longer what the plan was made for: plan again")
+		return false, errors.New("the table is no longer what the plan was made for: plan again")
 	}
 	recorded, err := c.clearWay(ctx, c.db, c.plan.Target)
 	if err != nil {
-		return Outcome{}, err
+		return false, err
 	}
 	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Bytes)
 	if err != nil {
-		return Outcome{}, err
-	}
-	if reason, final := facts.refusal(c.plan.Database, c.plan.Table, recorded); final {
-		return Outcome{}, c.refuse("%s", reason)
-	} else if reason != "" {
-		return Outcome{}, errors.New(reason)
+		return false, err
 	}
 	c.server = facts.Server
-	return Outcome{}, nil
+	reason, final := facts.refusal(c.plan.Database, c.plan.Table, recorded)
+	switch {
+	case final:
+		return false, c.refuse("%s", reason)
+	case reason != "":
+		return false, errors.New(reason)
+	}
+	return false, nil
 }
 
 // record writes down every table the copy can leave behind, before it can.
@@ -326,14 +328,34 @@ func (c *copyRun) gate(ctx context.Context) error {
 
 // health tells the comparison how far gh-ost is.
 func (c *copyRun) health(ctx context.Context) (verify.Health, error) {
-	status, _ := c.child.latest()
-	h := verify.Health{Seen: status.Seen, Idle: status.Throttled || c.control.Get() != PrivOK, Reason: status.Reason}
-	var err error
-	h.Backlog, err = ghost.Backlog(ctx, c.child.socket)
+	h, err := c.backlog(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	status, _ := c.child.latest()
+	h.Seen, h.Idle = status.Seen, status.Throttled || c.control.Get() != PrivOK
 	return h, err
+}
+
+// backlog bounds what gh-ost has read and not applied. It does not count the batch that it is applying: that shows as a
+// statement under way, or as progress between two looks.
+func (c *copyRun) backlog(ctx context.Context) (verify.Health, error) {
+	before, _, err := ghost.Backlog(ctx, c.child.socket)
+	if err != nil {
+		return verify.Health{}, err
+	}
+	applying, err := ghostSessions(ctx, c.db, c.plan.Database, c.names.Ghost)
+	if err != nil {
+		return verify.Health{}, err
+	}
+	applied, waiting, err := ghost.Backlog(ctx, c.child.socket)
+	if err != nil {
+		return verify.Health{}, err
+	}
+	if applied != before || len(applying) > 0 {
+		waiting += applied - before + ghost.BatchSize
+	}
+	return verify.Health{Applied: applied, Backlog: waiting}, nil
 }
 
 // cutOver commands the swap until gh-ost has ended. Each attempt holds up queries on the table for some seconds at most; one
@@ -390,7 +412,7 @@ func (c *copyRun) gone(ctx context.Context) bool {
 
 // openFor is how long a transaction must have been open on the table to be waited for: an attempt would outlast a
 // shorter one, and fail against a longer one after holding up everybody.
-const openFor = 2 * time.Second
+const openFor = time.Second
 
 // awaitOpportunity waits until an attempt has a chance: nobody said PAUSE, gh-ost is at work, no long transaction has the
 // table, no session writes in a way gh-ost does not see.

@@ -34,9 +34,11 @@ func (b *bench) begin(p Plan) *attempt {
 		b.t.Fatalf("refused: %s", p.Refused)
 	}
 	a := &attempt{bench: b, control: NewControl(), done: make(chan struct{})}
+	log := b.log()
 	go func() {
 		defer close(a.done)
 		a.outcome, a.err = b.runner.Run(b.t.Context(), p, b.settings, a.control, func(p Progress) {
+			log(p)
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.last = p
@@ -112,17 +114,16 @@ func TestCopyUnderLoad(t *testing.T) {
 // TestTamperedCopy changes, removes and adds rows in the copy behind gh-ost's back.
 func TestTamperedCopy(t *testing.T) {
 	srv := testkit.Server(t)
-	together(t, map[string]func(*testing.T){
-		"changed": func(t *testing.T) {
-			tampered(t, srv, "UPDATE _t_gho SET v = 'tampered' WHERE id = 17", "`id`=17", "column `v`")
-		},
-		"missing": func(t *testing.T) {
-			tampered(t, srv, "DELETE FROM _t_gho WHERE id = 17", "`id`=17", "missing in the copy")
-		},
-		"extra": func(t *testing.T) {
-			tampered(t, srv, "INSERT INTO _t_gho (id, v) VALUES (-5, 'x')", "`id`=-5", "original has not")
-		},
-	})
+	for name, c := range map[string][]string{
+		"changed": {"UPDATE _t_gho SET v = 'tampered' WHERE id = 17", "`id`=17", "column `v`"},
+		"missing": {"DELETE FROM _t_gho WHERE id = 17", "`id`=17", "missing in the copy"},
+		"extra":   {"INSERT INTO _t_gho (id, v) VALUES (-5, 'x')", "`id`=-5", "original has not"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tampered(t, srv, c[0], c[1:]...)
+		})
+	}
 }
 
 func tampered(t *testing.T, srv *mysqld.Server, statement string, named ...string) {
@@ -149,16 +150,6 @@ func tampered(t *testing.T, srv *mysqld.Server, statement string, named ...strin
 	if now := b.sum("t"); now != rows {
 		t.Errorf("I1: rows %s, before %s", now, rows)
 	}
-}
-
-// together runs subtests at once: copies mostly wait.
-func together(t *testing.T, tests map[string]func(*testing.T)) {
-	t.Helper()
-	var group sync.WaitGroup
-	for name, test := range tests {
-		group.Go(func() { t.Run(name, test) })
-	}
-	group.Wait()
 }
 
 func TestStopWhileCopying(t *testing.T) {
@@ -227,6 +218,7 @@ func TestPauseWhileCopying(t *testing.T) {
 
 // TestCancelled: a daemon that is told to end leaves nothing behind.
 func TestCancelled(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, testkit.Server(t)).slowly()
 	b.exec(oldT)
 	b.fill("t", 50_000)
@@ -246,6 +238,7 @@ func TestCancelled(t *testing.T) {
 
 // TestLockLost: without its lock a run must not go on, another may have begun.
 func TestLockLost(t *testing.T) {
+	t.Parallel()
 	srv := testkit.Server(t)
 	b := newBench(t, srv).slowly()
 	b.exec(oldT)
@@ -285,6 +278,7 @@ func TestForeignCopy(t *testing.T) {
 
 // TestKeptOldTable: the old table is kept for the retention, moves aside for the next copy, and goes in steps when it is due.
 func TestKeptOldTable(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, testkit.Server(t))
 	b.exec(oldT)
 	b.fill("t", 12_000) // more than is dropped at once
@@ -311,4 +305,109 @@ func TestKeptOldTable(t *testing.T) {
 		t.Errorf("cleaned %d: %v", n, err)
 	}
 	b.untouched("t", b.form("t"))
+}
+
+// TestUnfitWriteWhileCopying: a value that is written after the plan was made and does not fit ends the copy. gh-ost would
+// cut it without a word, even between the verification and the swap.
+func TestUnfitWriteWhileCopying(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.exec(oldT)
+	b.fill("t", 500)
+	before := b.form("t")
+	p := b.plan("t", "CREATE TABLE t (id bigint NOT NULL, v varchar(20) NOT NULL, PRIMARY KEY (id))")
+	if p.Refused != "" || len(p.Change.Findings) == 0 || len(p.Findings) != 0 {
+		t.Fatalf("planned %s: %q %v %v", p.Engine, p.Refused, p.Change.Findings, p.Findings)
+	}
+	var once sync.Once
+	_, err := b.runner.Run(t.Context(), p, b.settings, NewControl(), func(p Progress) {
+		if p.State == StateCuttingOver { // verified: only gh-ost itself can notice now
+			once.Do(func() { b.exec("UPDATE t SET v = 'longer than twenty characters' WHERE id = 7") })
+		}
+	})
+	if err == nil || final(err) {
+		t.Errorf("got %v", err)
+	}
+	b.untouched("t", before)
+	if v := testkit.Ask(t, b.srv, "SELECT v FROM "+mysql.QuoteIdents(b.database, "t")+" WHERE id = 7"); v != "longer than twenty characters" {
+		t.Errorf("I1: the acknowledged value is %q", v)
+	}
+}
+
+// TestUniqueOverDuplicates: should a plan ever let gh-ost add a unique key over duplicates, rows that it drops without a
+// word are missed by the verification.
+func TestUniqueOverDuplicates(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.exec(oldT)
+	b.fill("t", 500)
+	b.exec("UPDATE t SET v = 'row 2' WHERE id = 1")
+	before := b.form("t")
+	p := b.plan("t", "CREATE TABLE t (id bigint NOT NULL, v varchar(50) NOT NULL, PRIMARY KEY (id), UNIQUE KEY u (v))")
+	if len(p.Facts.Blocks) == 0 || p.Refused == "" {
+		t.Errorf("the plan does not refuse: %s %v", p.Engine, p.Findings)
+	}
+	p.Refused, p.Engine, p.Findings = "", EngineGhost, nil
+	p.Change.Findings = nil // nor does gh-ost look out for warnings
+	_, err := b.runner.Run(t.Context(), p, b.settings, NewControl(), nil)
+	var differs *VerifyError
+	if !errors.As(err, &differs) || !strings.Contains(err.Error(), "missing in the copy") {
+		t.Errorf("got %v", err)
+	}
+	b.untouched("t", before)
+}
+
+// TestLagThrottles: a replica that falls behind holds the copy up, and its catching up lets it go on.
+func TestLagThrottles(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	b := newBench(t, cluster.Primary).slowly()
+	b.settings.Replicas = []mysql.Addr{cluster.Replicas[0].Addr()}
+	b.exec(oldT)
+	b.fill("t", 20_000)
+	rows := b.sum("t")
+	a := b.begin(b.plan("t", newT))
+	a.until("rows are copied", copying)
+	testkit.Exec(t, cluster.Replicas[0], "STOP REPLICA SQL_THREAD")
+	started := false
+	start := func() {
+		if !started {
+			started = true
+			testkit.Exec(t, cluster.Replicas[0], "START REPLICA SQL_THREAD")
+		}
+	}
+	defer start()
+	a.until("throttled", func(p Progress) bool { return p.State == StateThrottled })
+	if detail := a.progress().Detail; !strings.Contains(detail, "lag") {
+		t.Errorf("why is not said: %q", detail)
+	}
+	copied := a.progress().RowsCopied
+	start()
+	a.until("copying again", func(p Progress) bool { return p.RowsCopied > copied })
+	<-a.done
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
+	if now := b.sum("t"); now != rows {
+		t.Errorf("I1: rows %s, before %s", now, rows)
+	}
+	testkit.NoErrantGTIDs(t, cluster)
+}
+
+// TestCutOverWaits: a transaction open on the table is waited for before the cut-over, so that nobody queues up behind it.
+func TestCutOverWaits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.exec(oldT)
+	b.fill("t", 300)
+	tx := b.occupy("t")
+	a := b.begin(b.plan("t", newT))
+	a.until("waiting for the transaction", func(p Progress) bool { return strings.Contains(p.Detail, "transaction open") })
+	b.exec("UPDATE t SET v = 'nobody waits' WHERE id = 1") // no lock request stands in the way
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	<-a.done
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
 }

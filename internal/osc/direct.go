@@ -40,8 +40,6 @@ func (r *run) direct(ctx context.Context, db *sql.DB) (Outcome, error) {
 		switch {
 		case err == nil:
 			return Outcome{Engine: r.plan.Engine, Form: form}, nil
-		case r.control.Get() == PrivStop:
-			return Outcome{}, ErrStopped
 		case ctx.Err() != nil:
 			return Outcome{}, context.Cause(ctx)
 		case mysql.IsLockWaitTimeout(err) && attempt < r.settings.Retries:
@@ -75,13 +73,13 @@ func (r *run) attempt(ctx context.Context, db *sql.DB) (form schema.Form, err er
 			form = r.plan.Desired
 			return err
 		}
-		if err := r.execute(ctx, db, conn, connection); err != nil {
+		if err := r.execute(ctx, conn); err != nil {
 			return err
 		}
 		form, err = r.arrived(ctx, conn)
 		return err
 	})
-	if err != nil && (mysql.IsConnection(err) || ctx.Err() != nil || r.control.Get() == PrivStop) {
+	if err != nil && (mysql.IsConnection(err) || ctx.Err() != nil) {
 		return r.afterBreak(ctx, db, connection, err)
 	}
 	return form, err
@@ -104,22 +102,11 @@ func (r *run) asPlanned(ctx context.Context, conn *sql.Conn) (done bool, err err
 	return false, nil
 }
 
-// execute runs the statements; STOP kills the one that is running.
-func (r *run) execute(ctx context.Context, db *sql.DB, conn *sql.Conn, connection uint64) error {
+// execute runs the statements.
+func (r *run) execute(ctx context.Context, conn *sql.Conn) error {
 	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(r.sqlMode())); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		if awaitStop(ctx, r.control) {
-			killConnection(ctx, db, connection)
-			cancel(ErrStopped)
-		}
-	}()
-	defer func() { cancel(nil); <-watching }()
 	fault.Point(faultDirectBefore)
 	for _, statement := range statements(r.plan) {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
@@ -137,21 +124,6 @@ func (r *run) sqlMode() string {
 		return strings.TrimPrefix(schema.AlterSQLMode, "STRICT_ALL_TABLES,")
 	}
 	return schema.AlterSQLMode
-}
-
-// awaitStop waits for STOP; false when ctx ended first.
-func awaitStop(ctx context.Context, c *Control) bool {
-	for {
-		changed := c.Changed()
-		if c.Get() == PrivStop {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return false
-		}
-	}
 }
 
 // killConnection ends a session of ours; a server that does not answer lets it end by itself.
@@ -182,7 +154,7 @@ func (r *run) arrived(ctx context.Context, conn *sql.Conn) (schema.Form, error) 
 // afterBreakLimit is how long the outcome of a statement is waited for whose connection broke.
 const afterBreakLimit = 30 * time.Second
 
-// afterBreak finds out what became of a statement after its connection broke, or was ended by STOP or ctx: it waits until
+// afterBreak finds out what became of a statement after its connection broke, or was ended with ctx: it waits until
 // the session is gone from the server and reads the table (I11). cause is returned when the form is not the desired.
 func (r *run) afterBreak(ctx context.Context, db *sql.DB, connection uint64, cause error) (schema.Form, error) {
 	if connection == 0 {
@@ -190,7 +162,7 @@ func (r *run) afterBreak(ctx context.Context, db *sql.DB, connection uint64, cau
 	}
 	// The truth is wanted even when the caller gives up: briefly then.
 	limit := afterBreakLimit
-	if ctx.Err() != nil || r.control.Get() == PrivStop {
+	if ctx.Err() != nil {
 		limit = 5 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
@@ -233,23 +205,16 @@ func (r *run) backOff(ctx context.Context, db *sql.DB, attempt int) error {
 	rest := min(r.settings.LockWaitTimeout<<min(attempt, 4), 15*time.Second)
 	r.say(StateAltering, fmt.Sprintf("attempt %d of %d waited in vain for the table's lock%s; next in %v",
 		attempt, r.settings.Retries, r.heldBy(ctx, db), rest))
-	timer := time.NewTimer(rest)
-	defer timer.Stop()
-	for elapsed := false; ; {
+	if err := pause(ctx, rest); err != nil {
+		return err
+	}
+	for {
 		changed := r.control.Changed()
-		switch r.control.Get() {
-		case PrivStop:
-			return ErrStopped
-		case PrivOK:
-			if elapsed {
-				return nil
-			}
-		default:
-			r.say(StatePaused, "")
+		if r.control.Get() == PrivOK {
+			return nil
 		}
+		r.say(StatePaused, "")
 		select {
-		case <-timer.C:
-			elapsed = true
 		case <-changed:
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -47,6 +47,7 @@ func (b *bench) occupy(table string) *sql.Tx {
 // TestLockWait: an ALTER that does not get the table's lock lets the application through between its attempts, says who
 // holds the lock, and succeeds when it is released.
 func TestLockWait(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, testkit.Server(t))
 	b.exec(oldT)
 	b.fill("t", 10)
@@ -72,6 +73,7 @@ func TestLockWait(t *testing.T) {
 }
 
 func TestLockNeverFree(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, testkit.Server(t))
 	b.exec(oldT)
 	before := b.form("t")
@@ -125,16 +127,16 @@ func TestKilledConnection(t *testing.T) {
 	b.untouched("t", before)
 }
 
-// TestRowsDoNotFit: a strict ALTER refuses rows that do not fit; that is final, and nothing is cut.
+// TestRowsDoNotFit: a row written after the plan was made, and that does not fit, is refused; nothing is cut.
 func TestRowsDoNotFit(t *testing.T) {
 	b := newBench(t, testkit.Server(t))
-	b.exec(oldT)
-	b.fill("t", 20)
-	before, rows := b.form("t"), b.sum("t")
-	b.settings.AllowUnsafe = true // the data checks may not stand in the way here
+	b.exec(oldT, "INSERT INTO t VALUES (1, 'short')")
+	before := b.form("t")
 	p := b.plan("t", strings.Replace(oldT, "varchar(50)", "varchar(5)", 1))
-	if len(p.Findings) == 0 {
-		t.Fatal("I6: the plan does not know that values are cut")
+	b.exec("INSERT INTO t VALUES (2, 'longer than five')")
+	rows := b.sum("t")
+	if p.Refused != "" || len(p.Findings) != 0 {
+		t.Fatalf("planned: %q %v", p.Refused, p.Findings)
 	}
 	_, err := b.runner.Run(t.Context(), p, b.settings, NewControl(), nil)
 	if !final(err) {
@@ -143,6 +145,28 @@ func TestRowsDoNotFit(t *testing.T) {
 	b.untouched("t", before)
 	if now := b.sum("t"); now != rows {
 		t.Errorf("I1: rows %s, before %s", now, rows)
+	}
+	if p := b.plan("t", strings.Replace(oldT, "varchar(50)", "varchar(5)", 1)); !p.Final || !strings.Contains(p.Refused, "allow_unsafe") {
+		t.Errorf("I6: the next plan: %q", p.Refused)
+	}
+}
+
+// TestPermittedLoss: what allow_unsafe permits comes out the same by a copy and by a plain ALTER.
+func TestPermittedLoss(t *testing.T) {
+	t.Parallel()
+	srv := testkit.Server(t)
+	before := "CREATE TABLE t (id int NOT NULL, v varchar(50), n int, d decimal(10,4), PRIMARY KEY (id))"
+	after := "CREATE TABLE t (id int NOT NULL, v varchar(5), n tinyint NOT NULL, d decimal(10,1), PRIMARY KEY (id))"
+	sums := map[Engine]string{}
+	for limit, engine := range map[uint64]Engine{0: EngineGhost, 100: EngineDirect} {
+		b := newBench(t, srv)
+		b.exec(before, "INSERT INTO t VALUES (1, 'longer than five', 1000, 1.25), (2, NULL, NULL, -1.26), (3, 'ok', -1000, 7)")
+		b.settings.DirectMaxRows, b.settings.AllowUnsafe = limit, true
+		b.run("t", after, engine)
+		sums[engine] = testkit.Ask(t, srv, "SELECT GROUP_CONCAT(CONCAT_WS('|', id, v, n, d) ORDER BY id) FROM "+mysql.QuoteIdents(b.database, "t"))
+	}
+	if want := "1|longe|127|1.3,2|0|-1.3,3|ok|-128|7.0"; sums[EngineGhost] != want || sums[EngineDirect] != want {
+		t.Errorf("want %s, got %v", want, sums)
 	}
 }
 
@@ -163,6 +187,7 @@ func TestChangedSincePlanned(t *testing.T) {
 
 // TestOneRunPerTable: I3, a second run of the same table does not start.
 func TestOneRunPerTable(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, testkit.Server(t))
 	b.exec(oldT)
 	p := b.plan("t", newT)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -27,6 +28,10 @@ func TestMain(m *testing.M) {
 		case victimCommand:
 			os.Exit(victimMain())
 		}
+	}
+	// Copies mostly wait: many at a time, whatever the number of processors.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
 	}
 	testkit.Main(m)
 }
@@ -178,10 +183,10 @@ func (b *bench) run(table, text string, engine Engine) Outcome {
 }
 
 func (b *bench) log() func(Progress) {
-	last := ""
+	last, began := "", time.Now()
 	return func(p Progress) {
 		if now := p.State + p.Detail; now != last {
-			b.t.Logf("%s %s %.2f %d/%d %s", p.Engine, p.State, p.Fraction, p.RowsCopied, p.RowsTotal, p.Detail)
+			b.t.Logf("%.1fs %s %s %.2f %d/%d %s", time.Since(began).Seconds(), p.Engine, p.State, p.Fraction, p.RowsCopied, p.RowsTotal, p.Detail)
 			last = now
 		}
 	}

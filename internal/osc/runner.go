@@ -68,9 +68,8 @@ func (r *Runner) Run(ctx context.Context, p Plan, s Settings, c *Control, report
 	if p.Engine == EngineNone {
 		return Outcome{Engine: EngineNone, Form: p.Current}, nil
 	}
-	if c.Get() == PrivStop {
-		return Outcome{}, ErrStopped
-	}
+	ctx, release := untilStop(ctx, c)
+	defer release()
 	db, err := r.Pool.DB(p.Addr)
 	if err != nil {
 		return Outcome{}, err
@@ -84,11 +83,36 @@ func (r *Runner) Run(ctx context.Context, p Plan, s Settings, c *Control, report
 		logger: r.log().With("tier", p.Tier, "instance", p.Addr.String(), "database", p.Database, "table", p.Table)}
 	outcome, err := run.do(ctx, db)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && !IsFinal(err) {
+			err = fmt.Errorf("%w (%w)", cause, err) // what broke is a consequence
+		}
 		return Outcome{}, run.named(err)
 	}
 	report(Progress{Database: p.Database, Engine: outcome.Engine, State: StateDone, Fraction: 1,
 		RowsCopied: p.Rows, RowsTotal: p.Rows})
 	return outcome, nil
+}
+
+// untilStop is a context that ends with STOP, for the cause ErrStopped. release must be called.
+func untilStop(ctx context.Context, c *Control) (stoppable context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for {
+			changed := c.Changed()
+			if c.Get() == PrivStop {
+				cancel(ErrStopped)
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil); <-watching }
 }
 
 // named adds the target to errors that do not name it themselves.
@@ -158,6 +182,9 @@ func takeTableLock(ctx context.Context, db *sql.DB, t Target) (*mysql.Lock, erro
 	deadline := time.Now().Add(lockPatience)
 	for {
 		lock, ok, err := mysql.TryLock(ctx, db, tableLock(t.Database, t.Table))
+		if err != nil && ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t, err)
 		}

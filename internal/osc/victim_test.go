@@ -102,12 +102,12 @@ func (b *bench) clean() {
 // beside it, or the alter was through; I1, no row is lost; I8, another run completes it.
 func TestWorkerKilled(t *testing.T) {
 	srv := testkit.Server(t)
-	tests := map[string]func(*testing.T){}
 	for point, through := range map[string]bool{
 		faultRecorded: false, faultStarted: false, faultCopying: false, faultVerifyBefore: false, faultVerifyAfter: false,
 		faultCutoverBefore: false, faultCutoverAfter: true, faultConcludeDone: true,
 	} {
-		tests[point] = func(t *testing.T) {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
 			b := newVictimBench(t, srv)
 			b.exec(oldT)
 			b.fill("t", 2000)
@@ -134,9 +134,8 @@ func TestWorkerKilled(t *testing.T) {
 			if now := b.sum("t"); now != rows {
 				t.Errorf("I1: rows %s, before %s", now, rows)
 			}
-		}
+		})
 	}
-	together(t, tests)
 }
 
 // onlyOldKept checks that the user's old data, and nothing else, is kept beside the table.
@@ -157,9 +156,9 @@ func (b *bench) onlyOldKept(rows string) {
 // dies within the cut-over may have got through.
 func TestChildKilled(t *testing.T) {
 	srv := testkit.Server(t)
-	tests := map[string]func(*testing.T){}
 	for _, point := range []string{"osc.child.started", "osc.child.copying", "osc.child.cutover"} {
-		tests[point] = func(t *testing.T) {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
 			b := newVictimBench(t, srv)
 			b.exec(oldT)
 			b.fill("t", 2000)
@@ -178,13 +177,13 @@ func TestChildKilled(t *testing.T) {
 			if now := b.sum("t"); now != rows {
 				t.Errorf("I1: rows %s, before %s", now, rows)
 			}
-		}
+		})
 	}
-	together(t, tests)
 }
 
 // TestRunAfterKill: a run does not need Clean, it clears the way by itself.
 func TestRunAfterKill(t *testing.T) {
+	t.Parallel()
 	b := newVictimBench(t, testkit.Server(t))
 	b.exec(oldT)
 	b.fill("t", 2000)

@@ -114,7 +114,7 @@ func (c *copyRun) watchLock(ctx context.Context) error {
 	}
 }
 
-// obey carries the operator's word to gh-ost: PAUSE and OK by its own commands, STOP by ending the run.
+// obey carries PAUSE and OK to gh-ost by its own commands. STOP ends the context of the run.
 func (c *copyRun) obey(ctx context.Context) error {
 	said := PrivOK
 	retry := time.NewTicker(100 * time.Millisecond)
@@ -122,9 +122,6 @@ func (c *copyRun) obey(ctx context.Context) error {
 	for {
 		changed := c.control.Changed()
 		want := c.control.Get()
-		if want == PrivStop {
-			return ErrStopped
-		}
 		var again <-chan time.Time
 		if want != said {
 			command := ghost.CommandNoThrottle

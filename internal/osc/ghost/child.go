@@ -37,7 +37,12 @@ const (
 const (
 	retryEvery = 50 * time.Millisecond
 	retriesFor = time.Minute
+	// A change that does not fit fails each time, and meanwhile a cut-over under way holds the table.
+	retriesForWarnings = 3 * time.Second
 )
+
+// BatchSize is how many changes gh-ost applies in one transaction at most.
+const BatchSize = 100
 
 // statusEvery is how often a child tells its status.
 const statusEvery = 100 * time.Millisecond
@@ -146,12 +151,16 @@ func newContext(spec Spec) (*base.MigrationContext, error) {
 	mc.HooksStatusIntervalSec = 60
 	mc.CheckpointIntervalSeconds = 300
 	mc.SetChunkSize(int64(spec.ChunkSize))
-	mc.SetDMLBatchSize(100)
+	mc.SetDMLBatchSize(BatchSize)
 	if mc.PanicOnWarnings = spec.PanicOnWarnings; mc.PanicOnWarnings {
 		mc.SetDMLBatchSize(1) // it looks at the warnings of the last statement of a batch only
 	}
 	mc.SetMaxLagMillisecondsThrottleThreshold(spec.MaxLag.Milliseconds())
-	mc.SetDefaultNumRetries(int64(retriesFor / retryEvery))
+	retries := retriesFor
+	if spec.PanicOnWarnings {
+		retries = retriesForWarnings
+	}
+	mc.SetDefaultNumRetries(int64(retries / retryEvery))
 	if err := mc.SetCutOverLockTimeoutSeconds(int64(spec.CutOverLockTimeout.Seconds())); err != nil {
 		return nil, err
 	}

@@ -71,17 +71,21 @@ func Unpostpone(ctx context.Context, socket string) (bool, error) {
 	return strings.HasPrefix(answer, "Unpostponed"), err
 }
 
-var backlogText = regexp.MustCompile(`Backlog: ([0-9]+)/[0-9]+;`)
+var backlogText = regexp.MustCompile(`Applied: ([0-9]+); Backlog: ([0-9]+)/[0-9]+;`)
 
-// Backlog is how many changes a child has read and not yet begun to apply. gh-ost tells it only in its status line.
-func Backlog(ctx context.Context, socket string) (int, error) {
+// Backlog is how many changes a child has applied so far, and how many it has read and not yet begun to apply. gh-ost
+// tells the second only in its status line.
+func Backlog(ctx context.Context, socket string) (applied, waiting int, err error) {
 	answer, err := Command(ctx, socket, CommandStatus)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	m := backlogText.FindStringSubmatch(answer)
 	if m == nil {
-		return 0, fmt.Errorf("gh-ost status without a backlog: %q", answer)
+		return 0, 0, fmt.Errorf("gh-ost status without a backlog: %q", answer)
 	}
-	return strconv.Atoi(m[1])
+	if applied, err = strconv.Atoi(m[1]); err == nil {
+		waiting, err = strconv.Atoi(m[2])
+	}
+	return applied, waiting, err
 }

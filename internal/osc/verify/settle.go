@@ -22,7 +22,7 @@ const (
 	looks = 12
 	// holdFor is how long writers of the locked rows wait at most in one attempt.
 	holdFor  = 2500 * time.Millisecond
-	pollCopy = 25 * time.Millisecond
+	pollCopy = 50 * time.Millisecond
 	// strikes is how often rows must be found different under a lock with a drained backlog before the copy is given up.
 	strikes = 2
 	// settleWithin bounds the whole; time in which the copying process rests by its own decision does not count.
@@ -32,8 +32,8 @@ const (
 // pace is what tests of a copy at rest shorten.
 var pace = struct {
 	lookEvery time.Duration // between two looks, and between two attempts under a lock
-	linger    time.Duration // after the backlog was seen empty: the last batch may have been in the making
-}{200 * time.Millisecond, 500 * time.Millisecond}
+	linger    time.Duration // between the backlog's being applied and the last look
+}{200 * time.Millisecond, 200 * time.Millisecond}
 
 // pending are rows found different, waiting to be settled. Order is kept, so that the first difference is reported.
 type pending struct {
@@ -218,10 +218,11 @@ func (r *run) underLock(ctx context.Context, keys []keyValue) (left []keyValue, 
 	return nil, false, fmt.Errorf("read rows of %s under a lock: %w", r.c.original.quoted(), err)
 }
 
-// awaitEqual polls the copy until it has the locked rows, holdFor at most.
-func (r *run) awaitEqual(ctx context.Context, keys []keyValue, locked map[string][2]string) ([]keyValue, bool, error) {
-	since, caughtUp := time.Now(), time.Time{}
-	left := keys
+// awaitEqual polls the copy until it has the locked rows, holdFor at most. drained says that everything written before the
+// lock had been applied by then.
+func (r *run) awaitEqual(ctx context.Context, keys []keyValue, locked map[string][2]string) (left []keyValue, drained bool, err error) {
+	d := drain{since: time.Now()}
+	left = keys
 	for {
 		found, _, err := r.list(ctx, r.conn, r.c.rowsOf(copied, among(r.c.key, copied, left)))
 		if err != nil {
@@ -234,27 +235,46 @@ func (r *run) awaitEqual(ctx context.Context, keys []keyValue, locked map[string
 			}
 		}
 		left = still
-		drained := !caughtUp.IsZero() && time.Since(caughtUp) > pace.linger
-		if len(left) == 0 || drained || time.Since(since) > holdFor {
-			return left, drained, nil
+		if len(left) == 0 || d.done() || time.Since(d.since) > holdFor {
+			return left, d.done(), nil
 		}
-		if caughtUp.IsZero() {
-			health, err := r.req.Health(ctx)
-			if err != nil {
-				return nil, false, err
-			}
-			if health.Idle {
-				return left, false, nil // it will not catch up now: do not hold writers off for nothing
-			}
-			if health.Seen.After(since) && health.Backlog == 0 {
-				caughtUp = time.Now()
-			}
+		health, err := r.req.Health(ctx)
+		if err != nil {
+			return nil, false, err
 		}
+		if health.Idle {
+			return left, false, nil // it will not catch up now: do not hold writers off for nothing
+		}
+		d.see(health)
 		if err := wait(ctx, pollCopy); err != nil {
 			return nil, false, err
 		}
 	}
 }
+
+// drain follows the copying process until it has applied everything that was written before a moment. Changes are applied
+// in order: it is enough that as many have been as were outstanding when the moment's own had all been read. Waiting for an
+// empty backlog would take for ever on a busy table.
+type drain struct {
+	since  time.Time
+	target int       // Health.Applied that is enough, 0 = not known yet
+	at     time.Time // when it was reached
+}
+
+func (d *drain) see(h Health) {
+	if !h.Seen.After(d.since) {
+		return
+	}
+	if d.target == 0 {
+		d.target = h.Applied + h.Backlog + 1
+	}
+	if d.at.IsZero() && h.Applied+1 >= d.target {
+		d.at = time.Now()
+	}
+}
+
+// done leaves a moment for what was committed but not yet visible to the look before.
+func (d *drain) done() bool { return !d.at.IsZero() && time.Since(d.at) > pace.linger }
 
 // difference describes the fault of the copy at k.
 func (r *run) difference(ctx context.Context, k keyValue) error {

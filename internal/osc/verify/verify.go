@@ -12,12 +12,12 @@ import (
 // Health is what the copying process says of itself at one moment.
 type Health struct {
 	// Seen is the newest moment whose writes on the original have all been read from the binary log.
-	Seen time.Time
-	// Backlog counts changes read but not yet applied to the copy.
+	Seen    time.Time
+	Applied int // changes applied to the copy so far
+	// Backlog is how many changes at most have been read and not yet applied, those being applied included.
 	Backlog int
 	// Idle says that it applies nothing at the moment, by its own decision: paused, or throttled by lag.
-	Idle   bool
-	Reason string // of Idle
+	Idle bool
 }
 
 // Request asks for a comparison.

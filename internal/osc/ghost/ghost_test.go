@@ -1,0 +1,142 @@
+package ghost
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/github/gh-ost/go/base"
+
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// TestNames holds our names against gh-ost's own.
+func TestNames(t *testing.T) {
+	for _, table := range []string{"t", "orders", strings.Repeat("x", 58), strings.Repeat("x", 59), strings.Repeat("x", 64),
+		strings.Repeat("\u0436", 29), strings.Repeat("\u0436", 64)} {
+		mc := base.NewMigrationContext()
+		mc.OriginalTableName = table
+		want := Names{Ghost: mc.GetGhostTableName(), Changelog: mc.GetChangelogTableName(), Old: mc.GetOldTableName()}
+		if got := NamesFor(table); got != want {
+			t.Errorf("%s: got %+v, want %+v", table, got, want)
+		}
+	}
+}
+
+func TestNameProblem(t *testing.T) {
+	for _, c := range []struct {
+		database, table, column, key string
+		problem                      string
+	}{
+		{"db", "t", "id", "PRIMARY", ""},
+		{"db-1", "order", "select", "PRIMARY", ""},
+		{"db", "with space", "a column", "PRIMARY", ""},
+		{"db", strings.Repeat("x", 64), "id", "uk_1", ""},
+		{"db", "\u0436", "id", "\u0436", ""},
+		{"db", strings.Repeat("\u0436", 64), "id", "PRIMARY", "middle of a character"},
+		{"a/b", "t", "id", "PRIMARY", "database"},
+		{"db%", "t", "id", "PRIMARY", "database"},
+		{"db", "it's", "id", "PRIMARY", "table"},
+		{"db", "back`quote", "id", "PRIMARY", "table"},
+		{"db", "what?", "id", "PRIMARY", "table"},
+		{"db", "t", "a,b", "PRIMARY", "column"},
+		{"db", "t", `"quoted"`, "PRIMARY", "column"},
+		{"db", "t", "id", "my-key", "without quotes"},
+		{"db", "t", "id", "two words", "without quotes"},
+		{"db", "t", "id", "123", "without quotes"},
+	} {
+		got := NameProblem(c.database, c.table, []string{c.column}, c.key)
+		if (got == "") != (c.problem == "") || !strings.Contains(got, c.problem) {
+			t.Errorf("%q.%q (%q) by %q: %q, want one with %q", c.database, c.table, c.column, c.key, got, c.problem)
+		}
+	}
+}
+
+// TestContext checks what main() of gh-ost does for its users and the library does not.
+func TestContext(t *testing.T) {
+	spec := Spec{Addr: mysql.Addr{Host: "10.1.2.3", Port: 3307}, User: "u", Password: "p", Database: "d", Table: "t",
+		Clauses: "ADD COLUMN c int COMMENT 'alter table x drop y'", SocketFile: "/tmp/s", ServerID: 1<<31 + 5, ChunkSize: 500,
+		MaxLag: 1500 * time.Millisecond, Replicas: []mysql.Addr{{Host: "r1", Port: 1}, {Host: "r2", Port: 2}}, CutOverLockTimeout: 3 * time.Second}
+	mc, err := newContext(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, ok := range map[string]bool{
+		"the ALTER is run as it is":            mc.AlterStatementOptions == spec.Clauses,
+		"gh-ost has no ALTER to misread":       mc.AlterStatement == "",
+		"it executes":                          !mc.Noop,
+		"the cut-over waits for our word":      mc.PostponeCutOverFlagFile == os.DevNull,
+		"it alters this server and no other":   mc.AssumeMasterHostname == "10.1.2.3:3307" && mc.AllowedRunningOnMaster,
+		"it leaves replication alone":          mc.AssumeRBR && !mc.SwitchToRowBinlogFormat,
+		"it leaves the old table":              !mc.OkToDropTable,
+		"it drops no table that is in its way": !mc.InitiallyDropGhostTable && !mc.InitiallyDropOldTable,
+		"isolation level":                      mc.InspectorConnectionConfig.TransactionIsolation == "REPEATABLE-READ",
+		"charset":                              mc.InspectorConnectionConfig.Charset == "utf8mb4",
+		"credentials":                          mc.InspectorConnectionConfig.User == "u" && mc.InspectorConnectionConfig.Password == "p",
+		"heartbeat interval":                   mc.HeartbeatIntervalMilliseconds == 100,
+		"tickers that panic at 0":              mc.ThrottleHTTPIntervalMillis > 0 && mc.CheckpointIntervalSeconds >= 10,
+		"server id":                            mc.ReplicaServerId == 1<<31+5,
+		"socket":                               mc.ServeSocketFile == "/tmp/s",
+		"both replicas throttle":               mc.GetThrottleControlReplicaKeys().Len() == 2,
+		"max lag":                              mc.MaxLagMillisecondsThrottleThreshold == 1500,
+		"cut-over lock timeout":                mc.CutOverLockTimeoutSeconds == 3,
+		"chunk size":                           mc.ChunkSize == 500,
+		"no warnings are looked for":           !mc.PanicOnWarnings && mc.DMLBatchSize == 100,
+	} {
+		if !ok {
+			t.Errorf("not so: %s", what)
+		}
+	}
+	spec.PanicOnWarnings = true
+	if mc, err = newContext(spec); err != nil || !mc.PanicOnWarnings || mc.DMLBatchSize != 1 {
+		t.Errorf("warnings are looked for after each change: %v, batches of %d, %v", mc.PanicOnWarnings, mc.DMLBatchSize, err)
+	}
+}
+
+// recorder is a connection that keeps what is written.
+type recorder struct {
+	net.Conn
+	bytes.Buffer
+}
+
+func (r *recorder) Write(p []byte) (int, error) { return r.Buffer.Write(p) }
+func (r *recorder) Read([]byte) (int, error)    { return 0, net.ErrClosed }
+
+func TestCorrectedStatement(t *testing.T) {
+	expect := "\x03\n\t\tselect /* gh-ost */ id\n\t\tfrom\n\t\t\tinformation_schema.processlist\n\t\twhere\n\t\t\tid != connection_id()"
+	row := "\x03insert into t values ('\n\t\tselect /* gh-ost */ id\n\t\tfrom\n\t\t\tinformation_schema.processlist\n')"
+	for _, c := range []struct{ name, payload, want string }{
+		{"the search for the RENAME", expect, strings.Replace(expect, "information_schema.processlist", "performance_schema.processlist", 1)},
+		{"the same text in a row", row, row},
+		{"any other statement", "\x03select * from information_schema.processlist", "\x03select * from information_schema.processlist"},
+		{"nothing", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &recorder{}
+			packet := []byte("\x01\x02\x03\x00" + c.payload)
+			if n, err := (correctedConn{r}).Write(packet); err != nil || n != len(packet) {
+				t.Fatal(n, err)
+			}
+			if got := r.String(); got != "\x01\x02\x03\x00"+c.want {
+				t.Errorf("written %q", got)
+			}
+		})
+	}
+}
+
+func TestParseStatus(t *testing.T) {
+	for line, want := range map[string]bool{
+		`{"Ghost":"aosc","Phase":"copying","RowsCopied":5}`: true,
+		`{"level":"info"}`: false,
+		`Copy: 0/10 0.0%`:  false,
+		``:                 false,
+		`{`:                false,
+	} {
+		if s, ok := ParseStatus([]byte(line)); ok != want || ok && (s.Phase != PhaseCopying || s.RowsCopied != 5) {
+			t.Errorf("%q: %+v %v", line, s, ok)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -130,6 +131,15 @@ func (f *framework) await(task, states string) {
 	eventually(f.t, "task "+task+" reported "+states, func() bool { return strings.HasSuffix(f.told(task), states) })
 }
 
+func (f *framework) awaitMessage(text string) {
+	f.t.Helper()
+	eventually(f.t, "message "+text, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.Contains(f.messages, text)
+	})
+}
+
 func (f *framework) call(c *scheduler.Call) {
 	f.t.Helper()
 	if err := f.Call(f.t.Context(), c); err != nil {
@@ -192,11 +202,7 @@ func TestTaskLife(t *testing.T) {
 	o := f.launch("t1", "agent1", "")
 	f.await("t1", "STARTING RUNNING")
 	f.call(calls.Message(o.AgentID.Value, "x-t1", []byte("hello")))
-	eventually(t, "an echo", func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return len(f.messages) == 1 && f.messages[0] == "echo: hello"
-	})
+	f.awaitMessage("echo: hello")
 	f.call(calls.Kill("t1", o.AgentID.Value))
 	f.await("t1", "STARTING RUNNING KILLING KILLED")
 	// Reconciliation comes from the master, without a uuid: acknowledging it would be an error (rule 22).
@@ -236,7 +242,7 @@ func TestAgentAway(t *testing.T) {
 	o := f.launch("t1", "agent1", "mute")
 	eventually(t, "the launch", func() bool { return strings.Contains(journalOf(t, m, "agent1", "t1"), "LAUNCH") })
 	f.call(calls.Message(o.AgentID.Value, "x-t1", []byte("late")))
-	eventually(t, "the message", func() bool { return strings.Contains(journalOf(t, m, "agent1", "t1"), "MESSAGE") })
+	f.awaitMessage("echo: late")
 	if err := m.KillAgent("agent1"); err != nil {
 		t.Fatal(err)
 	}

@@ -376,6 +376,28 @@ func TestLargeEvent(t *testing.T) {
 	eventually(t, "both events", func() bool { return strings.HasSuffix(j.text(), "OFFERS O1, OFFERS O2") })
 }
 
+// TestNewerMaster: capabilities, fields and events that mesos-go has never heard of are no reason to stop; its JSON decoder
+// stops at the first of them.
+func TestNewerMaster(t *testing.T) {
+	f := newFakeMaster(t)
+	first, port := subscribed(15), uint32(5050)
+	first.Subscribed.MasterInfo = &mesosapi.MasterInfo{ID: "m", IP: 16777343, Port: &port, Capabilities: []mesosapi.MasterInfo_Capability{{Type: 99}}}
+	f.onSubscribe = func(_ int, w http.ResponseWriter, r *http.Request) {
+		data, err := offers("O1").Marshal()
+		if err != nil {
+			t.Error(err)
+		}
+		data = append(data, 0xfa, 0x3f, 3, 'n', 'e', 'w') // field 1023
+		f.begin(w, "stream", first, &scheduler.Event{Type: 77})
+		fmt.Fprintf(w, "%d\n%s", len(data), data)
+		f.send(w, offers("O2"))
+		<-r.Context().Done()
+	}
+	j := &journal{}
+	run(t, f.URL, j, nil)
+	eventually(t, "the last offer", func() bool { return strings.HasSuffix(j.text(), "77, OFFERS O1, OFFERS O2") })
+}
+
 func TestNewSchedulerRefuses(t *testing.T) {
 	ok := mesos.SchedulerConfig{Master: parseMaster(t, "http://127.0.0.1:5050"), Framework: frameworkInfo()}
 	for name, change := range map[string]func(*mesos.SchedulerConfig){

@@ -132,8 +132,8 @@ func (c *Conn) SessionTimeout() time.Duration {
 	return c.timeout
 }
 
-// SessionID of the present session; another one after an expiry.
-func (c *Conn) SessionID() int64 { return c.conn.SessionID() }
+// Server is the one that is connected to, or was last.
+func (c *Conn) Server() string { return c.conn.Server() }
 
 // Do runs one request, and again while no server answers, until ctx ends or 30 s passed. A request that failed for want
 // of a server may have been carried out all the same: again tells fn that it may meet its own doing.
@@ -237,8 +237,10 @@ func (c *Conn) ensure(z *zk.Conn, path string) error {
 	return nil
 }
 
-// dial makes connections whose reads end within two thirds of a session. The library would give a server that accepts
-// connections but hangs ten times that before it turns to the next one: our session would be long gone.
+// dial makes connections whose reads end within four ninths of a session. A third of one passes between two pings, so a
+// healthy server has answered by then; and a server that hangs is left early enough for a leader to reach another one
+// before it must take its lead for lost, at two thirds. The library by itself waits those two thirds, and ten times as
+// long for a server that accepts the connection but hangs.
 func (c *Conn) dial(network, address string, timeout time.Duration) (net.Conn, error) {
 	conn, err := net.DialTimeout(network, address, timeout)
 	if err != nil {
@@ -253,7 +255,7 @@ type impatientConn struct {
 }
 
 func (c impatientConn) SetReadDeadline(t time.Time) error {
-	if latest := time.Now().Add(c.of.SessionTimeout() * 2 / 3); t.After(latest) {
+	if latest := time.Now().Add(c.of.SessionTimeout() * 4 / 9); t.After(latest) {
 		t = latest
 	}
 	return c.Conn.SetReadDeadline(t)

@@ -95,6 +95,7 @@ func isLost(lost <-chan struct{}) func() bool {
 
 // TestStore runs everything that needs one healthy server.
 func TestStore(t *testing.T) {
+	t.Parallel()
 	servers := testkit.ZooKeeper(t, 1)
 	t.Run("contract", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) storetest.Backing { return fresh(t, servers, "") })
@@ -160,6 +161,7 @@ func testAccess(t *testing.T, servers *testkit.ZK) {
 
 // TestServerTrouble runs what stops and starts a server.
 func TestServerTrouble(t *testing.T) {
+	t.Parallel()
 	servers := testkit.ZooKeeper(t, 1)
 	server := servers.Servers[0]
 	t.Run("restart", func(t *testing.T) { testServerRestarts(t, fresh(t, servers, ""), server) })
@@ -259,5 +261,52 @@ func testDownAtStart(t *testing.T, b backing, server *testkit.ZKServer) {
 	_, err := zk.Open(ctx, b.url, zk.Options{SessionTimeout: session, Log: slog.New(slog.DiscardHandler)})
 	if !errors.Is(err, zookeeper.ErrUnavailable) || !strings.Contains(err.Error(), server.Addr) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("%v, want an error that names %s and the reason", err, server.Addr)
+	}
+}
+
+// TestEnsemble: a leader whose server hangs goes on with another server, in the same session and with its lead; so does
+// one whose server dies.
+func TestEnsemble(t *testing.T) {
+	t.Parallel()
+	servers := testkit.ZooKeeper(t, 3)
+	b := fresh(t, servers, "")
+	s, err := zk.Open(t.Context(), b.url, zk.Options{SessionTimeout: 9 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	lost, _ := lead(t, s, "test")
+	r, err := s.Put(t.Context(), storetest.Record("c0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, harm := range []struct {
+		what       string
+		do, undone func(*testkit.ZKServer)
+	}{
+		{"hangs", (*testkit.ZKServer).Pause, (*testkit.ZKServer).Resume},
+		{"dies", (*testkit.ZKServer).Kill, (*testkit.ZKServer).Restart},
+	} {
+		var of *testkit.ZKServer
+		for _, server := range servers.Servers {
+			if server.Addr == s.Server() {
+				of = server
+			}
+		}
+		started := time.Now()
+		harm.do(of)
+		r.Epoch++
+		if r, err = s.Put(t.Context(), r); err != nil {
+			t.Fatalf("after the server %s: %v", harm.what, err)
+		}
+		t.Logf("the server %s: written %s later", harm.what, time.Since(started).Round(time.Millisecond))
+		if s.Server() == of.Addr {
+			t.Errorf("the server %s, and is still used", harm.what)
+		}
+		harm.undone(of)
+		servers.AwaitServing()
+		if isLost(lost)() {
+			t.Fatalf("the server %s, and the lead is lost", harm.what)
+		}
 	}
 }

@@ -209,9 +209,17 @@ func (m *master) acknowledgeOperation(f *framework, call *scheduler.Call_Acknowl
 	if op == nil || op.status.OperationID.Value != call.OperationID.Value {
 		return
 	}
-	delete(f.operations, string(call.UUID))
+	// The agent answers with operationForgotten: a repetition of the status may
+	// be on its way here, and must not bring the operation back.
 	if a := m.agents[op.agentID]; a != nil {
 		a.send(func(a *agent) { a.acknowledgeOperation(call.UUID) })
+	}
+}
+
+// operationForgotten is told when an agent has taken an acknowledgement.
+func (m *master) operationForgotten(frameworkID string, uuid []byte) {
+	if f := m.frameworks[frameworkID]; f != nil {
+		delete(f.operations, string(uuid))
 	}
 }
 

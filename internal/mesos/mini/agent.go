@@ -435,6 +435,7 @@ func (a *agent) acknowledgeOperation(uuid []byte) {
 		op.retry.stop()
 		delete(a.operations, string(uuid))
 		a.mustCheckpoint()
+		a.toMaster(func(m *master) { m.operationForgotten(op.framework, uuid) })
 	}
 }
 

@@ -184,7 +184,9 @@ func (a *agent) executorExited(e *executor, status int) {
 	if e.over {
 		return
 	}
-	if !e.silent {
+	// Of an end seen before the agent is registered there is no FAILURE
+	// (recording 31).
+	if !e.silent && a.ready {
 		id := a.id
 		a.toMaster(func(m *master) { m.executorExited(id, e.key.framework, e.key.executor, status) })
 	}

@@ -167,7 +167,15 @@ func (m *master) taskReturned(f *framework, t *task) {
 	f.sendStatus(status)
 }
 
+// takeOperations learns which operations the agent still has feedback of.
 func (m *master) takeOperations(a *agentRecord, r registration) {
+	for _, f := range m.frameworks {
+		for uuid, op := range f.operations {
+			if op.agentID == a.id {
+				delete(f.operations, uuid)
+			}
+		}
+	}
 	for _, op := range r.operations {
 		if f := m.frameworks[op.framework]; f != nil {
 			f.operations[string(op.status.UUID.GetValue())] = &operation{agentID: a.id, status: op.status}

@@ -167,13 +167,17 @@ func (in operationInput) refuse(format string, args ...any) error {
 	return refusalError{text: fmt.Sprintf(format, args...) + in.where}
 }
 
-// check applies c to what is available, if it is there.
-func (in operationInput) check(c conversion) (conversion, error) {
-	if !in.available.Contains(c.consumed...) {
-		return c, refusalError{missing: true,
-			text: fmt.Sprintf("%s does not contain %s", in.available.Text(in.role), c.consumed.Text(in.role))}
+// step adds the conversion of one resource. Each is done on the result of the
+// one before, and the first that cannot be is what the refusal names.
+func (in *operationInput) step(c *conversion, from, to resources.Resource) error {
+	rest, ok := in.available.Minus(from)
+	if !ok {
+		return refusalError{missing: true,
+			text: fmt.Sprintf("%s does not contain %s", in.available.Text(in.role), from.Text(in.role))}
 	}
-	return c, nil
+	in.available = rest.Plus(to)
+	c.consumed, c.converted = c.consumed.Plus(from), c.converted.Plus(to)
+	return nil
 }
 
 func (in operationInput) reserve(given []mesos.Resource) (conversion, error) {
@@ -198,10 +202,11 @@ func (in operationInput) reserve(given []mesos.Resource) (conversion, error) {
 			}
 			return c, in.refuse("A reserve operation was attempted by authenticated principal '%s', which does not match a reserved resource in the request with principal '%s'", *in.principal, *have)
 		}
-		c.consumed = c.consumed.Plus(r.WithoutLastReservation())
-		c.converted = c.converted.Plus(r)
+		if err := in.step(&c, r.WithoutLastReservation(), r); err != nil {
+			return c, err
+		}
 	}
-	return in.check(c)
+	return c, nil
 }
 
 func (in operationInput) unreserve(given []mesos.Resource) (conversion, error) {
@@ -218,10 +223,11 @@ func (in operationInput) unreserve(given []mesos.Resource) (conversion, error) {
 		case r.Volume != nil:
 			return c, in.refuse("A dynamically reserved persistent volume %s cannot be unreserved directly. Please destroy the persistent volume first then unreserve the resource", r.Text(in.role))
 		}
-		c.consumed = c.consumed.Plus(r)
-		c.converted = c.converted.Plus(r.WithoutLastReservation())
+		if err := in.step(&c, r, r.WithoutLastReservation()); err != nil {
+			return c, err
+		}
 	}
-	return in.check(c)
+	return c, nil
 }
 
 func (in operationInput) create(given []mesos.Resource) (conversion, error) {
@@ -242,10 +248,11 @@ func (in operationInput) create(given []mesos.Resource) (conversion, error) {
 				return c, in.refuse("Persistent volume ID '%s' already exists for role '%s'", r.Volume.ID, r.Role())
 			}
 		}
-		c.consumed = c.consumed.Plus(r.WithoutVolume())
-		c.converted = c.converted.Plus(r)
+		if err := in.step(&c, r.WithoutVolume(), r); err != nil {
+			return c, err
+		}
 	}
-	return in.check(c)
+	return c, nil
 }
 
 func (in operationInput) destroy(given []mesos.Resource) (conversion, error) {
@@ -261,10 +268,11 @@ func (in operationInput) destroy(given []mesos.Resource) (conversion, error) {
 		case in.used.Contains(r):
 			return c, in.refuse("Persistent volumes in use")
 		}
-		c.consumed = c.consumed.Plus(r)
-		c.converted = c.converted.Plus(r.WithoutVolume())
+		if err := in.step(&c, r, r.WithoutVolume()); err != nil {
+			return c, err
+		}
 	}
-	return in.check(c)
+	return c, nil
 }
 
 func (in operationInput) read(given []mesos.Resource) (resources.List, error) {

@@ -49,6 +49,7 @@ type executor struct {
 	order   []string
 	pending map[string]any // updates by uuid
 	queue   []string       // their uuids in order
+	late    []string       // tasks that are reported once the agent is away
 }
 
 func (e *executor) run() int {
@@ -58,6 +59,10 @@ func (e *executor) run() int {
 			return 0
 		}
 		fmt.Fprintln(os.Stderr, "stream ended:", err)
+		for _, task := range e.late {
+			e.update(task, "TASK_RUNNING", map[string]any{"message": "late"})
+		}
+		e.late = nil
 		<-time.After(100 * time.Millisecond)
 	}
 }
@@ -120,11 +125,26 @@ func (e *executor) subscribe() error {
 		if _, err := io.ReadFull(r, data); err != nil {
 			return err
 		}
+		note(data)
 		var ev event
 		if err := json.Unmarshal(data, &ev); err != nil {
 			return err
 		}
 		e.handle(ev)
+	}
+}
+
+// note keeps what came for the test to read, in the file "events" of the
+// sandbox.
+func note(record []byte) {
+	f, err := os.OpenFile("events", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "events:", err)
+		return
+	}
+	defer f.Close()
+	if _, err := f.Write(append(append([]byte(nil), record...), '\n')); err != nil {
+		fmt.Fprintln(os.Stderr, "events:", err)
 	}
 }
 
@@ -181,9 +201,7 @@ func (e *executor) launch(raw json.RawMessage) {
 	switch {
 	case string(task.Data) == "late":
 		// Says nothing until its agent is away.
-		time.AfterFunc(300*time.Millisecond, func() {
-			e.update(task.TaskID.Value, "TASK_RUNNING", map[string]any{"message": "late"})
-		})
+		e.late = append(e.late, task.TaskID.Value)
 		return
 	case string(task.Data) == "mute":
 		return

@@ -1,0 +1,289 @@
+package conformance
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/mesos/mini"
+)
+
+// checks are what the excerpts cannot show: bytes, times, files and processes.
+var checks = map[string]func(*testing.T){
+	"raw bytes":     rawBytes,
+	"heartbeats":    heartbeats,
+	"master killed": masterKilled,
+	"not recovered": notRecovered,
+	"unknown path":  unknownPath,
+	"old format":    oldFormat,
+	"volume link":   volumeLink,
+	"environment":   environment,
+}
+
+const demo = `"user":"root","name":"demo","failover_timeout":600.0,"checkpoint":%t,"principal":"demo-principal","roles":["demo"],"capabilities":[{"type":"MULTI_ROLE"},{"type":"RESERVATION_REFINEMENT"},{"type":"PARTITION_AWARE"}]`
+
+// fresh is a player with a Mini of its own and no excerpt.
+func fresh(t *testing.T, change func(*mini.Config)) *player {
+	p := newPlayer(t, change)
+	p.awaitAgents()
+	return p
+}
+
+// rawBytes reads a subscription as it is on the wire (recording 02).
+func rawBytes(t *testing.T) {
+	p := fresh(t, nil)
+	addr := strings.TrimPrefix(p.mini.URL(), "http://")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	body := `{"type":"SUBSCRIBE","subscribe":{"framework_info":{` + fmt.Sprintf(demo, true) + `}}}`
+	fmt.Fprintf(conn, "POST /api/v1/scheduler HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", addr, len(body), body)
+	r := bufio.NewReader(conn)
+	var head []string
+	for {
+		l, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l == "\r\n" {
+			break
+		}
+		name, _, _ := strings.Cut(l, ":")
+		head = append(head, strings.TrimSpace(name))
+	}
+	sort.Strings(head)
+	if got, want := strings.Join(head, " "), "Content-Type Date HTTP/1.1 200 OK Mesos-Stream-Id Transfer-Encoding"; got != want {
+		t.Errorf("head is %q, recorded %q", got, want)
+	}
+	for _, want := range []string{`^\d+\n\{"type":"SUBSCRIBED",.*\}$`, `^20\n\{"type":"HEARTBEAT"\}$`, `^\d+\n\{"type":"OFFERS",.*\}$`} {
+		var n int
+		if _, err := fmt.Fscanf(r, "%x\r\n", &n); err != nil {
+			t.Fatal(err)
+		}
+		chunk := make([]byte, n+2)
+		if _, err := io.ReadFull(r, chunk); err != nil {
+			t.Fatal(err)
+		}
+		record := string(chunk[:n])
+		if !regexp.MustCompile(want).MatchString(record) {
+			t.Errorf("chunk %q, recorded %s", record, want)
+		}
+		length, message, _ := strings.Cut(record, "\n")
+		if length != fmt.Sprint(len(message)) {
+			t.Errorf("a record says %s and has %d bytes", length, len(message))
+		}
+	}
+}
+
+// heartbeats counts them: one at once, and one at each interval.
+func heartbeats(t *testing.T) {
+	p := fresh(t, func(c *mini.Config) { c.HeartbeatInterval = 100 * time.Millisecond })
+	if err := p.doSubscribe("-", "F0", fmt.Sprintf(demo, true)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for range 6 {
+		if _, err := p.streams["-"].next("HEARTBEAT"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The first comes at once, so six take five intervals.
+	if took := time.Since(began); took < 450*time.Millisecond || took > time.Second {
+		t.Errorf("six heartbeats of 0.1 s took %s", took)
+	}
+}
+
+// masterKilled: the stream breaks off, and the id is good for the next master.
+func masterKilled(t *testing.T) {
+	p := fresh(t, nil)
+	if err := p.doSubscribe("-", "F0", fmt.Sprintf(demo, true)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.mini.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.expectEnd("-", "cut"); err != nil {
+		t.Fatal(err)
+	}
+	again, err := mini.Start(context.Background(), p.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.mini = again
+	id := p.known["{{F0}}"]
+	l := line{verb: "send", args: []string{"-", http.MethodPost, "/api/v1/scheduler", "stream"},
+		body: fmt.Sprintf(`{"type":"SUBSCRIBE","framework_id":{"value":%q},"subscribe":{"framework_info":{"id":{"value":%q},%s}}}`, id, id, fmt.Sprintf(demo, true))}
+	if err := p.send(l); err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.streams["-"].next("SUBSCRIBED")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := text(e, "subscribed", "framework_id", "value"); got != id {
+		t.Errorf("framework %s came back as %s", id, got)
+	}
+}
+
+// notRecovered is the 503 of recording 47.
+func notRecovered(t *testing.T) {
+	p := fresh(t, nil)
+	p.mini.Standby("")
+	resp, err := p.client.Post(p.mini.URL()+"/api/v1", "application/json", strings.NewReader(`{"type":"GET_MASTER"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || string(body) != "Master has not finished recovery" {
+		t.Errorf("%s %q %v", resp.Status, body, err)
+	}
+}
+
+// unknownPath is 404 outside /api/v1 (recording 46).
+func unknownPath(t *testing.T) {
+	p := fresh(t, nil)
+	resp, err := p.client.Get(p.mini.URL() + "/no/such/path")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("an unknown path gives %s", resp.Status)
+	}
+	// A chunked request body is taken.
+	pipe, write := io.Pipe()
+	go func() {
+		_, err := io.WriteString(write, `{"type":"GET_HEALTH"}`)
+		write.CloseWithError(err)
+	}()
+	resp2, err := p.client.Post(p.mini.URL()+"/api/v1", "application/json", pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp2.Body.Close()
+	if resp2.StatusCode != http.StatusOK {
+		t.Errorf("a chunked request gives %s", resp2.Status)
+	}
+}
+
+// oldFormat is how a framework without capabilities sees resources
+// (recording 40).
+func oldFormat(t *testing.T) {
+	p := fresh(t, nil)
+	if err := p.doSubscribe("-", "F0", `"user":"root","name":"old","failover_timeout":600.0,"role":"legacy"`); err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.streams["-"].next("OFFERS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer := walk(e, "offers", "offers", 0)
+	if walk(offer, "allocation_info") != nil {
+		t.Error("the offer has allocation_info")
+	}
+	list, _ := walk(offer, "resources").([]any)
+	for _, r := range list {
+		if text(r, "role") != "*" || walk(r, "allocation_info") != nil || walk(r, "reservations") != nil {
+			t.Errorf("a resource is %s", spell(r))
+		}
+	}
+	if len(list) == 0 {
+		t.Error("the offer has no resources")
+	}
+}
+
+// volumeLink follows the link in a sandbox (rule 21).
+func volumeLink(t *testing.T) {
+	p := fresh(t, nil)
+	p.playScript("05-volume", 29) // until the task on the volume runs
+	links, err := filepath.Glob(filepath.Join(p.mini.AgentDir("agent1.example"), "slaves/*/frameworks/*/executors/exec-vol/runs/*/data"))
+	if err != nil || len(links) != 1 {
+		t.Fatalf("links %v, %v", links, err)
+	}
+	target, err := os.Readlink(links[0])
+	if want := filepath.Join(p.mini.AgentDir("agent1.example"), "volumes/roles/demo/vol-1"); err != nil || target != want {
+		t.Errorf("the volume links to %s (%v), not %s", target, err, want)
+	}
+}
+
+// environment compares the names and the fixed values of what an executor
+// finds (recording 11).
+func environment(t *testing.T) {
+	p := fresh(t, nil)
+	for name, checkpoint := range map[string]bool{"yes": true, "no": false} {
+		if err := p.doSubscribe(name, "F"+name, fmt.Sprintf(demo, checkpoint)); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.doLaunch([]string{name, name, "exec-" + name, "agent1.example"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.call(name, `"type":"SUPPRESS"`); err != nil {
+			t.Fatal(err)
+		}
+		p.streams[name].drain()
+		pid, err := p.executorPID(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "DEMO_VAR LIBPROCESS_IP LIBPROCESS_PORT MESOS_AGENT_ENDPOINT MESOS_CHECKPOINT MESOS_DIRECTORY MESOS_EXECUTOR_ID MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD MESOS_FRAMEWORK_ID MESOS_HTTP_COMMAND_EXECUTOR"
+		values := []string{"LIBPROCESS_IP=127.0.0.1", "LIBPROCESS_PORT=0", "MESOS_CHECKPOINT=0", "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD=5secs", "MESOS_HTTP_COMMAND_EXECUTOR=0", "MESOS_AGENT_ENDPOINT=" + p.known["{{at5051}}"]}
+		if checkpoint {
+			want += " MESOS_RECOVERY_TIMEOUT"
+			values[2] = "MESOS_CHECKPOINT=1"
+			values = append(values, "MESOS_RECOVERY_TIMEOUT=15mins", "MESOS_SUBSCRIPTION_BACKOFF_MAX=2secs")
+		}
+		want += " MESOS_SANDBOX MESOS_SLAVE_ID MESOS_SLAVE_PID"
+		if checkpoint {
+			want += " MESOS_SUBSCRIPTION_BACKOFF_MAX"
+		}
+		want += " PATH"
+		compareEnvironment(t, string(data), want, values)
+		for s := range p.streams[name].held {
+			delete(p.streams[name].held, s)
+		}
+		if err := p.call(name, `"type":"TEARDOWN"`); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func compareEnvironment(t *testing.T, environ, want string, values []string) {
+	t.Helper()
+	var names []string
+	for _, v := range strings.Split(strings.TrimRight(environ, "\x00"), "\x00") {
+		name, _, _ := strings.Cut(v, "=")
+		// What the shell sets by itself, and the switch of our executor.
+		if name != "PWD" && name != "OLDPWD" && name != "SHLVL" && name != "_" && !strings.HasPrefix(name, "MINITEST") {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("the executor has\n%s\nrecorded\n%s", got, want)
+	}
+	for _, v := range values {
+		if !strings.Contains("\x00"+environ, "\x00"+v+"\x00") {
+			t.Errorf("%s is not in the environment", v)
+		}
+	}
+}

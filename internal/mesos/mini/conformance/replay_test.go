@@ -1,0 +1,642 @@
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/mesos/mini"
+	"github.com/aosc/aosc/internal/mesos/mini/minitest"
+)
+
+// patience is how long anything recorded may take to come here.
+const patience = 8 * time.Second
+
+// player replays one excerpt.
+type player struct {
+	t       *testing.T
+	mini    *mini.Mini
+	cfg     mini.Config
+	client  *http.Client
+	known   bindings
+	streams map[string]*listener
+	waiting map[string]*http.Response // responses that were not compared yet
+	acked   map[string]bool           // uuid tokens that the excerpt itself acknowledges
+	// unacknowledged are tasks whose updates the recorder left alone.
+	unacknowledged map[string]bool
+	later          []line // the executor's side, compared at the end
+	pid            int    // of an executor, for a step that needs it later
+}
+
+// listener reads one stream.
+type listener struct {
+	id      string // of the stream
+	fw      string // the framework that is subscribed on it
+	cancel  context.CancelFunc
+	events  chan any
+	ended   chan struct{}
+	clean   bool
+	pending []any
+	held    map[string]any // offers by id
+	seen    map[string]bool
+}
+
+// speeds are the times of a Mini in a replay: a twentieth and less of Mesos'.
+func speeds(dir string) mini.Config {
+	return mini.Config{
+		Dir: dir, AllocationInterval: 40 * time.Millisecond, UpdateRetryInterval: 400 * time.Millisecond,
+		DefaultFilter: 250 * time.Millisecond, AgentPingTimeout: 160 * time.Millisecond,
+		ExecutorReregistrationTimeout: 600 * time.Millisecond, ExecutorRegistrationTimeout: time.Minute,
+		Agents: []mini.AgentConfig{
+			{Name: "agent1.example", CPUs: 4, MemMB: 2048, DiskMB: 8192, Ports: "31000-31099", Attributes: map[string]string{"rack": "a", "zone": "west"}},
+			{Name: "agent2.example", CPUs: 4, MemMB: 2048, DiskMB: 8192, Ports: "32000-32099", Attributes: map[string]string{"rack": "b", "zone": "west"}},
+		},
+	}
+}
+
+// newPlayer starts a Mini for an excerpt.
+func newPlayer(t *testing.T, change func(*mini.Config)) *player {
+	t.Helper()
+	cfg := speeds(t.TempDir())
+	if change != nil {
+		change(&cfg)
+	}
+	m, err := mini.Start(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &player{t: t, mini: m, cfg: cfg, known: bindings{}, streams: map[string]*listener{}, waiting: map[string]*http.Response{}, acked: map[string]bool{}, unacknowledged: map[string]bool{},
+		client: &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	t.Cleanup(func() {
+		for _, l := range p.streams {
+			l.cancel()
+			<-l.ended
+		}
+		if err := p.mini.StopAll(context.Background()); err != nil {
+			t.Error(err)
+		}
+		p.client.CloseIdleConnections()
+	})
+	p.bindAddresses()
+	return p
+}
+
+// replay plays an excerpt against a fresh Mini.
+func replay(t *testing.T, name string, change func(*mini.Config)) {
+	p := newPlayer(t, change)
+	p.awaitAgents()
+	p.playScript(name, 0)
+	// What an executor saw names uuids that the scheduler's side binds.
+	for _, l := range p.later {
+		if err := p.executorEvent(l); err != nil {
+			t.Fatalf("%s.txt %s: %v", name, l, err)
+		}
+	}
+	p.checkNothingMore(name)
+}
+
+// playScript plays an excerpt up to a line number, or to its end when that is 0.
+func (p *player) playScript(name string, last int) {
+	p.t.Helper()
+	script := readScript(p.t, name)
+	for _, l := range script {
+		if l.verb == "send" && strings.Contains(l.body, `"ACKNOWLEDGE`) {
+			for _, u := range token.FindAllString(l.body, -1) {
+				p.acked[u] = true
+			}
+		}
+	}
+	for _, l := range script {
+		if last > 0 && l.number > last {
+			return
+		}
+		if err := p.play(l); err != nil {
+			p.t.Fatalf("%s.txt %s: %v", name, l, err)
+		}
+	}
+}
+
+func (p *player) bindAddresses() {
+	bind := func(recorded, url string) {
+		addr := strings.TrimPrefix(url, "http://")
+		p.known["{{at"+recorded+"}}"] = addr
+		p.known["{{port"+recorded+"}}"] = addr[strings.LastIndexByte(addr, ':')+1:]
+	}
+	bind("5050", p.mini.URL())
+	bind("5051", p.mini.AgentURL("agent1.example"))
+	bind("5052", p.mini.AgentURL("agent2.example"))
+	p.known["{{executor}}"] = minitest.Command()
+}
+
+func (p *player) play(l line) error {
+	executor := len(l.args) > 0 && strings.HasPrefix(l.args[0], "EXECUTOR")
+	switch {
+	case l.verb == "do":
+		return p.do(l.args)
+	case executor && l.verb == "event":
+		p.later = append(p.later, l)
+		return nil
+	case executor:
+		return nil // a real executor makes its own calls
+	case l.verb == "send":
+		return p.send(l)
+	case l.verb == "recv":
+		return p.receive(l)
+	case l.verb == "event":
+		return p.expect(l.args[0], l.body)
+	case l.verb == "end":
+		return p.expectEnd(l.args[0], l.args[1])
+	}
+	return errors.New("not a line that is known")
+}
+
+// send sends a recorded request with our ids.
+func (p *player) send(l line) error {
+	label, method, path := l.args[0], l.args[1], l.args[2]
+	if err := p.bindOffers(label, l.body); err != nil {
+		return err
+	}
+	for _, name := range uuidToken.FindAllString(l.body, -1) {
+		if _, ok := p.known[name]; !ok {
+			p.known[name] = "AAAAAAAAQACAAAAAAAAAAA==" // one that the recorder made up
+		}
+	}
+	body := p.known.fill(l.body)
+	if t := token.FindString(body); t != "" {
+		return fmt.Errorf("nothing stands for %s", t)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	base := p.mini.URL()
+	if strings.HasSuffix(path, "/executor") || label == "AGENT" {
+		base = p.mini.AgentURL("agent1.example")
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+path, strings.NewReader(body))
+	if err != nil {
+		cancel()
+		return err
+	}
+	for _, h := range p.headers(l, path, body) {
+		name, value, _ := strings.Cut(h, ":")
+		req.Header.Set(name, p.known.fill(strings.TrimSpace(value)))
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		cancel()
+		return err
+	}
+	if len(l.args) > 3 && resp.StatusCode == http.StatusOK {
+		p.listen(label, resp, cancel)
+	} else {
+		p.t.Cleanup(cancel)
+	}
+	p.waiting[label] = resp
+	return nil
+}
+
+// headers are a request's: as recorded, or those of its kind.
+func (p *player) headers(l line, path, body string) []string {
+	out := l.headers
+	if out == nil {
+		out = []string{"Content-Type: application/json", "Accept: application/json"}
+		if strings.HasSuffix(strings.TrimRight(path, "/"), "/scheduler") && !strings.Contains(body, `"type":"SUBSCRIBE"`) {
+			out = append(out, "Mesos-Stream-Id: own")
+		}
+	}
+	if len(out) == 1 && out[0] == "-" {
+		return nil
+	}
+	out = append([]string(nil), out...)
+	for i, h := range out {
+		if name, value, _ := strings.Cut(h, ": "); name == "Mesos-Stream-Id" && (value == "own" || strings.HasPrefix(value, "{{")) {
+			id := "none"
+			if s := p.streams[l.args[0]]; s != nil {
+				id = s.id
+			}
+			out[i] = "Mesos-Stream-Id: " + id
+		}
+	}
+	return out
+}
+
+var uuidToken = regexp.MustCompile(`\{\{U\d+\}\}`)
+var offerToken = regexp.MustCompile(`\{\{[a-z]?O\d+\}\}`)
+var agentToken = regexp.MustCompile(`\{\{[a-z]?S\d+\}\}`)
+
+// bindOffers lets an offer that the excerpt does not show be the newest one
+// of the agent in question.
+func (p *player) bindOffers(label, body string) error {
+	for _, name := range offerToken.FindAllString(body, -1) {
+		if _, ok := p.known[name]; ok {
+			continue
+		}
+		agent := p.known[agentToken.FindString(body)]
+		if agent == "" && !strings.Contains(body, `"DECLINE"`) {
+			var err error
+			if agent, err = p.agentID("agent1.example"); err != nil {
+				return err
+			}
+		}
+		s := p.streams[label]
+		if s == nil {
+			return fmt.Errorf("no stream to have %s from", name)
+		}
+		id, err := s.newest(agent)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		p.known[name] = id
+		delete(s.held, id)
+	}
+	if s := p.streams[label]; s != nil {
+		for _, name := range offerToken.FindAllString(body, -1) {
+			delete(s.held, p.known[name])
+		}
+	}
+	return nil
+}
+
+// newest waits for an offer of an agent, or of any.
+func (s *listener) newest(agent string) (string, error) {
+	deadline := time.After(patience)
+	for {
+		best, cpus := "", -1.0
+		for id, o := range s.held {
+			if (agent == "" || text(o, "agent_id", "value") == agent) && size(o) > cpus {
+				best, cpus = id, size(o)
+			}
+		}
+		if best != "" {
+			return best, nil
+		}
+		select {
+		case e, ok := <-s.events:
+			if !ok {
+				return "", errors.New("the stream ended before an offer came")
+			}
+			s.take(e)
+		case <-deadline:
+			return "", errors.New("no offer came")
+		}
+	}
+}
+
+func size(o any) float64 {
+	total := 0.0
+	list, _ := walk(o, "resources").([]any)
+	for _, r := range list {
+		if v, err := strconv.ParseFloat(plain(walk(r, "scalar", "value")), 64); err == nil && text(r, "name") == "cpus" {
+			total += v
+		}
+	}
+	return total
+}
+
+// receive compares a response.
+func (p *player) receive(l line) error {
+	resp := p.waiting[l.args[0]]
+	if resp == nil {
+		return errors.New("no request was sent")
+	}
+	delete(p.waiting, l.args[0])
+	status := strings.Join(l.args[1:], " ")
+	var body []byte
+	stream := p.streams[l.args[0]]
+	streaming := resp.StatusCode == http.StatusOK && strings.Contains(strings.Join(l.headers, "\n"), "Mesos-Stream-Id") ||
+		strings.Contains(strings.Join(l.headers, "\n"), "chunked")
+	if !streaming {
+		var err error
+		if body, err = io.ReadAll(resp.Body); err != nil {
+			return err
+		}
+		resp.Body.Close()
+	}
+	if resp.Status != status {
+		return fmt.Errorf("recorded %s, ours %s: %s", status, resp.Status, body)
+	}
+	if err := p.compareHeaders(l.headers, resp); err != nil {
+		return err
+	}
+	if streaming {
+		if stream == nil {
+			return errors.New("no stream")
+		}
+		return nil
+	}
+	return p.compareBody(l.body, string(body))
+}
+
+// compareHeaders compares all headers but Date, Content-Length and the
+// Connection: close that the recorder's client asked for.
+func (p *player) compareHeaders(recorded []string, resp *http.Response) error {
+	want := map[string]string{}
+	for _, h := range recorded {
+		name, value, _ := strings.Cut(h, ":")
+		want[name] = strings.TrimSpace(value)
+	}
+	if len(resp.TransferEncoding) > 0 {
+		resp.Header.Set("Transfer-Encoding", strings.Join(resp.TransferEncoding, ","))
+	}
+	for name, values := range resp.Header {
+		if name == "Date" || name == "Content-Length" || name == "Connection" {
+			continue
+		}
+		if name == "Mesos-Stream-Id" && want[name] != "" {
+			delete(want, name) // new for each
+			continue
+		}
+		value, there := want[name]
+		if !there {
+			return fmt.Errorf("header %s: %v was not recorded", name, values)
+		}
+		if err := p.known.match(value, values[0]); err != nil {
+			return fmt.Errorf("header %s: %w", name, err)
+		}
+		delete(want, name)
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("headers that did not come: %v", want)
+	}
+	return nil
+}
+
+func (p *player) compareBody(recorded, ours string) error {
+	if !strings.HasPrefix(recorded, "{") {
+		return p.known.match(strings.TrimRight(recorded, "\n "), strings.TrimRight(ours, "\n "))
+	}
+	r, err := parse(recorded)
+	if err != nil {
+		return fmt.Errorf("the excerpt: %w", err)
+	}
+	o, err := parse(ours)
+	if err != nil {
+		return fmt.Errorf("ours is no JSON: %w: %s", err, ours)
+	}
+	return p.known.compare(r, o, "")
+}
+
+// listen reads a stream in the background.
+func (p *player) listen(label string, resp *http.Response, cancel context.CancelFunc) {
+	if old := p.streams[label]; old != nil {
+		old.cancel()
+		<-old.ended
+	}
+	s := &listener{id: resp.Header.Get("Mesos-Stream-Id"), cancel: cancel, events: make(chan any, 1000), ended: make(chan struct{}),
+		held: map[string]any{}, seen: map[string]bool{}}
+	p.streams[label] = s
+	go func() {
+		defer close(s.ended)
+		defer close(s.events)
+		defer resp.Body.Close()
+		s.clean = errors.Is(records(resp.Body, s.events), io.EOF)
+	}()
+}
+
+// records reads RecordIO. io.EOF is the end by the zero-length chunk; a bare
+// end of the connection is io.ErrUnexpectedEOF.
+func records(r io.Reader, to chan<- any) error {
+	b := bufio.NewReader(r)
+	for {
+		head, err := b.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(strings.TrimSuffix(head, "\n"))
+		if err != nil {
+			return err
+		}
+		data := make([]byte, n)
+		if _, err := io.ReadFull(b, data); err != nil {
+			return err
+		}
+		e, err := parse(string(data))
+		if err != nil {
+			return err
+		}
+		to <- e
+	}
+}
+
+// take notes an event that came.
+func (s *listener) take(e any) {
+	if id := text(e, "subscribed", "framework_id", "value"); id != "" {
+		s.fw = id
+	}
+	if text(e, "type") == "RESCIND" {
+		delete(s.held, text(e, "rescind", "offer_id", "value"))
+	}
+	if text(e, "type") == "OFFERS" {
+		list, _ := walk(e, "offers", "offers").([]any)
+		for _, o := range list {
+			s.held[text(o, "id", "value")] = o
+		}
+	}
+	s.pending = append(s.pending, e)
+}
+
+// expect waits for an event that is as recorded. Offers and heartbeats that
+// the excerpt leaves out are passed over; of one task the updates must come in
+// order.
+func (p *player) expect(label, recorded string) error {
+	want, err := parse(recorded)
+	if err != nil {
+		return fmt.Errorf("the excerpt: %w", err)
+	}
+	s := p.streams[label]
+	if s == nil {
+		return fmt.Errorf("label %s has no stream", label)
+	}
+	deadline := time.After(patience)
+	var last error
+	looked := 0
+	for {
+		for ; looked < len(s.pending); looked++ {
+			e := s.pending[looked]
+			if identity(e) != identity(want) {
+				continue
+			}
+			try := p.known.clone()
+			last = try.compare(want, e, "")
+			if last != nil {
+				if kind := text(e, "type"); kind == "OFFERS" || kind == "RESCIND" || s.seen[repetition(e)] {
+					continue
+				}
+				return last
+			}
+			p.known = try
+			s.pending = append(s.pending[:looked], s.pending[looked+1:]...)
+			s.seen[repetition(e)] = true
+			return p.autoAcknowledge(label, want, e)
+		}
+		select {
+		case e, ok := <-s.events:
+			if !ok {
+				return errors.Join(errors.New("the stream ended"), last)
+			}
+			s.take(e)
+		case <-deadline:
+			return errors.Join(fmt.Errorf("did not come: %s; waiting: %s", p.known.fill(recorded), spell(s.pending)), last)
+		}
+	}
+}
+
+// autoAcknowledge acknowledges what the recorder acknowledged without showing
+// it: updates whose uuid no shown call names.
+func (p *player) autoAcknowledge(label string, want, e any) error {
+	status := walk(e, "update", "status")
+	uuid := text(status, "uuid")
+	if uuid == "" || p.unacknowledged[text(status, "task_id", "value")] || p.acked[text(want, "update", "status", "uuid")] {
+		return nil
+	}
+	return p.acknowledge(label, status)
+}
+
+func (p *player) acknowledge(label string, status any) error {
+	return p.call(label, fmt.Sprintf(`"type":"ACKNOWLEDGE","acknowledge":{"agent_id":%s,"task_id":%s,"uuid":%q}`,
+		spell(walk(status, "agent_id")), spell(walk(status, "task_id")), text(status, "uuid")))
+}
+
+// call makes a call that the excerpt does not show.
+func (p *player) call(label, members string) error {
+	body := fmt.Sprintf(`{"framework_id":{"value":%q},%s}`, p.streams[label].fw, members)
+	req, err := http.NewRequest(http.MethodPost, p.mini.URL()+"/api/v1/scheduler", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Mesos-Stream-Id", p.streams[label].id)
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		text, err := io.ReadAll(resp.Body)
+		return errors.Join(fmt.Errorf("%s: %s", resp.Status, text), err)
+	}
+	return nil
+}
+
+func (p *player) expectEnd(label, how string) error {
+	s := p.streams[label]
+	if s == nil {
+		return nil
+	}
+	deadline := time.After(patience)
+	for {
+		select {
+		case e, ok := <-s.events:
+			if ok {
+				s.take(e)
+				continue
+			}
+			<-s.ended
+			if s.clean != (how == "clean") {
+				return fmt.Errorf("the stream ended with the last chunk: %t; recorded %s", s.clean, how)
+			}
+			return nil
+		case <-deadline:
+			return errors.New("the stream did not end")
+		}
+	}
+}
+
+// repetition is the uuid by which an event that is repeated is known, empty
+// for events that are not.
+func repetition(e any) string {
+	return text(e, "update", "status", "uuid") + text(e, "update_operation_status", "status", "uuid", "value")
+}
+
+// checkNothingMore fails for events that were not recorded. Offers, heartbeats
+// and repetitions are timing.
+func (p *player) checkNothingMore(name string) {
+	for label, s := range p.streams {
+		for more := true; more; {
+			select {
+			case e, ok := <-s.events:
+				more = ok
+				if ok {
+					s.take(e)
+				}
+			default:
+				more = false
+			}
+		}
+		for _, e := range s.pending {
+			kind := text(e, "type")
+			if kind == "OFFERS" || kind == "HEARTBEAT" || kind == "RESCIND" || repetition(e) != "" && s.seen[repetition(e)] {
+				continue
+			}
+			p.t.Errorf("%s.txt: %s was sent %s, which was not recorded", name, label, spell(e))
+		}
+	}
+}
+
+// executorEvent compares an event as the executor noted it in its sandbox.
+func (p *player) executorEvent(l line) error {
+	want, err := parse(l.body)
+	if err != nil {
+		return fmt.Errorf("the excerpt: %w", err)
+	}
+	var last error
+	err = poll(func() bool {
+		for _, e := range p.executorEvents() {
+			if identity(e) != identity(want) {
+				continue
+			}
+			try := p.known.clone()
+			if last = try.compare(want, e, ""); last == nil {
+				p.known = try
+				return true
+			}
+		}
+		return false
+	})
+	return errors.Join(err, last)
+}
+
+func (p *player) executorEvents() []any {
+	var out []any
+	for _, agent := range []string{"agent1.example", "agent2.example"} {
+		paths, err := filepath.Glob(filepath.Join(p.mini.AgentDir(agent), "slaves/*/frameworks/*/executors/*/runs/*/events"))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for _, path := range paths {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			for _, record := range bytes.Split(data, []byte("\n")) {
+				if e, err := parse(string(record)); err == nil {
+					out = append(out, e)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// poll waits until ok holds.
+func poll(ok func() bool) error {
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			return errors.New("it did not come to pass")
+		}
+		<-tick.C
+	}
+	return nil
+}

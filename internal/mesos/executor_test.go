@@ -242,6 +242,7 @@ func TestExecutorRefused(t *testing.T) {
 	}
 	a.onUpdate = func(int) int { return http.StatusBadRequest }
 	x, ended := runExecutor(t, a, &executorJournal{})
+	eventually(t, "a subscription", x.Connected) // what is there before goes with SUBSCRIBE
 	if err := x.Update(status("t1", mesosapi.TASK_RUNNING)); err != nil {
 		t.Fatal(err)
 	}

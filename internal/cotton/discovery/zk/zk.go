@@ -147,6 +147,13 @@ func (p *Publisher) change(ctx context.Context, cluster string, want map[string]
 			if len(ops) == 0 {
 				return struct{}{}, nil
 			}
+			// Two transactions that begin from the same state need not touch the same members: each could add a master of
+			// its own. So every one raises the version of the cluster's node, and fails where that has been raised since
+			// it was read, before everything below it. When the node itself comes or goes, that serves.
+			top := p.path(cluster)
+			if is, exists := have[top]; exists && want != nil {
+				ops = append(ops, &zklib.SetDataRequest{Path: top, Data: is.data, Version: is.version})
+			}
 			err = apply(z, fence, ops)
 			if !overtaken(err) {
 				return struct{}{}, err
@@ -175,9 +182,13 @@ func overtaken(err error) bool {
 		errors.Is(err, zklib.ErrNotEmpty)
 }
 
-// read is everything below a cluster; empty when it is not there.
+// read is everything below a cluster, top down; empty when it is not there. It syncs first: a server that lags behind
+// would show what was there before another process' last change.
 func (p *Publisher) read(z *zklib.Conn, cluster string) (published, error) {
 	have := published{}
+	if _, err := z.Sync(p.path(cluster)); err != nil {
+		return nil, err
+	}
 	var walk func(path string) error
 	walk = func(path string) error {
 		data, stat, err := z.Get(path)

@@ -53,6 +53,12 @@ func Open(dir string) (*Store, error) {
 
 // Lead waits for the lock. lost is closed by the first write that finds the lock file replaced or gone.
 func (s *Store) Lead(ctx context.Context, holder string) (<-chan struct{}, func(), error) {
+	s.mu.Lock()
+	leading := s.lock != nil
+	s.mu.Unlock()
+	if leading {
+		return nil, nil, errors.New("lead: this process leads already")
+	}
 	path := filepath.Join(s.dir, lockName)
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()

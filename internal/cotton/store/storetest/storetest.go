@@ -247,6 +247,9 @@ func testNotWithoutTheLead(t *testing.T, b Backing) {
 	refused()
 	lost, release := lead(t, s, "test")
 	put(t, s, Record("c1"))
+	if _, _, err := s.Lead(t.Context(), "twice"); err == nil {
+		t.Error("who leads was let wait for itself")
+	}
 	release()
 	refused()
 	select {

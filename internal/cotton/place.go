@@ -65,8 +65,8 @@ type Want struct {
 	ResourceID, VolumeID string
 	Port                 int
 	HasData              bool
-	// Stay, while set, keeps a member without data waiting for what may already be reserved for it at AgentID: the
-	// answer to its last launch is not known to be a refusal.
+	// Stay, while set, keeps a member without data waiting for what its last launch may have reserved for it at AgentID,
+	// until that agent offers something else.
 	Stay    bool
 	AgentID string
 	// NewResourceID and NewVolumeID are for a placement that begins anew.
@@ -200,7 +200,7 @@ func (p *placing) again(w Want) bool {
 			return true
 		}
 	}
-	if !w.HasData && !w.Stay {
+	if !w.HasData && (!w.Stay || p.offersOf(w.AgentID)) {
 		return false
 	}
 	for _, o := range p.offers {
@@ -211,6 +211,12 @@ func (p *placing) again(w Want) bool {
 		p.refuse(w, o, what)
 	}
 	return true
+}
+
+// offersOf tells whether an agent offers anything. All that it has for us is offered together: what is not among it is
+// not reserved there.
+func (p *placing) offersOf(agentID string) bool {
+	return slices.ContainsFunc(p.offers, func(o *open) bool { return o.AgentID == agentID })
 }
 
 // take launches a member on what it holds, reserves what is short and releases what is too much. The answer is why

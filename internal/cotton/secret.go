@@ -17,6 +17,9 @@ const (
 // minKeyBytes is what a key needs for its passwords not to be guessed.
 const minKeyBytes = 16
 
+// passwordBytes make 32 characters: more, CHANGE REPLICATION SOURCE refuses.
+const passwordBytes = 24
+
 // AdminKey is the secret that all passwords of ours are derived from. It lies in a file on the scheduler's host and on
 // every agent, so that no password ever travels through Mesos, a label, argv or the store.
 type AdminKey []byte
@@ -51,5 +54,5 @@ func ReadAdminKey(path string) (AdminKey, error) {
 func (k AdminKey) Password(account, cluster string) string {
 	mac := hmac.New(sha256.New, k)
 	fmt.Fprintf(mac, "cotton/%s/%s", account, cluster)
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:passwordBytes])
 }

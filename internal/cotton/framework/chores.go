@@ -199,8 +199,17 @@ func (f *Framework) wantOffers(ctx context.Context, now time.Time) {
 		}
 		return
 	}
-	if (o.suppressed || o.declined && len(f.wants(now)) > 0) && now.Sub(o.revivedAt) >= reviveGap && f.call(ctx, calls.Revive()) {
+	gap := reviveGap
+	switch {
+	case f.anew.Load() || o.suppressed || o.declined && len(f.wants(now)) > 0:
+	case o.declined: // something is to be given back, or looked for: there is no hurry
+		gap = f.cfg.Refuse
+	default:
+		return
+	}
+	if now.Sub(o.revivedAt) >= gap && f.call(ctx, calls.Revive()) {
 		f.metrics.revives.Inc()
+		f.anew.Store(false)
 		o.suppressed, o.declined, o.revivedAt = false, false, now
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aosc/aosc/internal/cotton"
@@ -38,7 +39,8 @@ type Framework struct {
 	maker     maker
 	fail      context.CancelCauseFunc // ends Run
 
-	creating sync.Mutex // one creation after another
+	creating sync.Mutex  // one creation after another
+	anew     atomic.Bool // a member began to want an offer: declined ones are of interest again
 	loops    sync.WaitGroup
 	loopCtx  context.Context
 
@@ -261,6 +263,7 @@ func (f *Framework) Create(ctx context.Context, spec cotton.Spec) (cotton.Record
 	f.mu.Lock()
 	f.clusters[spec.Name] = c
 	f.mu.Unlock()
+	f.anew.Store(true)
 	f.startLoop(c)
 	f.cfg.Log.Info("cluster created", "cluster", spec.Name, "nodes", spec.Nodes, "policy", spec.Policy)
 	return stored, nil

@@ -34,14 +34,19 @@ type driver struct {
 	publication Endpoints
 }
 
-// backoff of a step that failed.
+// backoff of a step that was tried.
 type backoff struct {
-	failures int
-	until    time.Time
+	tries int
+	last  time.Time
+	until time.Time
 }
 
-// maxStepWait bounds the pause before a step that failed is tried again.
-const maxStepWait = 10 * time.Second
+const (
+	// maxStepWait bounds the pause before a step is tried again.
+	maxStepWait = 10 * time.Second
+	// backoffForgets is how long after a try another one of the same step is the first again.
+	backoffForgets = 30 * time.Second
+)
 
 // loop owns the cluster's servers until ctx ends.
 func (f *Framework) loop(ctx context.Context, c *cluster) {
@@ -153,18 +158,22 @@ func (d *driver) note(r cotton.Record, a cotton.Action, err error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	log := d.f.cfg.Log.With("cluster", r.Spec.Name, "member", a.Member, "epoch", r.Epoch)
-	switch {
-	case errors.Is(err, errUnchanged):
+	if errors.Is(err, errUnchanged) {
 		return false
-	case err == nil:
-		delete(d.backoff, a)
+	}
+	// A step that is needed again at once did not help, even if the server took it: START REPLICA is one.
+	now := time.Now()
+	b := d.backoff[a]
+	if now.Sub(b.last) > backoffForgets {
+		b.tries = 0
+	}
+	wait := min(time.Second<<min(b.tries, 8), maxStepWait)
+	d.backoff[a] = backoff{b.tries + 1, now, now.Add(wait)}
+	if err == nil {
 		d.f.metrics.actions.WithLabelValues(string(a.Kind), "ok").Inc()
 		log.Info("step done", "step", a.Kind)
 		return true
 	}
-	b := d.backoff[a]
-	wait := min(time.Second<<min(b.failures, 8), maxStepWait)
-	d.backoff[a] = backoff{b.failures + 1, time.Now().Add(wait)}
 	d.f.metrics.actions.WithLabelValues(string(a.Kind), "error").Inc()
 	log.Warn("step failed", "step", a.Kind, "error", err, "again_in", wait)
 	return false

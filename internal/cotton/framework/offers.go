@@ -67,7 +67,7 @@ func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 		}
 	}
 	refuse := f.cfg.Refuse
-	if len(wants) == 0 && !f.needOffers(now) {
+	if len(wants) == 0 {
 		refuse = longRefusal
 	}
 	f.offering.declined = f.offering.declined || refuse == longRefusal

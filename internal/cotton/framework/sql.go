@@ -15,7 +15,9 @@ import (
 var userPrivileges = []string{
 	"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER", "CREATE TEMPORARY TABLES",
 	"LOCK TABLES", "EXECUTE", "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER", "CREATE USER",
-	"SHOW DATABASES", "PROCESS", "RELOAD", "REPLICATION CLIENT", "REPLICATION SLAVE", "SESSION_VARIABLES_ADMIN",
+	"SHOW DATABASES", "PROCESS", "REPLICATION CLIENT", "REPLICATION SLAVE", "SESSION_VARIABLES_ADMIN",
+	// Not RELOAD, with which a client can RESET BINARY LOGS AND GTIDS and so cut off every replica.
+	"FLUSH_TABLES", "FLUSH_STATUS", "FLUSH_OPTIMIZER_COSTS", "FLUSH_USER_RESOURCES",
 }
 
 // createUser makes the cluster's user from a hash; done again it changes nothing. The last statement is what hasUser

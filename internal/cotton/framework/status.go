@@ -48,6 +48,9 @@ func (f *Framework) keepStatus(ctx context.Context, s mesos.TaskStatus) error {
 		}
 		return applyStatus(r, m, s, time.Now())
 	})
+	if err == nil && dead(s.GetState().String()) {
+		f.anew.Store(true)
+	}
 	if errors.Is(err, errUnchanged) {
 		err = nil
 	}

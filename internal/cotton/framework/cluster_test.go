@@ -1,0 +1,215 @@
+package framework_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/discovery"
+	"github.com/aosc/aosc/internal/cotton/framework"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/testkit"
+)
+
+func complete(nodes int) func(framework.View) bool {
+	return func(v framework.View) bool {
+		return v.Record.State == cotton.StateRunning && v.Endpoints.Primary != nil && len(v.Endpoints.Replicas) == nodes-1 && len(v.Problems) == 0
+	}
+}
+
+func (s *site) open(name, user, password string, a mysql.Addr) *sql.DB {
+	s.t.Helper()
+	db, err := mysql.Open(a, mysql.Credentials{User: user, Password: password, TLS: "skip-verify"}, mysql.Options{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// TestCluster: a cluster of real servers is created, writable where it says so (I10) and nowhere else (I2), replicating,
+// lossless, without an errant transaction (I7); and its scheduler, restarted, touches nothing.
+func TestCluster(t *testing.T) {
+	s := newSite(t, "executor", 3)
+	f, stop := s.scheduler()
+	begun := time.Now()
+	if _, err := f.Create(t.Context(), spec("c0", 3)); err != nil {
+		t.Fatal(err)
+	}
+	v := s.await(f, "c0", "the cluster is complete", complete(3))
+	t.Logf("3 nodes, writable and replicating, after %s", time.Since(begun).Round(time.Millisecond))
+
+	published, _ := bulletin{s.Dir + "/published"}.read("c0")
+	addr := mysql.Addr{Host: published.Primary.Host, Port: published.Primary.Port}
+	app := s.open("c0", "app", "secret of c0", addr)
+	for _, statement := range []string{"CREATE DATABASE d", "CREATE TABLE d.t (a INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)"} {
+		if _, err := app.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	for _, r := range published.Replicas {
+		db := s.open("c0", "app", "secret of c0", mysql.Addr{Host: r.Host, Port: r.Port})
+		testkit.Eventually(t, patience, "the row is at the replica", func() bool {
+			var n int
+			return db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM d.t").Scan(&n) == nil && n == 1
+		})
+		if _, err := db.ExecContext(t.Context(), "INSERT INTO d.t VALUES (2)"); !mysql.IsReadOnly(err) {
+			t.Errorf("a replica takes writes (I2): %v", err)
+		}
+	}
+	s.privileges(app)
+	s.healthy(v, 3)
+
+	before := s.tasks()
+	stop()
+	again, _ := s.scheduler()
+	s.await(again, "c0", "the cluster is complete for the next scheduler", complete(3))
+	if after := s.tasks(); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("a restart changed tasks: %v, then %v (I8)", before, after)
+	}
+	s.crash(again, addr)
+}
+
+// privileges: the cluster's user is none that could break what cotton promises.
+func (s *site) privileges(app *sql.DB) {
+	s.t.Helper()
+	for _, statement := range []string{
+		"SET GLOBAL read_only = ON", "SET GLOBAL rpl_semi_sync_source_enabled = OFF", "SHUTDOWN", "RESET BINARY LOGS AND GTIDS",
+		"ALTER USER 'cotton_admin'@'%' IDENTIFIED BY 'x'", "DROP USER 'cotton_repl'@'%'", "UPDATE mysql.user SET super_priv = 'Y'",
+		"GRANT ALL ON *.* TO 'app'@'%'",
+	} {
+		if _, err := app.ExecContext(s.t.Context(), statement); err == nil {
+			s.t.Errorf("the cluster's user may: %s", statement)
+		}
+	}
+}
+
+// healthy looks at every server as an administrator.
+func (s *site) healthy(v framework.View, nodes int) {
+	s.t.Helper()
+	key, err := cotton.ReadAdminKey(s.Keyfile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	writable := 0
+	for _, m := range v.Record.Members {
+		db := s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, v.Record.Spec.Name), mysql.Addr{Host: m.Host, Port: m.Port})
+		server, err := mysql.ReadServer(s.t.Context(), db)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if !server.SuperReadOnly {
+			writable++
+		}
+		status, err := mysql.ReadReplicaStatus(s.t.Context(), db)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if m.ID == v.Record.Primary {
+			semi, err := mysql.ReadSemiSync(s.t.Context(), db, server.Version)
+			if err != nil || !semi.Active || semi.Clients != nodes-1 {
+				s.t.Errorf("semi-synchronous replication at the primary: %+v, %v", semi, err)
+			}
+			continue
+		}
+		if status == nil || !status.Receiving() || !status.AutoPosition {
+			s.t.Errorf("member %d does not follow: %+v", m.ID, status)
+		}
+		executed, err := mysql.ParseGTIDSet(server.GTIDExecuted)
+		if err != nil || !executed.Without(primaryUUID(v)).Empty() {
+			s.t.Errorf("member %d has transactions that are not the primary's (I7): %s %v", m.ID, executed, err)
+		}
+	}
+	if writable != 1 {
+		s.t.Errorf("%d members are writable (I2)", writable)
+	}
+}
+
+// crash: a primary that is killed is started again by its executor, and is the primary again; clients are told of its
+// absence, and nobody else is opened (I2, I10).
+func (s *site) crash(f *framework.Framework, addr mysql.Addr) {
+	s.t.Helper()
+	key, err := cotton.ReadAdminKey(s.Keyfile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	admin := s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), addr)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	before, err := mysql.ReadServer(ctx, admin)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, _ = admin.ExecContext(ctx, "SHUTDOWN") // unasked for: to the executor it is a server that ended by itself
+	s.await(f, "c0", "the loss is published", func(v framework.View) bool { return v.Endpoints.Primary == nil })
+	if e, _ := (bulletin{s.Dir + "/published"}).read("c0"); e.Primary != nil {
+		s.t.Errorf("a primary that is down is published (I10): %+v", e)
+	}
+	v := s.await(f, "c0", "the primary is back", complete(3))
+	app := s.open("c0", "app", "secret of c0", addr)
+	if _, err := app.ExecContext(ctx, "INSERT INTO d.t VALUES (3)"); err != nil {
+		s.t.Errorf("the primary that came back takes no writes: %v", err)
+	}
+	after, err := mysql.ReadServer(ctx, admin)
+	if err != nil || after.UUID != before.UUID {
+		s.t.Errorf("another server is there: %s, was %s (%v)", after.UUID, before.UUID, err)
+	}
+	s.healthy(v, 3)
+}
+
+func primaryUUID(v framework.View) string {
+	for _, i := range v.Instances {
+		if i.ID == v.Record.Primary {
+			return i.ServerUUID
+		}
+	}
+	return ""
+}
+
+// TestClone: a member whose primary has purged what it lacks is cloned from it, by an executor that starts mysqld again
+// as CLONE asks for, and follows.
+func TestClone(t *testing.T) {
+	s := newSite(t, "executor", 2)
+	f, stop := s.scheduler()
+	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {
+		t.Fatal(err)
+	}
+	v := s.await(f, "c0", "the cluster is complete", complete(2))
+	key, err := cotton.ReadAdminKey(s.Keyfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop() // so that nobody helps the replica meanwhile
+	admin := func(e discovery.Endpoint) *sql.DB {
+		return s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: e.Host, Port: e.Port})
+	}
+	primary, replica := admin(*v.Endpoints.Primary), admin(v.Endpoints.Replicas[0])
+	for _, on := range []struct {
+		db         *sql.DB
+		statements []string
+	}{
+		{replica, []string{"STOP REPLICA", "RESET REPLICA ALL"}},
+		{primary, []string{"CREATE DATABASE d", "CREATE TABLE d.t (a INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)", "FLUSH BINARY LOGS",
+			"SET GLOBAL binlog_expire_logs_seconds = 1", "DO SLEEP(1.1)", "PURGE BINARY LOGS BEFORE NOW()"}},
+	} {
+		for _, statement := range on.statements {
+			if _, err := on.db.ExecContext(t.Context(), statement); err != nil {
+				t.Fatalf("%s: %v", statement, err)
+			}
+		}
+	}
+	f, _ = s.scheduler()
+	testkit.Eventually(t, patience, "the replica has the row", func() bool {
+		var n int
+		return replica.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM d.t").Scan(&n) == nil && n == 1
+	})
+	v = s.await(f, "c0", "the cluster is complete again", complete(2))
+	state := ""
+	if err := replica.QueryRowContext(t.Context(), "SELECT state FROM performance_schema.clone_status").Scan(&state); err != nil || state != "Completed" {
+		t.Errorf("the replica was not cloned: %q, %v", state, err)
+	}
+	s.healthy(v, 2)
+}

@@ -179,7 +179,7 @@ func (t *tail) lastError() string {
 	for line := range strings.Lines(t.String()) {
 		for _, level := range []string{" FATAL ", " ERROR ", "panic: "} {
 			if _, text, ok := strings.Cut(line, level); ok {
-				last = strings.TrimSpace(text)
+				last = abridged(text) // it may hold whole statements, rows and all
 			}
 		}
 	}

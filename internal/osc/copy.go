@@ -158,9 +158,55 @@ func (c *copyRun) spec(ctx context.Context, socket string) (ghost.Spec, error) {
 		return s, err
 	}
 	s.ReadableProcesslist = list == performanceProcesslist
+	if !s.ReadableProcesslist {
+		if err := c.refuseBlindCutOver(ctx); err != nil {
+			return s, err
+		}
+	}
 	s.ServerID, err = freeServerID(c.server.ServerID)
 	return s, err
 }
+
+// refuseBlindCutOver refuses a copy on a server where gh-ost could not see its own RENAME wait (see the package ghost), and
+// where that cannot be corrected: it would hold up the application in one cut-over after the other, in vain.
+func (c *copyRun) refuseBlindCutOver(ctx context.Context) error {
+	blind, err := processlistBreaks(ctx, c.db)
+	if err != nil || !blind {
+		return err
+	}
+	return c.refuse("information_schema.processlist of this server cannot be read while a session runs a statement with a character " +
+		"outside of utf8mb3, and gh-ost reads it during its cut-over; start the server with performance_schema, which can take its place")
+}
+
+// processlistBreaks tries it: a session that runs such a statement, and another that reads the list.
+func processlistBreaks(ctx context.Context, db *sql.DB) (bool, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sleeping := make(chan struct{})
+	go func() {
+		defer close(sleeping)
+		// It ends by itself soon; its result is of no interest.
+		_, _ = db.ExecContext(ctx, "DO SLEEP(0.3) /* \U0001F600 */")
+	}()
+	defer func() { <-sleeping }()
+	for {
+		var n int
+		err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%no such statement%'").Scan(&n)
+		if mysql.IsNumber(err, errCannotConvert) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		select {
+		case <-sleeping:
+			return false, nil
+		default:
+		}
+	}
+}
+
+const errCannotConvert uint16 = 3854 // ER_CANNOT_CONVERT_STRING
 
 // freeServerID is a random id in the upper half, where nobody numbers servers by hand.
 func freeServerID(own uint32) (uint32, error) {

@@ -393,6 +393,63 @@ func TestLagThrottles(t *testing.T) {
 	testkit.NoErrantGTIDs(t, cluster)
 }
 
+// TestCopyOverTLS: encrypted connections carry the whole copy, with statements under way that gh-ost's own look at the
+// sessions could not stand.
+func TestCopyOverTLS(t *testing.T) {
+	t.Parallel()
+	srv := testkit.Server(t)
+	b := newBench(t, srv)
+	w := testkit.NewWriter(t, srv, testkit.WriterOptions{Database: b.database, Table: "t", Workers: 2, Rate: 100}) // it writes emojis
+	if err := w.Seed(t.Context(), 300); err != nil {
+		t.Fatal(err)
+	}
+	// The account can do nothing without encryption, and has a password that would break a careless DSN.
+	password := `p@ss:w/o?rd's "x"#%20`
+	testkit.Exec(t, srv, "CREATE USER osc_tls@'%' IDENTIFIED BY "+mysql.QuoteString(password)+" REQUIRE SSL", "GRANT ALL ON *.* TO osc_tls@'%'")
+	t.Cleanup(func() { srv.DB().Exec("DROP USER osc_tls@'%'") })
+	secure := mysql.NewPool(mysql.Credentials{User: "osc_tls", Password: password, TLS: "skip-verify"}, mysql.Options{})
+	t.Cleanup(func() { secure.Close() })
+	b.runner.Pool = secure
+	w.Start(t.Context())
+	b.run("t", "CREATE TABLE t (id bigint unsigned NOT NULL, version bigint unsigned NOT NULL, payload text NOT NULL, PRIMARY KEY (id)) DEFAULT CHARSET=utf8mb4", EngineGhost)
+	w.Stop()
+	report, err := w.Check(t.Context(), srv.DB())
+	if err != nil || report.Err() != nil {
+		t.Errorf("I1: %v %v", err, report.Err())
+	}
+}
+
+// TestProcesslistBreaks holds the probe against the server's own word.
+func TestProcesslistBreaks(t *testing.T) {
+	b := newBench(t, testkit.Server(t))
+	breaks, err := processlistBreaks(t.Context(), b.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("on MySQL %s: %v", b.srv.Version(), breaks)
+	conn, err := b.srv.DB().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	asleep := make(chan error, 1)
+	go func() {
+		_, err := conn.ExecContext(t.Context(), "DO SLEEP(1) /* \U0001F600 */")
+		asleep <- err
+	}()
+	testkit.Eventually(t, 10*time.Second, "the statement is under way", func() bool {
+		return testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM performance_schema.processlist WHERE info LIKE 'DO SLEEP(1)%'") == "1"
+	})
+	var n int
+	err = b.srv.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.processlist").Scan(&n)
+	if breaks != mysql.IsNumber(err, errCannotConvert) {
+		t.Errorf("the probe says %v, the server %v", breaks, err)
+	}
+	if err := <-asleep; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCutOverWaits: a transaction open on the table is waited for before the cut-over, so that nobody queues up behind it.
 func TestCutOverWaits(t *testing.T) {
 	t.Parallel()

@@ -62,7 +62,7 @@ func (r *run) attempt(ctx context.Context, db *sql.DB) (form schema.Form, err er
 	session := mysql.Session{NoBinlog: r.settings.NoBinlog, LockWaitTimeout: r.settings.LockWaitTimeout, DB: r.plan.Database}
 	var connection uint64
 	err = mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) error {
-		if err := checkRole(ctx, conn, r.settings); err != nil {
+		if err := checkRole(ctx, db, r.settings); err != nil {
 			return err
 		}
 		if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&connection); err != nil {
@@ -270,11 +270,11 @@ const (
 	errInvalidJSON uint16 = 3140 // ER_INVALID_JSON_TEXT
 )
 
-// abridged keeps a statement readable within an error.
-func abridged(statement string) string {
-	statement = strings.Join(strings.Fields(statement), " ")
-	if r := []rune(statement); len(r) > 200 {
+// abridged keeps a statement, or what somebody says of one, readable within an error.
+func abridged(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if r := []rune(text); len(r) > 200 {
 		return string(r[:200]) + "..."
 	}
-	return statement
+	return text
 }

@@ -233,23 +233,25 @@ var errNotPrimary = errors.New("not a writable primary")
 
 // checkRole makes sure that what is about to be written to the binary log is written on the primary: anywhere else it
 // would be an errant transaction (I7). A run on one instance alone writes none, it only needs a server that takes DDL.
-func checkRole(ctx context.Context, q schema.Querier, s Settings) error {
+func checkRole(ctx context.Context, db *sql.DB, s Settings) error {
 	var readOnly, superReadOnly bool
-	var receiving int
-	err := q.QueryRowContext(ctx, `SELECT @@global.read_only, @@global.super_read_only,
-		(SELECT COUNT(*) FROM performance_schema.replication_connection_configuration)`).
-		Scan(&readOnly, &superReadOnly, &receiving)
+	if err := db.QueryRowContext(ctx, "SELECT @@global.read_only, @@global.super_read_only").Scan(&readOnly, &superReadOnly); err != nil {
+		return fmt.Errorf("find out whether the server takes writes: %w", err)
+	}
 	switch {
-	case err != nil:
-		return fmt.Errorf("find out whether the server is a primary: %w", err)
 	case s.NoBinlog && superReadOnly:
 		return errors.New("the server is super_read_only: it takes no DDL, not even unlogged")
 	case s.NoBinlog:
 		return nil
 	case readOnly || superReadOnly:
 		return fmt.Errorf("%w: the server is read_only", errNotPrimary)
-	case receiving > 0:
-		return fmt.Errorf("%w: the server is configured as a replica", errNotPrimary)
+	}
+	status, err := mysql.ReadReplicaStatus(ctx, db)
+	if err != nil {
+		return fmt.Errorf("find out whether the server is a replica: %w", err)
+	}
+	if status != nil {
+		return fmt.Errorf("%w: the server is a replica of %s", errNotPrimary, status.Source)
 	}
 	return nil
 }

@@ -80,12 +80,13 @@ func Main(ctx context.Context, in io.Reader, out io.Writer) int {
 // migrate runs gh-ost and reports while it runs.
 func migrate(spec Spec, out io.Writer) int {
 	r := &reporter{out: json.NewEncoder(out)}
-	if spec.ReadableProcesslist {
-		correctStatements()
-	}
 	logic.RetrySleepFn = func(d time.Duration) { time.Sleep(min(d, retryEvery)) }
 	mc, err := newContext(spec)
 	if err != nil {
+		r.send(Status{Phase: PhaseFailed, Error: err.Error()})
+		return exitFailed
+	}
+	if err := correct(spec, mc); err != nil {
 		r.send(Status{Phase: PhaseFailed, Error: err.Error()})
 		return exitFailed
 	}
@@ -103,6 +104,23 @@ func migrate(spec Spec, out io.Writer) int {
 	}
 	r.send(Status{Phase: PhaseFinished, RowsCopied: mc.GetTotalRowsCopied()})
 	return 0
+}
+
+// correct puts gh-ost's one statement right that may not work on this server.
+func correct(spec Spec, mc *base.MigrationContext) error {
+	if !spec.ReadableProcesslist {
+		return nil
+	}
+	if !spec.TLS {
+		correctStatements(nil)
+		return nil
+	}
+	secure, err := newRelay(mc.InspectorConnectionConfig.TLSConfig())
+	if err != nil {
+		return err
+	}
+	correctStatements(secure)
+	return nil
 }
 
 // newContext does what gh-ost's main() does with its flags, for the one way in which we run it.

@@ -2,7 +2,8 @@ package ghost
 
 import (
 	"bytes"
-	"net"
+	"crypto/tls"
+	"crypto/x509"
 	"os"
 	"strings"
 	"testing"
@@ -96,34 +97,67 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// recorder is a connection that keeps what is written.
-type recorder struct {
-	net.Conn
-	bytes.Buffer
+func packet(payload string) string {
+	n := len(payload)
+	return string([]byte{byte(n), byte(n >> 8), byte(n >> 16), 0}) + payload
 }
 
-func (r *recorder) Write(p []byte) (int, error) { return r.Buffer.Write(p) }
-func (r *recorder) Read([]byte) (int, error)    { return 0, net.ErrClosed }
-
-func TestCorrectedStatement(t *testing.T) {
-	expect := "\x03\n\t\tselect /* gh-ost */ id\n\t\tfrom\n\t\t\tinformation_schema.processlist\n\t\twhere\n\t\t\tid != connection_id()"
-	row := "\x03insert into t values ('\n\t\tselect /* gh-ost */ id\n\t\tfrom\n\t\t\tinformation_schema.processlist\n')"
-	for _, c := range []struct{ name, payload, want string }{
-		{"the search for the RENAME", expect, strings.Replace(expect, "information_schema.processlist", "performance_schema.processlist", 1)},
-		{"the same text in a row", row, row},
-		{"any other statement", "\x03select * from information_schema.processlist", "\x03select * from information_schema.processlist"},
-		{"nothing", "", ""},
+func TestCorrector(t *testing.T) {
+	const expect = "\x03\n\t\tselect /* gh-ost */ id\n\t\tfrom\n\t\t\tinformation_schema.processlist\n\t\twhere\n\t\t\tid != connection_id()"
+	corrected := strings.Replace(expect, "information_schema.processlist", "performance_schema.processlist", 1)
+	row := "\x03insert into t values ('" + packet(expect) + "')"
+	for _, c := range []struct {
+		name   string
+		writes []string
+		want   string
+	}{
+		{"the search for the RENAME", []string{packet(expect)}, packet(corrected)},
+		{"a second time", []string{packet(expect), packet("\x03select 1"), packet(expect)}, packet(corrected) + packet("\x03select 1") + packet(corrected)},
+		{"two packets in one write", []string{packet("\x03select 1") + packet(expect)}, packet("\x03select 1") + packet(corrected)},
+		{"the same text in a row", []string{packet(row)}, packet(row)},
+		{"in a row, at the beginning of a write", []string{packet(row)[:29], packet(row)[29:]}, packet(row)},
+		{"any other statement", []string{packet("\x03select * from information_schema.processlist")}, packet("\x03select * from information_schema.processlist")},
+		{"after packets of many lengths", []string{packet(strings.Repeat("x", 253)), packet(strings.Repeat("x", 511)), packet(strings.Repeat("x", 70_000)), packet(expect)},
+			packet(strings.Repeat("x", 253)) + packet(strings.Repeat("x", 511)) + packet(strings.Repeat("x", 70_000)) + packet(corrected)},
+		{"an empty packet", []string{packet(""), packet(expect)}, packet("") + packet(corrected)},
+		{"no packet", []string{"ab"}, "ab"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := &recorder{}
-			packet := []byte("\x01\x02\x03\x00" + c.payload)
-			if n, err := (correctedConn{r}).Write(packet); err != nil || n != len(packet) {
-				t.Fatal(n, err)
+			var out bytes.Buffer
+			w := correctedWriter{&out, &corrector{}}
+			for _, p := range c.writes {
+				if n, err := w.Write([]byte(p)); err != nil || n != len(p) {
+					t.Fatal(n, err)
+				}
 			}
-			if got := r.String(); got != "\x01\x02\x03\x00"+c.want {
-				t.Errorf("written %q", got)
+			if out.String() != c.want {
+				t.Errorf("written %q, want %q", out.String(), c.want)
 			}
 		})
+	}
+}
+
+// TestRelayTrust: gh-ost trusts the relay and the server's authorities, the relay only those.
+func TestRelayTrust(t *testing.T) {
+	for _, host := range []string{"db1.example.com", "10.1.2.3"} {
+		settings := &tls.Config{ServerName: host, RootCAs: x509.NewCertPool()}
+		r, err := newRelay(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, err := x509.ParseCertificate(r.own.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := certificate.Verify(x509.VerifyOptions{DNSName: host, Roots: settings.RootCAs}); err != nil {
+			t.Errorf("%s: gh-ost does not trust the relay: %v", host, err)
+		}
+		if _, err := certificate.Verify(x509.VerifyOptions{DNSName: host, Roots: r.server.RootCAs}); err == nil {
+			t.Errorf("%s: a server with the relay's certificate would be believed", host)
+		}
+		if r.server.InsecureSkipVerify {
+			t.Error("the relay does not verify the server")
+		}
 	}
 }
 

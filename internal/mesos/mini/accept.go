@@ -200,7 +200,11 @@ func (m *master) operationStatus(agentID, frameworkID string, status mesos.Opera
 	if f == nil {
 		return
 	}
-	f.operations[string(status.UUID.GetValue())] = &operation{agentID: agentID, status: status}
+	key := string(status.UUID.GetValue())
+	if op := f.operations[key]; op != nil && op.acknowledged {
+		return
+	}
+	f.operations[key] = &operation{agentID: agentID, status: status}
 	m.sendOperation(f, status)
 }
 
@@ -209,8 +213,9 @@ func (m *master) acknowledgeOperation(f *framework, call *scheduler.Call_Acknowl
 	if op == nil || op.status.OperationID.Value != call.OperationID.Value {
 		return
 	}
-	// The agent answers with operationForgotten: a repetition of the status may
-	// be on its way here, and must not bring the operation back.
+	// It is kept until the agent answers with operationForgotten: a repetition
+	// of the status may be on its way here, and must not bring it back.
+	op.acknowledged = true
 	if a := m.agents[op.agentID]; a != nil {
 		a.send(func(a *agent) { a.acknowledgeOperation(call.UUID) })
 	}
@@ -228,7 +233,9 @@ func (m *master) operationForgotten(frameworkID string, uuid []byte) {
 func (m *master) reconcileOperations(f *framework, call *scheduler.Call_ReconcileOperations) {
 	if len(call.Operations) == 0 {
 		for _, key := range sortedKeys(f.operations) {
-			m.sendOperation(f, f.operations[key].status)
+			if op := f.operations[key]; !op.acknowledged {
+				m.sendOperation(f, op.status)
+			}
 		}
 		return
 	}
@@ -237,7 +244,7 @@ func (m *master) reconcileOperations(f *framework, call *scheduler.Call_Reconcil
 		status := mesos.OperationStatus{OperationID: &id, State: mesos.OPERATION_UNKNOWN,
 			Message: ptr("Reconciliation: Operation is unknown"), AgentID: asked.AgentID}
 		for _, op := range f.operations {
-			if op.status.OperationID.Value == id.Value {
+			if !op.acknowledged && op.status.OperationID.Value == id.Value {
 				status = op.status
 			}
 		}

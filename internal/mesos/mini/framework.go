@@ -32,10 +32,12 @@ type framework struct {
 	registered, reregistered, unregistered time.Time
 }
 
-// operation is one that asked for feedback and was not acknowledged yet.
+// operation is one that asked for feedback. Once it is acknowledged it only
+// waits for its agent to know that too.
 type operation struct {
-	agentID string
-	status  mesos.OperationStatus
+	agentID      string
+	status       mesos.OperationStatus
+	acknowledged bool
 }
 
 // filter keeps resources of one agent from being offered again. A filter

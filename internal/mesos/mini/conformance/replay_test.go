@@ -35,8 +35,9 @@ type player struct {
 	acked   map[string]bool           // uuid tokens that the excerpt itself acknowledges
 	// unacknowledged are tasks whose updates the recorder left alone.
 	unacknowledged map[string]bool
-	later          []line // the executor's side, compared at the end
-	pid            int    // of an executor, for a step that needs it later
+	dead           map[string]bool // offers that were used or given back
+	later          []line          // the executor's side, compared at the end
+	pid            int             // of an executor, for a step that needs it later
 }
 
 // listener reads one stream.
@@ -76,7 +77,7 @@ func newPlayer(t *testing.T, change func(*mini.Config)) *player {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &player{t: t, mini: m, cfg: cfg, known: bindings{}, streams: map[string]*listener{}, waiting: map[string]*http.Response{}, acked: map[string]bool{}, unacknowledged: map[string]bool{},
+	p := &player{t: t, mini: m, cfg: cfg, known: bindings{}, streams: map[string]*listener{}, waiting: map[string]*http.Response{}, acked: map[string]bool{}, unacknowledged: map[string]bool{}, dead: map[string]bool{},
 		client: &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	t.Cleanup(func() {
 		for _, l := range p.streams {
@@ -251,28 +252,26 @@ func (p *player) bindOffers(label, body string) error {
 		if s == nil {
 			return fmt.Errorf("no stream to have %s from", name)
 		}
-		id, err := s.newest(agent)
+		id, err := p.newest(s, agent)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		p.known[name] = id
-		delete(s.held, id)
+		p.dead[id] = true
 	}
-	if s := p.streams[label]; s != nil {
-		for _, name := range offerToken.FindAllString(body, -1) {
-			delete(s.held, p.known[name])
-		}
+	for _, name := range offerToken.FindAllString(body, -1) {
+		p.dead[p.known[name]] = true
 	}
 	return nil
 }
 
 // newest waits for an offer of an agent, or of any.
-func (s *listener) newest(agent string) (string, error) {
+func (p *player) newest(s *listener, agent string) (string, error) {
 	deadline := time.After(patience)
 	for {
 		best, cpus := "", -1.0
 		for id, o := range s.held {
-			if (agent == "" || text(o, "agent_id", "value") == agent) && size(o) > cpus {
+			if !p.dead[id] && (agent == "" || text(o, "agent_id", "value") == agent) && size(o) > cpus {
 				best, cpus = id, size(o)
 			}
 		}

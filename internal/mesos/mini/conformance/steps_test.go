@@ -23,7 +23,7 @@ import (
 //	launched TASK                its executor has the task
 //	unacknowledged TASK          its updates are left alone
 //	teardown LABEL, drop LABEL   the framework; its connection
-//	pass HOST FROM TO            FROM gives back its offers of HOST and wants none, TO wants them
+//	pass FROM TO                 FROM gives back its offers and wants none, TO wants them
 //	hold LABEL HOST TOKEN        an offer of HOST is held as {{TOKEN}}
 //	offers LABEL HOST...         offers of exactly these hosts come
 //	silence LABEL MS             nothing but heartbeats comes
@@ -31,8 +31,7 @@ import (
 //	kill-agent HOST, start-agent HOST, inactive-agent HOST
 //	kill-executor TASK, pid TASK, kill-pid, dead, signal EXEC STOP|CONT TASK
 //	gone TASK                    the agent has noticed that the task is over
-//	said EXEC N                  the executor tried N calls in vain
-//	container EXEC               the container of an executor is bound where it is asked for
+//	said EXEC                    the executor tried a call in vain
 //	inactive TOKEN, completed TOKEN   what the master says of a framework
 //	unavailable ADDR             the master does not lead; ADDR does
 func (p *player) do(args []string) error {
@@ -74,13 +73,13 @@ func (p *player) do(args []string) error {
 		delete(p.streams, args[0])
 		return nil
 	case "pass":
-		return p.doPass(args[0], args[1], args[2])
+		return p.doPass(args[0], args[1])
 	case "hold":
 		agent, err := p.agentID(args[1])
 		if err != nil {
 			return err
 		}
-		p.known["{{"+args[2]+"}}"], err = p.streams[args[0]].newest(agent)
+		p.known["{{"+args[2]+"}}"], err = p.newest(p.streams[args[0]], agent)
 		return err
 	case "offers":
 		return p.doOffers(args[0], args[1:])
@@ -132,8 +131,6 @@ func (p *player) doProcess(args []string) (err error) {
 		return syscall.Kill(-pid, map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[1]])
 	case "said":
 		return poll(func() bool { return strings.Contains(p.sandboxFiles(args[0], "stderr"), "call:") })
-	case "container":
-		return nil
 	}
 	return fmt.Errorf("%q is nothing to do", args[0])
 }
@@ -155,49 +152,33 @@ func (p *player) sandboxFiles(executor, name string) string {
 	return all
 }
 
-// doPass moves an agent's offers from one framework to another.
-func (p *player) doPass(host, from, to string) error {
-	agent, err := p.agentID(host)
-	if err != nil {
-		return err
-	}
+// doPass has one framework give up its offers and another want them. Which
+// offers there are is asked of the master: some may still be on their way.
+func (p *player) doPass(from, to string) error {
 	for _, label := range []string{from, to} {
 		if err := p.call(label, `"type":"SUPPRESS"`); err != nil {
 			return err
 		}
-	}
-	s := p.streams[from]
-	if p.known["{{passed"+from+"}}"] == "" || len(s.held) > 0 {
-		if _, err := s.newest(agent); err == nil {
-			p.known["{{passed"+from+"}}"] = "yes"
+		answer, err := p.operator(`{"type":"GET_FRAMEWORKS"}`)
+		if err != nil {
+			return err
 		}
-	}
-	for _, label := range []string{from, to} {
-		s := p.streams[label]
-		s.drain()
-		for id := range s.held {
-			if err := p.call(label, fmt.Sprintf(`"type":"DECLINE","decline":{"offer_ids":[{"value":%q}],"filters":{"refuse_seconds":0}}`, id)); err != nil {
-				return err
+		frameworks, _ := walk(answer, "get_frameworks", "frameworks").([]any)
+		for _, f := range frameworks {
+			offers, _ := walk(f, "offers").([]any)
+			for _, o := range offers {
+				if text(f, "framework_info", "id", "value") != p.streams[label].fw {
+					continue
+				}
+				p.dead[text(o, "id", "value")] = true
+				err := p.call(label, fmt.Sprintf(`"type":"DECLINE","decline":{"offer_ids":[%s],"filters":{"refuse_seconds":0}}`, spell(walk(o, "id"))))
+				if err != nil {
+					return err
+				}
 			}
-			delete(s.held, id)
 		}
 	}
 	return p.call(to, `"type":"REVIVE"`)
-}
-
-// drain takes what has come without waiting.
-func (s *listener) drain() {
-	for {
-		select {
-		case e, ok := <-s.events:
-			if !ok {
-				return
-			}
-			s.take(e)
-		default:
-			return
-		}
-	}
 }
 
 // awaitState waits until one of the master's tasks is as wanted.
@@ -349,11 +330,11 @@ func (p *player) doLaunch(args []string) error {
 		return err
 	}
 	s := p.streams[label]
-	offer, err := s.newest(agent)
+	offer, err := p.newest(s, agent)
 	if err != nil {
 		return err
 	}
-	delete(s.held, offer)
+	p.dead[offer] = true
 	framework := s.fw
 	encoded, err := json.Marshal([]byte(data))
 	if err != nil {

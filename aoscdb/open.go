@@ -71,7 +71,7 @@ func Open(dsn string) (*Store, error) {
 		// A leader that is frozen inside a transaction holds its lease's row until the server ends the session: that must
 		// be a minute, not the default eight hours, or no standby could take over.
 		"wait_timeout": fmt.Sprint(int(idleLimit.Seconds())),
-		"sql_mode":                 "'" + strictMode + "'",
+		"sql_mode":     "'" + strictMode + "'",
 	}
 	maps.Copy(params, cfg.Params)
 	cfg.Params = params

@@ -232,19 +232,21 @@ func (r *run) heldBy(ctx context.Context, db *sql.DB) string {
 
 // holder finds a session whose transaction has used the table and has been open for at least a time: an ALTER or a cut-over
 // would wait for it, and every new query on the table behind that. "" when there is none, or performance_schema cannot
-// tell.
+// tell. (information_schema.innodb_trx could, but is a cache that is not refreshed while others keep reading it, and in
+// the time zone of the machine.)
 func holder(ctx context.Context, db *sql.DB, database, table string, open time.Duration) string {
 	var id, seconds uint64
 	var user, host string
+	const picoseconds = 1_000_000_000_000
 	err := db.QueryRowContext(ctx, `
-		SELECT t.processlist_id, COALESCE(t.processlist_user, ''), COALESCE(t.processlist_host, ''),
-		       TIMESTAMPDIFF(SECOND, x.trx_started, NOW())
+		SELECT t.processlist_id, COALESCE(t.processlist_user, ''), COALESCE(t.processlist_host, ''), x.timer_wait DIV ?
 		  FROM performance_schema.metadata_locks m
 		  JOIN performance_schema.threads t ON t.thread_id = m.owner_thread_id
-		  JOIN information_schema.innodb_trx x ON x.trx_mysql_thread_id = t.processlist_id
+		  JOIN performance_schema.events_transactions_current x ON x.thread_id = m.owner_thread_id
 		 WHERE m.object_type = 'TABLE' AND m.object_schema = ? AND m.object_name = ? AND m.lock_status = 'GRANTED'
-		   AND t.processlist_id <> CONNECTION_ID() AND x.trx_started <= NOW() - INTERVAL ? SECOND
-		 ORDER BY x.trx_started LIMIT 1`, database, table, int(open.Seconds())).Scan(&id, &user, &host, &seconds)
+		   AND t.processlist_id <> CONNECTION_ID() AND x.state = 'ACTIVE' AND x.timer_wait >= ? * ?
+		 ORDER BY x.timer_wait DESC LIMIT 1`, picoseconds, database, table, int(open.Seconds()), picoseconds).
+		Scan(&id, &user, &host, &seconds)
 	if err != nil {
 		return "" // nobody, or the question is not allowed here: it only serves a message and good manners
 	}

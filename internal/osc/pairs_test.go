@@ -12,26 +12,44 @@ import (
 
 // TestPairs takes every pair of definitions with its rows through the engine that is chosen when no plain ALTER is allowed,
 // and through a plain one, and reads the result back (I4). While a copy is verified all rows are deleted and inserted
-// again, so that each type also goes the way of the binary log.
+// again, so that each type also goes the way of the binary log. What happened is docs/plans.md.
 func TestPairs(t *testing.T) {
 	srv := testkit.FreshServer(t, map[string]string{"innodb_flush_method": "nosync", "innodb_doublewrite": "OFF",
 		"max_connections": "500"})
-	for _, p := range pairs.All() {
-		for name, limit := range map[string]uint64{"large": 0, "small": 1000} {
-			t.Run(name+" "+p.Name, func(t *testing.T) {
-				t.Parallel()
-				b := newBench(t, srv)
-				b.settings.DirectMaxRows = limit
-				b.settings.Replicas = []mysql.Addr{srv.Addr()} // of its own lag: there is none
-				b.settings.AllowUnsafe = len(p.Real) > 0
-				t.Logf("done by %s", b.pair(p))
-			})
+	doc := newPlansDoc()
+	t.Run("all", func(t *testing.T) {
+		for _, p := range pairs.All() {
+			for size, limit := range map[string]uint64{large: 0, small: 1000} {
+				t.Run(size+" "+p.Name, func(t *testing.T) {
+					t.Parallel()
+					b := newBench(t, srv)
+					b.settings.DirectMaxRows = limit
+					b.settings.Replicas = []mysql.Addr{srv.Addr()} // of its own lag: there is none
+					b.settings.AllowUnsafe = len(p.Real) > 0
+					made := b.pair(p)
+					doc.add(p, size, made)
+					t.Logf("done by %s", made.Engine)
+				})
+			}
 		}
+	})
+	if !t.Failed() {
+		doc.hold(t, srv.Version())
 	}
 }
 
-// pair runs one pair and returns the engine, "refused" when the plan may not run.
-func (b *bench) pair(p pairs.Pair) Engine {
+// refusedEngine stands for a plan that may not run.
+const refusedEngine Engine = "refused"
+
+// made is what became of a pair.
+type made struct {
+	Engine Engine
+	Plan   Plan
+	Reason string // why it was refused
+}
+
+// pair runs one pair.
+func (b *bench) pair(p pairs.Pair) made {
 	b.t.Helper()
 	b.exec(append(append(append([]string{"SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES'"}, p.Prelude...), p.Before), p.Rows...)...)
 	plan := b.plan(p.TableName(), p.After)
@@ -42,7 +60,7 @@ func (b *bench) pair(p pairs.Pair) Engine {
 		if p.Way != pairs.None && !p.NoCopy {
 			b.t.Logf("%s refused: %s", plan.Engine, plan.Refused)
 		}
-		return "refused"
+		return made{Engine: refusedEngine, Plan: plan, Reason: plan.Refused}
 	}
 	var once sync.Once
 	report := func(now Progress) {
@@ -57,14 +75,14 @@ func (b *bench) pair(p pairs.Pair) Engine {
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		b.t.Logf("%s refused while running: %v", plan.Engine, err)
-		return "refused"
+		return made{Engine: refusedEngine, Plan: plan, Reason: refused.Reason}
 	}
 	if err != nil {
 		b.t.Errorf("%s of %s: %v", plan.Engine, plan.SQL, err)
-		return plan.Engine
+		return made{Engine: plan.Engine, Plan: plan}
 	}
 	if form := b.form(p.TableName()); form.Hash != plan.Desired.Hash {
 		b.t.Errorf("I4: after %s the table is\n%s\nwanted\n%s", o.Engine, form.Text, plan.Desired.Text)
 	}
-	return o.Engine
+	return made{Engine: o.Engine, Plan: plan}
 }

@@ -2,6 +2,7 @@ package ghost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,19 +26,47 @@ const (
 // maxSocketPath is what sun_path holds, less its terminating zero.
 const maxSocketPath = 107
 
-// SocketDir makes a private directory for a child's socket and returns the socket's path. remove takes both away.
+// socketDirs begins the names of the directories of sockets.
+const socketDirs = "aosc-g"
+
+// SocketDir makes a private directory for a child's socket and returns the socket's path. remove takes both away. It also
+// takes away what killed processes have left.
 func SocketDir() (path string, remove func() error, err error) {
-	dir, err := os.MkdirTemp("", "aosc-g") // mode 0700: whoever can open the socket can command a cut-over
+	sweepSockets(os.TempDir())
+	dir, err := os.MkdirTemp("", socketDirs) // mode 0700: whoever can open the socket can command a cut-over
 	if err != nil {
 		return "", nil, fmt.Errorf("directory for gh-ost's socket: %w", err)
 	}
 	remove = func() error { return os.RemoveAll(dir) }
 	path = filepath.Join(dir, "s")
 	if len(path) > maxSocketPath {
-		return "", nil, fmt.Errorf("path of gh-ost's socket is longer than %d bytes: %s (set TMPDIR to a shorter one): %w",
-			maxSocketPath, path, remove())
+		return "", nil, errors.Join(fmt.Errorf("path of gh-ost's socket is longer than %d bytes: %s (set TMPDIR to a shorter one)",
+			maxSocketPath, path), remove())
 	}
 	return path, remove, nil
+}
+
+// abandoned is the age from which a directory without a listener is nobody's: a child listens within minutes or not at all.
+const abandoned = 10 * time.Minute
+
+// sweepSockets removes directories whose process is gone. What it cannot remove (another user's) it leaves.
+func sweepSockets(tmp string) {
+	dirs, err := filepath.Glob(filepath.Join(tmp, socketDirs+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range dirs {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < abandoned {
+			continue
+		}
+		if conn, err := net.Dial("unix", filepath.Join(dir, "s")); err == nil {
+			conn.Close()
+			continue
+		}
+		_ = os.Remove(filepath.Join(dir, "s"))
+		_ = os.Remove(dir)
+	}
 }
 
 // Command sends one command to a child's socket and returns the answer.

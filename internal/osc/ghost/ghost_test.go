@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -172,5 +174,55 @@ func TestParseStatus(t *testing.T) {
 		if s, ok := ParseStatus([]byte(line)); ok != want || ok && (s.Phase != PhaseCopying || s.RowsCopied != 5) {
 			t.Errorf("%q: %+v %v", line, s, ok)
 		}
+	}
+}
+
+func TestSocketDir(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	old := func(name string) string {
+		dir := filepath.Join(tmp, name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	age := func(dir string) {
+		if err := os.Chtimes(dir, time.Now().Add(-time.Hour), time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dead, live, young := old("aosc-g1"), old("aosc-g2"), old("aosc-g3")
+	listener, err := net.Listen("unix", filepath.Join(live, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	age(dead)
+	age(live)
+	path, remove, err := SocketDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory is not private: %v %v", info, err)
+	}
+	for dir, stays := range map[string]bool{dead: false, live: true, young: true, filepath.Dir(path): true} {
+		if _, err := os.Stat(dir); (err == nil) != stays {
+			t.Errorf("%s stays: want %v, %v", dir, stays, err)
+		}
+	}
+	if err := remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err == nil {
+		t.Error("the directory is left")
+	}
+	t.Setenv("TMPDIR", filepath.Join(tmp, strings.Repeat("x", 100)))
+	if err := os.Mkdir(os.Getenv("TMPDIR"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := SocketDir(); err == nil || !strings.Contains(err.Error(), "TMPDIR") {
+		t.Errorf("a path too long for a socket: %v", err)
 	}
 }

@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"context"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -24,5 +27,27 @@ func TestBind(t *testing.T) {
 	}
 	if _, err := b.Load(""); !contains(err, "demo.interval") {
 		t.Errorf("got %v, want every key checked", err)
+	}
+}
+
+// A daemon that serves its pages itself has its own default for the same key, and the chassis opens no port.
+func TestOwnListen(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	s := Spec{Name: "own", OwnListen: taken.Addr().String(), Run: func(_ context.Context, env *Env) error {
+		if got := env.Config.GetString("listen"); got != taken.Addr().String() {
+			t.Errorf("listen is %s", got)
+		}
+		return nil
+	}}
+	if err := Execute(t.Context(), s, nil, io.Discard, io.Discard); err != nil {
+		t.Error("the chassis listened where the daemon does:", err)
+	}
+	s.OwnListen = ""
+	if err := Execute(t.Context(), s, []string{"--listen=" + taken.Addr().String()}, io.Discard, io.Discard); err == nil {
+		t.Error("the chassis did not listen")
 	}
 }

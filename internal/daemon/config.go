@@ -15,15 +15,19 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// chassisKeys are the keys every daemon has.
-func chassisKeys() []Key {
+// chassisKeys are the keys every daemon has; ownListen as in Spec.
+func chassisKeys(ownListen string) []Key {
+	// A free port by default: five daemons, or two of a kind, share a host without a word of configuration.
+	listen := Key{Name: "listen", Default: "127.0.0.1:0", Unit: "host:port",
+		Help: "address of /healthz, /readyz and /metrics; port 0 takes a free one and logs it, empty or \"off\" serves none"}
+	if ownListen != "" {
+		listen.Default, listen.Help = ownListen, "address of all pages; port 0 takes a free one and logs it"
+	}
 	return []Key{
 		{Name: "log-format", Default: "text", Help: "text or json", Check: OneOf("log-format", "text", "json")},
 		{Name: "log-level", Default: "info", Help: "debug, info, warn or error",
 			Check: OneOf("log-level", "debug", "info", "warn", "error")},
-		// A free port by default: five daemons, or two of a kind, share a host without a word of configuration.
-		{Name: "listen", Default: "127.0.0.1:0", Unit: "host:port",
-			Help: "address of /healthz, /readyz and /metrics; port 0 takes a free one and logs it, empty or \"off\" serves none"},
+		listen,
 	}
 }
 

@@ -42,7 +42,7 @@ func Execute(ctx context.Context, s Spec, args []string, stdout, stderr io.Write
 	file := flags.String("config", "", "configuration file (YAML, TOML or JSON)")
 	once := flags.Bool("once", false, "one pass, then exit: 0, or 1 with the reason")
 	printConfig := flags.Bool("print-config", false, "print the configuration in force, secrets masked, and exit")
-	c := newConfiguration(s.EnvPrefix, append(chassisKeys(), s.Keys...), flags)
+	c := newConfiguration(s.EnvPrefix, append(chassisKeys(s.OwnListen), s.Keys...), flags)
 	c.checks = s.Checks
 	root.AddCommand(s.Commands...)
 	root.SetArgs(args)
@@ -72,7 +72,7 @@ func (c *configuration) run(ctx context.Context, s Spec, once bool, stderr io.Wr
 	if points := fault.Active(); points != "" {
 		env.Log.Warn("fault points are armed, this is a test", "AOSC_FAULT", points)
 	}
-	if !once {
+	if !once && s.OwnListen == "" {
 		stop, err := env.serve(c.viper.GetString("listen"))
 		if err != nil {
 			return err

@@ -42,6 +42,9 @@ type Spec struct {
 	Checks []func(*viper.Viper) error
 	// Run does the work until ctx ends. An error it returns (other than the end of ctx) is the exit reason.
 	Run func(context.Context, *Env) error
+	// OwnListen is the default of the key "listen" of a daemon that serves Env.Handler itself, beside pages of its own;
+	// empty = Main serves it.
+	OwnListen string
 	// Commands are sub-commands with flags of their own; they see none of the configuration.
 	Commands []*cobra.Command
 }

@@ -18,7 +18,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -58,7 +57,6 @@ type Config struct {
 	Daemon  http.Handler
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	Now     func() time.Time
 }
 
 // server is the API.
@@ -71,9 +69,6 @@ type server struct {
 func New(c Config) http.Handler {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Now == nil {
-		c.Now = time.Now
 	}
 	s := &server{Config: c, requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "cotton_api_request_seconds", Help: "Requests to the API, by route, method and status.",

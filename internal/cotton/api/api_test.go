@@ -120,7 +120,7 @@ func TestCreateByJSON(t *testing.T) {
 	}
 	spec := b.fake.spec(t, "c1")
 	if spec.Nodes != 2 || spec.Size.CPUs != 4 || spec.Policy != cotton.PolicyAvailable || spec.Labels["tier"] != "udb" || spec.Config["max_connections"] != "500" ||
-		spec.Package != "https://repo.internal/mysql-8.4.tar.gz" || spec.Scalars["ssd"] != 1 || spec.BackupID != "b1" || !spec.Sidecars || spec.CreatedAt.IsZero() {
+		spec.Package != "https://repo.internal/mysql-8.4.tar.gz" || spec.Scalars["ssd"] != 1 || spec.BackupID != "b1" || !spec.Sidecars {
 		t.Errorf("stored: %+v", spec)
 	}
 	if !mysql.CheckPassword(spec.PasswordHash, "s3cret äö") {
@@ -324,7 +324,7 @@ func TestLooking(t *testing.T) {
 	a = b.send(t, "GET", "/clusters/c0", "")
 	c := into[v1.Cluster](t, a)
 	if c.State != "running" || c.Labels["tier"] != "udb" || len(c.Instances) != 3 || c.Endpoints.Primary.Port != 31001 || len(c.Endpoints.Replicas) != 2 ||
-		c.Instances[1].Role != "replica" || c.Instances[1].ServerID != 2 || c.Package != "mysql-8.4" || c.Promise == "" || c.Policy != "lossless" {
+		c.Instances[1].Role != "replica" || c.Instances[1].ServerID != 2 || c.Instances[1].Host != "127.0.0.1" || c.Instances[1].Agent != "agent1" || c.Instances[1].Rack != "a" || c.Package != "mysql-8.4" || c.Promise == "" || c.Policy != "lossless" {
 		t.Errorf("show: %s", a.body)
 	}
 	if a := b.send(t, "GET", "/clusters/c0/endpoints", ""); into[v1.Endpoints](t, a).Primary.Port != 31001 {

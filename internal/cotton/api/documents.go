@@ -37,7 +37,8 @@ func (s *server) packageName(spec cotton.Spec) string {
 
 func instanceDocument(in framework.Instance) v1.Instance {
 	return v1.Instance{
-		ID: in.ID, Name: in.Name, Phase: string(in.Phase), Role: in.Role, Writable: in.Writable, Host: in.Hostname, Port: in.Port,
+		ID: in.ID, Name: in.Name, Phase: string(in.Phase), Role: in.Role, Writable: in.Writable, Host: in.Host, Port: in.Port,
+		Agent: in.Hostname, Rack: in.Rack, Zone: in.Zone,
 		LagSeconds: in.LagSeconds, Version: in.Version, ServerID: in.ServerID(), ServerUUID: in.ServerUUID, GTIDs: in.GTIDs,
 		TaskID: in.TaskID, TaskState: in.TaskState, AgentID: in.AgentID, VolumeID: in.VolumeID, Launches: in.Launches,
 		Problem: in.Problem, SeenAt: in.SeenAt,

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -53,8 +52,8 @@ func (f *fakeFramework) Create(_ context.Context, spec cotton.Spec) (cotton.Reco
 	}
 	v := framework.View{Record: cotton.Record{Spec: spec, State: cotton.StateRunning, Primary: 1, Epoch: 1}, Promise: "as asked"}
 	for id := 1; id <= spec.Nodes; id++ {
-		m := cotton.Member{ID: id, Phase: cotton.PhaseRunning, Hostname: "127.0.0.1", Port: 31000 + id, TaskState: "TASK_RUNNING"}
-		e := discovery.Endpoint{ID: id, Host: m.Hostname, Port: m.Port}
+		m := cotton.Member{ID: id, Phase: cotton.PhaseRunning, Hostname: "agent1", Host: "127.0.0.1", Rack: "a", Port: 31000 + id, TaskState: "TASK_RUNNING"}
+		e := discovery.Endpoint{ID: id, Host: m.Host, Port: m.Port}
 		role := "replica"
 		if id == 1 {
 			role, v.Endpoints.Primary = "primary", &e
@@ -165,7 +164,6 @@ func serve(t *testing.T, change ...func(*api.Config)) *bench {
 		Daemon:      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) }),
 		Log:         slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics:     registry,
-		Now:         func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 	}
 	for _, f := range change {
 		f(&c)

@@ -77,6 +77,9 @@ type Instance struct {
 	Writable bool   `json:"writable"`
 	Host     string `json:"host,omitempty"`
 	Port     int    `json:"port,omitempty"`
+	Agent    string `json:"agent,omitempty"` // hostname of its agent
+	Rack     string `json:"rack,omitempty"`  // attributes of its agent
+	Zone     string `json:"zone,omitempty"`
 	// LagSeconds is absent when it is not known.
 	LagSeconds *int64    `json:"lag_seconds,omitempty"`
 	Version    string    `json:"version,omitempty"`

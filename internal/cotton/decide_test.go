@@ -1,0 +1,285 @@
+package cotton_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+const (
+	uuidA = "aaaaaaaa-0000-0000-0000-000000000001"
+	uuidB = "bbbbbbbb-0000-0000-0000-000000000002"
+)
+
+// scene is a cluster of three as it should be: member 1 is the primary.
+type scene struct {
+	r    cotton.Record
+	seen []cotton.Seen
+}
+
+func well(policy cotton.Policy) *scene {
+	s := &scene{r: cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: 3, Policy: policy}, State: cotton.StateRunning, Primary: 1, Epoch: 1, Founded: true}}
+	for id := 1; id <= 3; id++ {
+		s.r.Members = append(s.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id})
+		seen := cotton.Seen{Member: id, TaskLives: true, Answered: true, HasUser: id == 1}
+		seen.Server = mysql.Server{UUID: uuidB, GTIDExecuted: uuidA + ":1-9", ReadOnly: true, SuperReadOnly: true}
+		if id == 1 {
+			seen.Server.UUID, seen.Server.ReadOnly, seen.Server.SuperReadOnly = uuidA, false, false
+			seen.SourceSemiSync = cotton.SemiSyncOf(policy)
+			seen.SemiSync = mysql.SemiSyncStatus{Active: true, Clients: 2}
+		} else {
+			seen.Replica = &mysql.ReplicaStatus{
+				Source: mysql.Addr{Host: "h", Port: 1}, IORunning: "Yes", SQLRunning: "Yes", AutoPosition: true, Executed: uuidA + ":1-9",
+			}
+			seen.Acknowledging = cotton.SemiSyncOf(policy).Enabled
+		}
+		s.seen = append(s.seen, seen)
+	}
+	return s
+}
+
+// fresh is a cluster whose members have just started.
+func fresh() *scene {
+	s := well(cotton.PolicyLossless)
+	s.r.Primary, s.r.Epoch, s.r.Founded, s.r.State = 0, 0, false, cotton.StateCreating
+	for i := range s.seen {
+		m := &s.seen[i]
+		m.Server.GTIDExecuted, m.Server.ReadOnly, m.Server.SuperReadOnly = "", true, true
+		m.Replica, m.HasUser, m.Acknowledging, m.SourceSemiSync, m.SemiSync = nil, false, false, mysql.SemiSyncSource{}, mysql.SemiSyncStatus{}
+	}
+	return s
+}
+
+func (s *scene) at(member int) *cotton.Seen { return &s.seen[member-1] }
+
+// closed is the primary as its executor starts it.
+func (s *scene) closed() {
+	s.at(1).Server.ReadOnly, s.at(1).Server.SuperReadOnly = true, true
+}
+
+func (s *scene) silent(member int, how time.Duration) {
+	s.at(member).Err, s.at(member).Silent = errors.New("i/o timeout"), how
+}
+
+func TestDecide(t *testing.T) {
+	const all = "publish 1 [2 3]"
+	for _, tc := range []struct {
+		name    string
+		scene   *scene
+		edit    func(*scene)
+		want    string // steps, then what is published
+		problem string
+	}{
+		{"all is well", well(cotton.PolicyLossless), nil, all, ""},
+		{"available, and well", well(cotton.PolicyAvailable), nil, all, ""},
+
+		{"a new cluster takes the first that answers", fresh(), nil, "choose 1, publish 0 []", ""},
+		{"not one that does not answer", fresh(), func(s *scene) { s.silent(1, 0) }, "choose 2, publish 0 []", ""},
+		{"nobody answers", fresh(), func(s *scene) { s.silent(1, 0); s.silent(2, 0); s.silent(3, 0) }, "publish 0 []", "no member answers"},
+		{"not one that has executed something", fresh(), func(s *scene) { s.at(1).Server.GTIDExecuted = uuidB + ":1" }, "choose 2, publish 0 []", "not as a new member"},
+		{"not one that is open", fresh(), func(s *scene) { s.at(1).Server.ReadOnly, s.at(1).Server.SuperReadOnly = false, false }, "choose 2, publish 0 []", "not as a new member"},
+
+		{"chosen: commits are made to wait before it is opened", fresh(), func(s *scene) { s.r.Primary, s.r.Epoch = 1, 1 },
+			"semi-sync 1, publish 0 []", "semi-synchronous replication is not set yet"},
+		{"then it is opened, and the others follow", fresh(), func(s *scene) {
+			s.r.Primary, s.r.Epoch = 1, 1
+			s.at(1).SourceSemiSync = cotton.SemiSyncOf(cotton.PolicyLossless)
+		}, "open 1, follow 2, follow 3, publish 0 []", ""},
+		{"the user waits for a replica that acknowledges", fresh(), func(s *scene) {
+			s.r.Primary, s.r.Epoch = 1, 1
+			p := s.at(1)
+			p.SourceSemiSync, p.Server.ReadOnly, p.Server.SuperReadOnly = cotton.SemiSyncOf(cotton.PolicyLossless), false, false
+		}, "follow 2, follow 3, publish 0 []", "no replica acknowledges"},
+		{"and is created with one", well(cotton.PolicyLossless), func(s *scene) { s.r.Founded, s.at(1).HasUser = false, false }, "user 1, publish 0 []", ""},
+		{"an available cluster does not wait for it", well(cotton.PolicyAvailable), func(s *scene) {
+			s.r.Founded, s.at(1).HasUser, s.at(1).SemiSync.Clients = false, false, 0
+		}, "user 1, publish 0 []", ""},
+		{"once it is there, that is stored, and then published", well(cotton.PolicyLossless), func(s *scene) { s.r.Founded = false }, "found 1, publish 0 []", ""},
+
+		{"a primary that came back is the primary again", well(cotton.PolicyLossless), func(s *scene) { s.closed() }, "open 1, publish 0 [2 3]", ""},
+		{"but not without its data", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(1).Server.GTIDExecuted = ""
+		}, "publish 0 [2 3]", "lost its data"},
+		{"nor with less than a replica has", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(2).Server.GTIDExecuted = uuidA + ":1-10"
+		}, "publish 0 [2 3]", "transactions that it lacks: " + uuidA + ":10"},
+		{"nor less than a replica has received", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(2).Replica.Retrieved = uuidA + ":8-11"
+		}, "publish 0 [2 3]", "transactions that it lacks: " + uuidA + ":10-11"},
+		{"nor less than a silent replica had", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(2).Server.GTIDExecuted = uuidA + ":1-10"
+			s.silent(2, time.Hour)
+		}, "publish 0 [3]", "transactions that it lacks"},
+		{"nor while it is a replica itself", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(1).Replica = &mysql.ReplicaStatus{Source: mysql.Addr{Host: "x", Port: 5}}
+		}, "publish 0 [2 3]", "it is a replica of x:5"},
+		{"nor with GTIDs that cannot be read", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(1).Server.GTIDExecuted = "nonsense"
+		}, "publish 0 [2 3]", "cannot be read"},
+		{"nor before commits wait again", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(1).SourceSemiSync = mysql.SemiSyncSource{}
+		}, "semi-sync 1, publish 0 [2 3]", "not set yet"},
+
+		{"I2: whoever else is open is closed, and the primary waits for that", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(3).Server.ReadOnly, s.at(3).Server.SuperReadOnly = false, false
+		}, "fence 3, publish 0 [2]", "c-3 is open for writes"},
+		{"I2: also beside an open primary", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(3).Server.ReadOnly, s.at(3).Server.SuperReadOnly = false, false
+		}, "fence 3, publish 1 [2]", "closing it"},
+		{"I2: a stray that was open and is silent keeps the primary closed", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(3).Server.ReadOnly, s.at(3).Server.SuperReadOnly = false, false
+			s.silent(3, time.Hour)
+		}, "publish 0 [2]", "c-3 is open for writes, too"},
+
+		{"M8: somebody set the time-out", well(cotton.PolicyLossless), func(s *scene) { s.at(1).SourceSemiSync.Timeout = time.Second },
+			"semi-sync 1, publish 1 [2 3]", ""},
+		{"a single cluster has none of it", well(cotton.PolicySingle), func(s *scene) { s.at(1).SourceSemiSync.Enabled = true },
+			"semi-sync 1, publish 1 [2 3]", ""},
+		{"no replica acknowledges", well(cotton.PolicyLossless), func(s *scene) { s.at(1).SemiSync.Clients = 0 }, all, "commits on c-1 wait"},
+		{"a receiver that does not acknowledge connects anew", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Acknowledging = false },
+			"reattach 2, " + all, ""},
+
+		{"a replica started by its executor", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Replica.IORunning, s.at(2).Replica.SQLRunning = "No", "No" },
+			"start 2, publish 1 [3]", ""},
+		{"a broken applier is said and tried again", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Replica.SQLRunning, s.at(2).Replica.SQLError = "No", "1062 duplicate"
+		}, "start 2, publish 1 [3]", "1062 duplicate"},
+		{"a replica that follows nobody", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Replica = nil }, "follow 2, publish 1 [3]", ""},
+		{"a replica of somebody else", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Replica.Source.Port = 3 }, "follow 2, publish 1 [3]", ""},
+		{"a replica by file and position", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Replica.AutoPosition = false }, "follow 2, " + all, ""},
+		{"a new one where the binary logs begin later is cloned", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.at(1).Server.GTIDPurged = nil, "", uuidA+":1-5"
+		}, "clone 2, publish 1 [3]", "purged (" + uuidA + ":1-5)"},
+		{"one that follows and lacks what was purged, too", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Replica.IORunning, s.at(2).Server.GTIDExecuted, s.at(1).Server.GTIDPurged = "No", uuidA+":1-4", uuidA+":1-5"
+		}, "clone 2, " + all, "purged (" + uuidA + ":5)"},
+		{"one that receives has all that it needs", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Server.GTIDExecuted, s.at(1).Server.GTIDPurged = uuidA+":1-4", uuidA+":1-5"
+		}, all, ""},
+		{"a new one of a large cluster is cloned", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.at(1).DataMB = nil, "", 100
+		}, "clone 2, publish 1 [3]", ""},
+		{"of a small one it is not", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.at(1).DataMB = nil, "", 99
+		}, "follow 2, publish 1 [3]", ""},
+		{"a clone under way is left alone", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Replica, s.at(2).Busy = nil, "clone" },
+			"publish 1 [3]", "clone is under way"},
+		{"I7: an errant one neither follows nor is cloned over", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Replica, s.at(2).Server.GTIDExecuted = nil, uuidA+":1-9,"+uuidB+":1"
+		}, "publish 1 [3]", "never had (I7): " + uuidB + ":1"},
+		{"what the primary numbered since it was asked is not errant", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Server.GTIDExecuted = uuidA + ":1-12"
+		}, all, ""},
+
+		{"I11: a silent primary is published for a while", well(cotton.PolicyLossless), func(s *scene) {
+			s.silent(1, 4*time.Second)
+			s.at(2).Replica.IORunning, s.at(3).Replica.IORunning = "Connecting", "Connecting"
+		}, all, "does not answer: i/o timeout"},
+		{"I10: then no more", well(cotton.PolicyLossless), func(s *scene) {
+			s.silent(1, 6*time.Second)
+			s.at(2).Replica.IORunning, s.at(3).Replica.IORunning = "Connecting", "Connecting"
+		}, "publish 0 [2 3]", "does not answer"},
+		{"I11: unless its replicas hear it", well(cotton.PolicyLossless), func(s *scene) { s.silent(1, time.Hour) }, all, "does not answer"},
+		{"I10: one that is surely down at once", well(cotton.PolicyLossless), func(s *scene) { s.silent(1, 0); s.at(1).TaskLives = false },
+			"publish 0 [2 3]", "the primary c-1 is down"},
+		{"I10: one that is closed at once", well(cotton.PolicyAvailable), func(s *scene) { s.closed() }, "open 1, publish 0 [2 3]", ""},
+		{"a silent replica goes after a while", well(cotton.PolicyLossless), func(s *scene) { s.silent(2, 6*time.Second) }, "publish 1 [3]", "c-2 does not answer"},
+		{"nothing is done to replicas while the primary is away", well(cotton.PolicyLossless), func(s *scene) {
+			s.silent(1, 0)
+			s.at(2).Replica = nil
+		}, "publish 1 [3]", ""},
+		{"a member being removed is left alone", well(cotton.PolicyLossless), func(s *scene) {
+			s.r.Members[1].Phase, s.at(2).Replica = cotton.PhaseRemoving, nil
+		}, "publish 1 [3]", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.edit != nil {
+				tc.edit(tc.scene)
+			}
+			d := cotton.Decide(tc.scene.r, tc.scene.seen, cotton.Limits{CloneMB: 100})
+			var steps []string
+			for _, a := range d.Actions {
+				steps = append(steps, fmt.Sprintf("%s %d", a.Kind, a.Member))
+			}
+			got := strings.Join(append(steps, fmt.Sprintf("publish %d %v", d.Primary, d.Replicas)), ", ")
+			if got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+			said := strings.Join(d.Problems, "; ")
+			if tc.problem == "" && strings.HasSuffix(tc.want, all) && said != "" || !strings.Contains(said, tc.problem) {
+				t.Errorf("problems %q, want %q", said, tc.problem)
+			}
+		})
+	}
+}
+
+// TestDecideNeverTwo goes through every combination of what three members can look like, and holds I2 against each
+// decision: only the stored primary is ever opened or published, never beside another that is open, and nobody is cloned
+// over that is open, or is the primary.
+func TestDecideNeverTwo(t *testing.T) {
+	type look struct {
+		name string
+		edit func(*cotton.Seen)
+	}
+	looks := []look{
+		{"open", func(s *cotton.Seen) { s.Server.ReadOnly, s.Server.SuperReadOnly = false, false }},
+		{"closed", func(s *cotton.Seen) { s.Server.ReadOnly, s.Server.SuperReadOnly = true, true }},
+		{"open, silent", func(s *cotton.Seen) {
+			s.Server.ReadOnly, s.Server.SuperReadOnly = false, false
+			s.Err, s.Silent = errors.New("timeout"), time.Minute
+		}},
+		{"closed, silent", func(s *cotton.Seen) {
+			s.Server.ReadOnly, s.Server.SuperReadOnly = true, true
+			s.Err, s.Silent = errors.New("timeout"), time.Minute
+		}},
+		{"never seen", func(s *cotton.Seen) { *s = cotton.Seen{Member: s.Member, TaskLives: true, Err: errors.New("timeout")} }},
+		{"down", func(s *cotton.Seen) { s.TaskLives, s.Err = false, errors.New("down") }},
+		{"empty", func(s *cotton.Seen) {
+			s.Server.ReadOnly, s.Server.SuperReadOnly = true, true
+			s.Server.GTIDExecuted, s.Replica = "", nil
+		}},
+	}
+	for n := range len(looks) * len(looks) * len(looks) * 8 {
+		s := well([]cotton.Policy{cotton.PolicyLossless, cotton.PolicyAvailable}[n&1])
+		s.r.Founded = n&2 == 0
+		if n&4 != 0 {
+			s.at(1).Server.GTIDPurged = uuidA + ":1-5"
+		}
+		rest, names := n>>3, []string{}
+		for i := range s.seen {
+			l := looks[rest%len(looks)]
+			l.edit(&s.seen[i])
+			rest /= len(looks)
+			names = append(names, l.name)
+		}
+		d := cotton.Decide(s.r, s.seen, cotton.Limits{CloneMB: 100})
+		open := func(id int) bool { return s.at(id).Answered && s.at(id).Writable() }
+		for _, a := range d.Actions {
+			switch {
+			case a.Kind == cotton.ActOpen && (a.Member != 1 || open(2) || open(3)),
+				a.Kind == cotton.ActClone && (a.Member == 1 || open(a.Member)),
+				a.Kind == cotton.ActFence && a.Member == 1,
+				a.Kind == cotton.ActChoose:
+				t.Errorf("%v, founded %v: %s %d (I2)", names, s.r.Founded, a.Kind, a.Member)
+			}
+		}
+		if d.Primary != 0 && (d.Primary != 1 || !open(1)) || slices.ContainsFunc(d.Replicas, open) {
+			t.Errorf("%v: published %d %v (I10)", names, d.Primary, d.Replicas)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aosc/aosc/internal/mysql"
@@ -75,6 +76,18 @@ type Inventory interface {
 	// Tiers lists all of them as they are now. An error means that the list cannot be trusted at this moment: callers
 	// keep what they knew or wait, and never treat it as an empty fleet (I11).
 	Tiers(ctx context.Context) ([]Tier, error)
+}
+
+// CloneTiers copies tiers as deep as they go, so that an inventory's callers may sort and cut what they were given.
+func CloneTiers(tiers []Tier) []Tier {
+	tiers = slices.Clone(tiers)
+	for i := range tiers {
+		tiers[i].Clusters = slices.Clone(tiers[i].Clusters)
+		for j := range tiers[i].Clusters {
+			tiers[i].Clusters[j].Instances = slices.Clone(tiers[i].Clusters[j].Instances)
+		}
+	}
+	return tiers
 }
 
 // ErrUnknownTier is wrapped by FindTier.

@@ -28,7 +28,7 @@ func Keys() []daemon.Key {
 		{Name: "schemas-cache", Default: "",
 			Help: "directory for the clone when schemas-repo is a URL; empty = below the user's cache directory"},
 		{Name: "inventory", Default: "", Check: required("inventory"),
-			Help: "YAML file of tiers, clusters and instances"},
+			Help: "YAML file of tiers, clusters and instances; or cotton+http://host:port (cotton+https://...) for the clusters that cotton launched"},
 		{Name: "mysql-user", Default: "aosc", Check: required("mysql-user"),
 			Help: "account on the instances"},
 		{Name: "mysql-password-file", Default: "", Check: checkPasswordFile,

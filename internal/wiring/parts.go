@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/daemon"
 	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/fleet/cottonapi"
 	"github.com/aosc/aosc/internal/fleet/static"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc"
@@ -28,7 +30,7 @@ type Parts struct {
 // or branch: those need a person.
 func Open(ctx context.Context, env *daemon.Env) (*Parts, error) {
 	v := env.Config
-	inventory, err := static.Load(v.GetString("inventory"))
+	inventory, err := OpenInventory(v.GetString("inventory"))
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +54,15 @@ func Open(ctx context.Context, env *daemon.Env) (*Parts, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// OpenInventory opens the inventory of that name: a YAML file, or the clusters that cotton launched, as in
+// cotton+http://127.0.0.1:5055.
+func OpenInventory(name string) (fleet.Inventory, error) {
+	if strings.HasPrefix(name, cottonapi.Prefix) {
+		return cottonapi.Open(name)
+	}
+	return static.Load(name)
 }
 
 // Close closes the connections.

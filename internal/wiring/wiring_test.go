@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -354,4 +357,36 @@ func TestWaker(t *testing.T) {
 		request(aoscdb.DaemonBrain, "")
 		asked(true)
 	}
+}
+
+// The inventory's name says of what kind it is, and each kind says what is wrong with its own.
+func TestOpenInventory(t *testing.T) {
+	file := write(t, "inventory.yaml", "tiers: {udb: {databases: 'dbid%', clusters: [{name: c0, instances: [{host: h, port: 1}]}]}}\n", 0o600)
+	if inv, err := OpenInventory(file); err != nil {
+		t.Error(err)
+	} else if _, err := fleet.FindTier(t.Context(), inv, "udb"); err != nil {
+		t.Error(err)
+	}
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"clusters":[{"name":"c0","labels":{"tier":"udb"},"instances":[{"host":"h","port":1,"phase":"running"}]}]}`)
+	}))
+	inv, err := OpenInventory("cotton+" + api.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tier, err := fleet.FindTier(t.Context(), inv, "udb"); err != nil || len(tier.Instances()) != 1 {
+		t.Errorf("%+v, %v", tier, err)
+	}
+	api.Close()
+	// One that is down when a daemon starts is waited for, as aoscdb is; until then it is unknown (I11).
+	if inv, err = OpenInventory("cotton+" + api.URL); err != nil {
+		t.Error(err)
+	} else {
+		_, err = inv.Tiers(t.Context())
+		says(t, err, "cotton+"+api.URL)
+	}
+	_, err = OpenInventory("cotton+http://127.0.0.1:5055/x")
+	says(t, err, "cotton scheduler")
+	_, err = OpenInventory("/nonexistent/inventory.yaml")
+	says(t, err, "/nonexistent/inventory.yaml")
 }

@@ -17,7 +17,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -70,7 +69,7 @@ func (inv *Inventory) Tiers(context.Context) ([]fleet.Tier, error) {
 	if inv.err != nil {
 		return nil, inv.err
 	}
-	return cloneTiers(inv.tiers), nil
+	return fleet.CloneTiers(inv.tiers), nil
 }
 
 // settled tells whether the file's last write is a while ago (or, by a clock that is off, a while ahead).
@@ -84,16 +83,4 @@ func (inv *Inventory) parse(text []byte) {
 	if inv.tiers, inv.err = Parse(text); inv.err != nil {
 		inv.err = fmt.Errorf("inventory %s: %w", inv.path, inv.err)
 	}
-}
-
-// cloneTiers lets callers sort and cut what they were given.
-func cloneTiers(tiers []fleet.Tier) []fleet.Tier {
-	tiers = slices.Clone(tiers)
-	for i := range tiers {
-		tiers[i].Clusters = slices.Clone(tiers[i].Clusters)
-		for j := range tiers[i].Clusters {
-			tiers[i].Clusters[j].Instances = slices.Clone(tiers[i].Clusters[j].Instances)
-		}
-	}
-	return tiers
 }

@@ -83,8 +83,12 @@ func (r *Runner) forget(ctx context.Context, rows []Leftover) error {
 }
 
 // settle deals with the live leftovers of a run that is over: copy, changelog and the sentinel of a cut-over are dropped; an
-// old table with a user's data is kept for the retention, or dropped.
+// old table with a user's data is kept for the retention, or dropped. A server that is a primary no more is left alone: a DROP
+// there, which an account with SUPER may do, would be an errant transaction (I7). Clean goes on at the new primary.
 func (r *Runner) settle(ctx context.Context, db *sql.DB, rows []Leftover, retention time.Duration) error {
+	if err := checkRole(ctx, db, Settings{}); err != nil {
+		return err
+	}
 	var errs []error
 	for _, l := range rows {
 		if l.State == LeftoverLive {
@@ -108,7 +112,8 @@ func (r *Runner) settleOne(ctx context.Context, db *sql.DB, l Leftover, retentio
 			if err := r.Leftovers.SetState(ctx, l.ID, LeftoverDrop, time.Time{}); err != nil {
 				return err
 			}
-			_, err := r.dropSlowly(ctx, db, l)
+			// The next table to be altered does not wait for this one: what is large is left to Clean.
+			_, err := r.dropSlowly(ctx, db, l, 0)
 			return err
 		}
 	}

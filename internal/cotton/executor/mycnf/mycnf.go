@@ -128,6 +128,9 @@ var refused = []struct {
 		"auto_generate_certs", "caching_sha2_password_*", "sha256_password_*", "authentication_policy", "default_authentication_plugin", "partial_revokes", "mandatory_roles", "local_infile"}},
 }
 
+// whole names that are also the beginning of a refused one: mysqld takes them for what they are.
+var whole = []string{"slow_query_log", "general_log"}
+
 var settingName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 // prefixes that mysqld takes off an option's name before it looks it up.
@@ -155,6 +158,9 @@ func normalise(layer map[string]string) (map[string]string, error) {
 // dangerous says why a setting is refused, empty when it is not. mysqld takes any unambiguous beginning of an option's
 // name for the option, and several prefixes: so does this.
 func dangerous(name string) string {
+	if slices.Contains(whole, name) {
+		return ""
+	}
 	forms := []string{name}
 	for stripped := true; stripped; {
 		stripped = false

@@ -1,0 +1,5 @@
+package executor
+
+import "log/slog"
+
+var discard = slog.New(slog.DiscardHandler)

@@ -1,0 +1,99 @@
+package mycnf_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aosc/aosc/internal/cotton/executor/mycnf"
+)
+
+func TestBuild(t *testing.T) {
+	conf, err := mycnf.Build(mycnf.Settings{
+		MemMB: 4096, Nodes: 3, Host: "db1.example", Bind: "*",
+		Template: map[string]string{"max_connections": "100", "sort_buffer_size": "1M"},
+		Override: map[string]string{"Max-Connections": "200", "innodb-buffer-pool-size": "1G"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"max_connections": "200", "sort_buffer_size": "1M", "innodb_buffer_pool_size": "1G", // override > template > default
+		"super_read_only": "ON", "skip_replica_start": "ON", "sync_binlog": "1", "relay_log_recovery": "OFF", "sync_relay_log": "1",
+		"innodb_flush_log_at_trx_commit": "1", "report_host": "db1.example", "bind_address": "*", "loose_rpl_semi_sync_replica_enabled": "ON",
+	} {
+		if conf[key] != want {
+			t.Errorf("%s is %q, want %q", key, conf[key], want)
+		}
+	}
+	single, err := mycnf.Build(mycnf.Settings{MemMB: 256, Nodes: 1})
+	if err != nil || single["loose_rpl_semi_sync_replica_enabled"] != "" {
+		t.Errorf("a single instance: %v, %v", single, err)
+	}
+	for mem, want := range map[int64]string{256: "64M", 200: "32M", 512: "320M", 768: "576M", 8192: "6144M"} {
+		conf, err := mycnf.Build(mycnf.Settings{MemMB: mem})
+		if err != nil || conf["innodb_buffer_pool_size"] != want {
+			t.Errorf("%d MB: buffer pool %s, want %s (%v)", mem, conf["innodb_buffer_pool_size"], want, err)
+		}
+	}
+}
+
+// TestRefused: nothing that cotton's promises rest on can be overridden, by no spelling that mysqld understands.
+func TestRefused(t *testing.T) {
+	for _, key := range []string{
+		"port", "Port", "datadir", "data", "server-id", "server_id", "gtid_mode", "gtid-mode", "skip-log-bin", "log-bin", "log_bin_index",
+		"disable_log_bin", "super_read_only", "super", "loose-super_read_only", "loose_loose_super_read_only", "maximum-sync_binlog", "sync_binlog",
+		"innodb_flush_log_at_trx_commit", "innodb_flush_log_at_trx", "relay_log_recovery", "rpl_semi_sync_source_timeout", "skip_grant_tables",
+		"skip-grant", "init_file", "init-connect", "plugin_load_add", "plugin-load", "user", "socket", "skip_replica_start", "skip-slave-start",
+		"replicate_do_db", "replicate-wild-ignore-table", "read_only", "local_infile", "tls_version", "mysqlx_port", "loose_mysqlx", "binlog_format",
+		"bind-address", "report_host", "lower_case_table_names", "enforce_gtid_consistency", "log_replica_updates", "partial_revokes",
+		"a b", "x=y", "!include", "[client]", "key\nport", "", "größe",
+	} {
+		if err := mycnf.Check(map[string]string{key: "1"}); err == nil {
+			t.Errorf("%q is taken", key)
+		} else if !strings.Contains(err.Error(), "my.cnf") {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+	for _, value := range []string{"1\nport=3306", "1\rx", "\x00"} {
+		if err := mycnf.Check(map[string]string{"max_connections": value}); err == nil {
+			t.Errorf("value %q is taken", value)
+		}
+	}
+	for _, key := range []string{
+		"max_connections", "max-connections", "innodb_buffer_pool_size", "sort_buffer_size", "sql_mode", "long_query_time", "slow_query_log",
+		"character_set_server", "collation_server", "max_allowed_packet", "wait_timeout", "binlog_expire_logs_seconds", "innodb_io_capacity",
+		"loose_innodb_redo_log_capacity", "event_scheduler", "performance_schema", "replica_parallel_workers", "lock_wait_timeout", "max_execution_time",
+		"transaction_isolation", "group_concat_max_len", "tmp_table_size", "table_open_cache", "explicit_defaults_for_timestamp", "innodb_lock_wait_timeout",
+	} {
+		if err := mycnf.Check(map[string]string{key: "1"}); err != nil {
+			t.Errorf("%q is refused: %v", key, err)
+		}
+	}
+}
+
+func TestTemplate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "my.cnf")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("# ours\n[client]\nport = 1\n[mysqld]\n; fast\nmax_connections = 7\nsql-mode=\"ANSI,TRADITIONAL\"\nskip-external-locking\n[mysqld_safe]\nnice=1\n")
+	conf, err := mycnf.ReadTemplate(path)
+	if err != nil || len(conf) != 3 || conf["max_connections"] != "7" || conf["sql-mode"] != "ANSI,TRADITIONAL" {
+		t.Errorf("%v, %v", conf, err)
+	}
+	write("[mysqld]\n!includedir /etc\n")
+	if _, err := mycnf.ReadTemplate(path); err == nil || !strings.Contains(err.Error(), ":2: !includedir") {
+		t.Errorf("an include: %v", err)
+	}
+	if _, err := mycnf.ReadTemplate(path + ".none"); err == nil {
+		t.Error("a missing template is no error")
+	}
+	if conf, err := mycnf.ReadTemplate(""); conf != nil || err != nil {
+		t.Errorf("no template: %v, %v", conf, err)
+	}
+}

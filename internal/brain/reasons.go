@@ -40,7 +40,7 @@ func obstacles(plans []osc.Plan, allowUnsafe bool) []obstacle {
 		site := p.Database + " on " + p.Addr.String()
 		if len(p.Findings) > 0 && !allowUnsafe {
 			for _, f := range p.Findings {
-				found = append(found, obstacle{Loss: true, Text: f.String(), Site: site})
+				found = append(found, lossOrObstacle(p, f.String(), site))
 			}
 			continue
 		}
@@ -49,6 +49,15 @@ func obstacles(plans []osc.Plan, allowUnsafe bool) []obstacle {
 		}
 	}
 	return found
+}
+
+// lossOrObstacle: not every loss can be permitted. Advice to set allow_unsafe that does not help then would send an
+// operator in a circle.
+func lossOrObstacle(p osc.Plan, text, site string) obstacle {
+	if slices.Contains(p.Facts.Blocks, text) {
+		return obstacle{Text: "rows are in the way: " + text, Site: site}
+	}
+	return obstacle{Loss: true, Text: text, Site: site}
 }
 
 // fold makes one verdict of what all clusters said. A refusal anywhere is a refusal: half of a tier is no place to

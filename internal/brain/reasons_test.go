@@ -25,6 +25,8 @@ func plansOf(n int, host string, p osc.Plan) []osc.Plan {
 func TestFold(t *testing.T) {
 	file := schema.Desired{Tier: "udb", Table: "tabla1", Path: "schemas/udb/tabla1.sql"}
 	dropped := osc.Plan{Findings: []schema.Finding{{Code: "drop_column", Column: "c", Detail: "its values are dropped"}}, Refused: "loses data", Final: true}
+	doubles := osc.Plan{Findings: []schema.Finding{{Code: "unique", Column: "u", Detail: "rows must be unique by a"}}, Refused: "loses data", Final: true,
+		Facts: osc.Facts{Blocks: []string{"unique u: rows must be unique by a"}}}
 	noKey := osc.Plan{Refused: "the table has no usable unique key", Final: true}
 	down := fmt.Errorf("cluster udb-2: %w", errors.New("connection refused"))
 	cases := map[string]struct {
@@ -41,6 +43,8 @@ func TestFold(t *testing.T) {
 			[]string{"dbid1 on db1:3306, dbid10 on db1:3306, dbid100 on db1:3306 and 197 more)"}, nil},
 		"it may lose data, allow_unsafe is set": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(3, "db1",
 			osc.Plan{Findings: dropped.Findings}), true)}}, fits, nil, nil},
+		"a loss that no permission helps against": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", doubles), false)}}, refused,
+			[]string{"The change cannot be made: rows are in the way: unique u: rows must be unique by a (dbid1 on db1:3306)."}, []string{"allow_unsafe", "lose data"}},
 		"it may lose data and cannot be made": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1",
 			osc.Plan{Findings: dropped.Findings, Refused: noKey.Refused}), true)}}, refused, []string{"no usable unique key (dbid1 on db1:3306)"}, []string{"lose data"}},
 		"it cannot be made": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", noKey), false)}}, refused,

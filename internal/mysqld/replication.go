@@ -198,17 +198,22 @@ func (c *Cluster) Sync(ctx context.Context) error {
 func (c *Cluster) ErrantGTIDs(ctx context.Context) (map[mysql.Addr]string, error) {
 	errant := map[mysql.Addr]string{}
 	for _, replica := range c.Replicas {
-		// The replica is read first: what it has then, the primary must have by the time it is asked.
-		var theirs, extra string
+		// Of the primary's own transactions a replica may have some first: with lossless semi-sync the primary commits once
+		// the replica has received one, and the replica may have applied it by then. They are not errant.
+		var theirs, extra, primary string
 		if err := replica.db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&theirs); err != nil {
 			return nil, fmt.Errorf("read gtid_executed of %s: %w", replica.addr, err)
 		}
-		err := c.Primary.db.QueryRowContext(ctx, "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed)", theirs).Scan(&extra)
+		err := c.Primary.db.QueryRowContext(ctx, "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed), @@server_uuid", theirs).Scan(&extra, &primary)
 		if err != nil {
 			return nil, fmt.Errorf("compare GTIDs of %s with %s: %w", replica.addr, c.Primary.addr, err)
 		}
-		if extra != "" {
-			errant[replica.addr] = extra
+		set, err := mysql.ParseGTIDSet(extra)
+		if err != nil {
+			return nil, fmt.Errorf("compare GTIDs of %s with %s: %w", replica.addr, c.Primary.addr, err)
+		}
+		if set = set.Without(primary); !set.Empty() {
+			errant[replica.addr] = set.String()
 		}
 	}
 	return errant, nil

@@ -144,6 +144,7 @@ var volatile = []struct {
 }{
 	{regexp.MustCompile("`?tk[0-9]+`?"), "db"},
 	{regexp.MustCompile(`127\.0\.0\.1:[0-9]+`), "the instance"},
+	{regexp.MustCompile(` \([0-9]+ rows, direct_max_rows is [0-9]+\)`), ""}, // an estimate
 	{regexp.MustCompile(`aosc_scratch_[0-9a-z_]+`), "scratch"},
 }
 

@@ -65,7 +65,10 @@ func alter(s *site.Site, server *mysqld.Server, ddl string) measures {
 		case now == aoscdb.OSCFailed:
 			s.T.Fatalf("failed: %s", testkit.Ask(s.T, server, "SELECT error FROM aosc.aosc_osc_ww WHERE commit_sha = ?", commit))
 		}
-		if time.Since(begun) > 30*time.Minute {
+		if c := s.Current("tabla1"); c != nil && c.Status == aoscdb.AlterHold && c.HoldBy != aoscdb.HoldBrain {
+			s.T.Fatalf("HOLD: %s", c.Reason)
+		}
+		if time.Since(begun) > 10*time.Minute {
 			s.T.Fatalf("not done: %+v", s.Current("tabla1"))
 		}
 	}

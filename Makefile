@@ -31,6 +31,7 @@ faults: tools-mysql build ## every daemon killed at every fault point, and long 
 lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
 	$(GO) vet ./...
+	cd bench && $(GO) vet ./...
 
 tools: tools-mysql tools-zookeeper ## what demo and test need beside Go, where the machine does not have it
 
@@ -41,7 +42,7 @@ tools-zookeeper:
 	@scripts/zookeeper-install
 
 bench: tools build ## all benchmarks, each beside a peer; docs/benchmarks.md has figures
-	$(GO) test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 1h ./...
+	$(GO) test -run '^$$' -bench . -p 1 -timeout 1h ./...
 	cd bench && AOSC_BIN=$(abspath $(BINARIES)) $(GO) test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 1h ./...
 
 clean: ## removes what build made

@@ -39,7 +39,7 @@ var bad = []input{
 	{"renamed", "CREATE TABLE renamed (id int PRIMARY KEY, a int);;INSERT INTO renamed VALUES (1, 1)",
 		"CREATE TABLE renamed (id int PRIMARY KEY, b int)", []string{"lose data", "column a"}},
 	{"doubled", "CREATE TABLE doubled (id int PRIMARY KEY, a int);;INSERT INTO doubled VALUES (1, 1), (2, 1)",
-		"CREATE TABLE doubled (id int PRIMARY KEY, a int, UNIQUE KEY u (a))", []string{"unique"}},
+		"CREATE TABLE doubled (id int PRIMARY KEY, a int, UNIQUE KEY u (a))", []string{"cannot be made", "rows are in the way", "unique"}},
 	{"nulls", "CREATE TABLE nulls (id int PRIMARY KEY, a int);;INSERT INTO nulls VALUES (1, NULL)",
 		"CREATE TABLE nulls (id int PRIMARY KEY, a int NOT NULL)", []string{"not_null"}},
 	{"child", "CREATE TABLE child (id int PRIMARY KEY, a int, KEY a (a), CONSTRAINT up FOREIGN KEY (a) REFERENCES dropped (id));;INSERT INTO child (id) " + numbers + "SELECT i FROM n",

@@ -20,11 +20,10 @@ import (
 // clientKeys are those of the commands that ask the scheduler.
 func clientKeys() []daemon.Key {
 	return []daemon.Key{
-		{Name: "api", Default: []string{"http://" + defaultListen}, Unit: "URL", Check: needed("api"),
+		{Name: "api", Default: []string{"http://" + defaultListen}, Unit: "URL",
 			Help: "the scheduler; may be repeated: standbys are passed over"},
 		{Name: "token-file", Default: "", Help: "file with the bearer token, not readable by others"},
 		{Name: "ca-file", Default: "", Help: "certificate authority of the scheduler, PEM; empty = the system's"},
-		{Name: "output", Default: "table", Check: daemon.OneOf("output", "table", "json"), Help: "table or json"},
 	}
 }
 
@@ -54,18 +53,21 @@ func (a *asking) print(v any, fill func(w io.Writer)) error {
 func clientCommand(cmd *cobra.Command, do func(ctx context.Context, a *asking, args []string) error) *cobra.Command {
 	file := cmd.Flags().String("config", "", "configuration file (YAML, TOML or JSON)")
 	bound := daemon.Bind(cmd.Flags(), "COTTON", clientKeys())
-	cmd.Flags().Lookup("output").Shorthand = "o"
+	output := cmd.Flags().StringP("output", "o", "table", "table or json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		v, err := bound.Load(*file)
 		if err != nil {
 			return err
+		}
+		if *output != "table" && *output != "json" {
+			return fmt.Errorf("--output %q: want table or json", *output)
 		}
 		c, err := newClient(v)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		return do(cmd.Context(), &asking{Client: c, out: cmd.OutOrStdout(), json: v.GetString("output") == "json"}, args)
+		return do(cmd.Context(), &asking{Client: c, out: cmd.OutOrStdout(), json: *output == "json"}, args)
 	}
 	return cmd
 }

@@ -53,16 +53,11 @@ func (p *parts) close() error {
 }
 
 // openParts opens all of them, or none. What can be wrong without anything being started is looked at first.
-func openParts(ctx context.Context, env *daemon.Env) (p *parts, err error) {
-	p = &parts{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.close())
-		}
-	}()
+func openParts(ctx context.Context, env *daemon.Env) (*parts, error) {
+	p := &parts{}
 	for _, open := range []func(context.Context, *daemon.Env) error{p.openKey, p.openStore, p.openPublisher, p.openMesos} {
 		if err := open(ctx, env); err != nil {
-			return nil, err
+			return nil, errors.Join(err, p.close())
 		}
 	}
 	return p, nil

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
+	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/fleet/cottonapi"
+	"github.com/aosc/aosc/internal/loopback"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/testkit"
+)
+
+// TestMain lets the test binary be cotton, for executors.
+func TestMain(m *testing.M) {
+	if os.Getenv("COTTON_TEST_PROGRAM") != "" {
+		main()
+		return
+	}
+	testkit.Main(m)
+}
+
+const patience = time.Minute
+
+// site is a scheduler with an embedded Mesos and a directory of its own.
+type site struct {
+	t        *testing.T
+	dir, url string
+	args     []string
+	log      *lockedBuffer
+	cancel   context.CancelFunc
+	done     chan error
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "aosc-cotton-") // short: sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := loopback.Reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, dir: dir, url: fmt.Sprintf("http://127.0.0.1:%d", port.Number), log: &lockedBuffer{}}
+	s.args = []string{"scheduler", "--mesos=mini:3", "--work-dir=" + dir, fmt.Sprintf("--listen=127.0.0.1:%d", port.Number),
+		"--haproxy-file=" + filepath.Join(dir, "haproxy.cfg"), "--mini-ports=26000-26299", "--mini-stop-tasks", "--kill-grace=20s",
+		"--executor-cmd=exec " + shellQuote(self) + " executor", "--executor-env=COTTON_TEST_PROGRAM=1"}
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() {
+			t.Log(s.log.String())
+		}
+		if err := port.Release(); err != nil {
+			t.Error(err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// start starts the scheduler and waits until it takes requests.
+func (s *site) start() {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel, s.done = cancel, make(chan error, 1)
+	go func() { s.done <- run(ctx, s.args, io.Discard, s.log) }()
+	testkit.Eventually(s.t, patience, "the scheduler is ready", func() bool {
+		response, err := http.Get(s.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
+// stop stops the scheduler, and everything on its Mesos, in good order.
+func (s *site) stop() {
+	if s.cancel == nil {
+		return
+	}
+	s.cancel()
+	s.cancel = nil
+	if err := <-s.done; err != nil {
+		s.t.Errorf("the scheduler ended with %v", err)
+	}
+}
+
+// do runs a command against the site; it must succeed.
+func (s *site) do(args ...string) string {
+	s.t.Helper()
+	out, _, err := program(s.t, s.t.Context(), append(args, "--api="+s.url)...)
+	if err != nil {
+		s.t.Fatalf("cotton %s: %v", strings.Join(args, " "), err)
+	}
+	return out
+}
+
+func (s *site) endpoints(cluster string) (e v1.Endpoints) {
+	s.t.Helper()
+	if err := json.Unmarshal([]byte(s.do("endpoints", cluster, "-o", "json")), &e); err != nil {
+		s.t.Fatal(err)
+	}
+	return e
+}
+
+// query runs SQL at an endpoint as the cluster's user.
+func (s *site) query(e v1.Endpoint, password, sql string) (result string, err error) {
+	db, err := mysql.Open(mysql.Addr{Host: e.Host, Port: e.Port}, mysql.Credentials{User: "app", Password: password, TLS: "skip-verify"}, mysql.Options{})
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	if !strings.HasPrefix(sql, "SELECT") {
+		_, err := db.ExecContext(s.t.Context(), sql)
+		return "", err
+	}
+	return result, db.QueryRowContext(s.t.Context(), sql).Scan(&result)
+}
+
+// The program as a person meets it: clusters by the original's form and by the command, written to through what is
+// published and read from the replicas; the reasons why one is not placed; the pipeline's inventory; a restart that
+// brings everything back on its volume and port; the end of a cluster. And in no file a password.
+func TestCotton(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	const password = "geheim-0123456789"
+	passwordFile := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(passwordFile, []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	response, err := http.Post(s.url+"/clusters/c0", "application/x-www-form-urlencoded", strings.NewReader("cluster_user=app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var created map[string]string
+	err = json.NewDecoder(response.Body).Decode(&created)
+	response.Body.Close()
+	if err != nil || response.StatusCode != 200 || created["cluster_url"] != s.url+"/clusters/c0/endpoints" {
+		t.Fatalf("%d %v %v", response.StatusCode, created, err)
+	}
+	out := s.do("create", "c1", "--nodes=3", "--size=small", "--label=tier=udb", "--password-file="+passwordFile, "--wait")
+	if !strings.Contains(out, "primary  ") || strings.Count(out, "replica  ") != 2 || strings.Contains(out, password) {
+		t.Errorf("create says:\n%s", out)
+	}
+
+	e := s.endpoints("c1")
+	for _, sql := range []string{"CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)", "INSERT INTO shop.t VALUES (42)"} {
+		if _, err := s.query(*e.Primary, password, sql); err != nil {
+			t.Fatalf("%s on the primary: %v", sql, err)
+		}
+	}
+	for _, r := range e.Replicas {
+		testkit.Eventually(t, patience, "the row is on the replica", func() bool {
+			got, err := s.query(r, password, "SELECT id FROM shop.t")
+			return err == nil && got == "42"
+		})
+		if _, err := s.query(r, password, "INSERT INTO shop.t VALUES (43)"); !mysql.IsReadOnly(err) {
+			t.Errorf("a replica took a write (I2): %v", err)
+		}
+	}
+
+	inv, err := cottonapi.Open("cotton+" + s.url + "?databases=shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tier, err := fleet.FindTier(t.Context(), inv, "udb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	racks := map[string]bool{}
+	for _, i := range tier.Instances() {
+		racks[i.Rack] = true
+	}
+	if len(tier.Instances()) != 3 || len(racks) != 3 || tier.Databases != "shop" {
+		t.Errorf("as a tier: %+v", tier)
+	}
+
+	s.do("create", "c9", "--size=100/1gb/1gb", "--password-file="+passwordFile)
+	testkit.Eventually(t, patience, "the reasons of all three agents", func() bool {
+		why := s.do("why", "c9")
+		return strings.Count(why, "cpus: 100 wanted") == 3 && strings.Contains(why, "c9-1 want a place")
+	})
+	if list := s.do("list"); !strings.Contains(list, "tier=udb") || !strings.Contains(list, "c9-1 waits for an offer") {
+		t.Errorf("list:\n%s", list)
+	}
+	if show := s.do("show", "c1"); strings.Count(show, "running  replica  false") != 2 || strings.Count(show, "running  primary  true") != 1 {
+		t.Errorf("show:\n%s", show)
+	}
+
+	_, _, err = program(t, t.Context(), "create", "c1", "--api="+s.url)
+	says(t, err, "Cluster 'c1' already exists", "409")
+	wrong := filepath.Join(t.TempDir(), "wrong")
+	if err := os.WriteFile(wrong, []byte("wrong"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = program(t, t.Context(), "delete", "c1", "--password-file="+wrong, "--api="+s.url)
+	says(t, err, "No permission to kill cluster c1", "403")
+
+	s.do("delete", "c9", "--password-file="+passwordFile, "--wait")
+	s.stop()
+	s.noSecrets(password, created["cluster_password"])
+	s.start()
+	testkit.Eventually(t, patience, "the cluster is whole again", func() bool {
+		return strings.Contains(s.do("list"), "c1") && len(s.endpoints("c1").Replicas) == 2 && s.endpoints("c1").Primary != nil
+	})
+	if again := s.endpoints("c1"); *again.Primary != *e.Primary {
+		t.Errorf("the primary is %+v after the restart, it was %+v", again.Primary, e.Primary)
+	}
+	if got, err := s.query(*e.Primary, password, "SELECT id FROM shop.t"); err != nil || got != "42" {
+		t.Errorf("its data: %q, %v (I1)", got, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(s.dir, "haproxy.cfg")); err != nil || !strings.Contains(string(text), fmt.Sprintf(":%d check", e.Primary.Port)) {
+		t.Errorf("HAProxy's file: %s, %v", text, err)
+	}
+	if out := s.do("delete", "c1", "--password-file="+passwordFile, "--wait"); out != "cluster c1 is gone\n" {
+		t.Errorf("delete says %q", out)
+	}
+	if _, err := s.query(*e.Primary, password, "SELECT 1"); !mysql.IsConnection(err) {
+		t.Errorf("the deleted cluster still answers: %v", err)
+	}
+}
+
+// noSecrets looks for passwords and the admin key in everything that cotton, Mesos and MySQL have written, task data,
+// labels and logs among it.
+func (s *site) noSecrets(passwords ...string) {
+	s.t.Helper()
+	keyfile := filepath.Join(s.dir, "admin.key")
+	key, err := os.ReadFile(keyfile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	secrets := append(passwords, strings.TrimSpace(string(key)))
+	read := 0
+	err = filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || path == keyfile {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		read++
+		for _, secret := range secrets {
+			if bytes.Contains(text, []byte(secret)) {
+				s.t.Errorf("%s holds a secret", path)
+			}
+		}
+		return nil
+	})
+	if err != nil || read < 10 {
+		s.t.Errorf("looked at %d files: %v", read, err)
+	}
+	for _, secret := range secrets {
+		if strings.Contains(s.log.String(), secret) {
+			s.t.Error("the log holds a secret")
+		}
+	}
+}

@@ -52,6 +52,7 @@ func TestOriginalRoutes(t *testing.T) {
 		{"size no JSON", "POST", "/clusters/c1", `cluster_user=u&size=[1]`, 400, "'size' should be a JSON dictionary with keys 'cpus', 'mem' and 'disk'"},
 		{"size lacks a key", "POST", "/clusters/c1", `cluster_user=u&size={"cpus":1,"mem":"1gb"}`, 400, "'size' should be a JSON dictionary with keys 'cpus', 'mem' and 'disk'"},
 		{"size too small", "POST", "/clusters/c1", `cluster_user=u&size={"cpus":1,"mem":"1mb","disk":"1gb"}`, 400, "Instance 'size' too small: mem 1 MB: want at least 256"},
+		{"a backup", "POST", "/clusters/c1", "cluster_user=u&backup_id=b1", 400, `Unknown backup "b1"`},
 		{"unknown size", "POST", "/clusters/c1", "cluster_user=u&size=huge", 400, `Unknown size "huge"`},
 		{"wrong password", "DELETE", "/clusters/c0", "password=wrong", 403, "No permission to kill cluster c0"},
 		{"no password", "DELETE", "/clusters/c0", "", 403, "No permission to kill cluster c0"},
@@ -114,13 +115,13 @@ func TestSizes(t *testing.T) {
 func TestCreateByJSON(t *testing.T) {
 	b := serve(t)
 	a := b.send(t, "POST", "/clusters/c1", `{"cluster_user":"app","cluster_password":"s3cret äö","nodes":2,"size":"large","policy":"available",
-		"labels":{"tier":"udb"},"config":{"max_connections":"500"},"package":"mysql-8.4","scalars":{"ssd":1},"backup_id":"b1","sidecars":true}`, asJSON)
+		"labels":{"tier":"udb"},"config":{"max_connections":"500"},"package":"mysql-8.4","scalars":{"ssd":1},"sidecars":true}`, asJSON)
 	if a.status != 201 || a.header.Get("Location") != "/clusters/c1" || into[v1.Created](t, a).Password != "s3cret äö" {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	spec := b.fake.spec(t, "c1")
 	if spec.Nodes != 2 || spec.Size.CPUs != 4 || spec.Policy != cotton.PolicyAvailable || spec.Labels["tier"] != "udb" || spec.Config["max_connections"] != "500" ||
-		spec.Package != "https://repo.internal/mysql-8.4.tar.gz" || spec.Scalars["ssd"] != 1 || spec.BackupID != "b1" || !spec.Sidecars {
+		spec.Package != "https://repo.internal/mysql-8.4.tar.gz" || spec.Scalars["ssd"] != 1 || !spec.Sidecars {
 		t.Errorf("stored: %+v", spec)
 	}
 	if !mysql.CheckPassword(spec.PasswordHash, "s3cret äö") {
@@ -158,7 +159,7 @@ func TestCreateByJSON(t *testing.T) {
 		{"too many labels", `{"cluster_user":"a","labels":{` + strings.TrimSuffix(fmt.Sprintf(many, numbers...), ",") + `}}`, "labels", "more than 64"},
 		{"scalar amount", `{"cluster_user":"a","scalars":{"ssd":-1}}`, "scalars.ssd", "positive"},
 		{"scalar name", `{"cluster_user":"a","scalars":{"'":1}}`, "scalars", "is not a name"},
-		{"backup with a line end", `{"cluster_user":"a","backup_id":"b\n"}`, "backup_id", "backup"},
+		{"a backup that nobody can restore", `{"cluster_user":"a","backup_id":"b1"}`, "backup_id", "no backup store"},
 		{"password with a line end", `{"cluster_user":"a","cluster_password":"geheim\n"}`, "cluster_password", "Invalid password"},
 		{"password too long", `{"cluster_user":"a","cluster_password":"` + strings.Repeat("geheim", 50) + `"}`, "cluster_password", "Invalid password"},
 	} {

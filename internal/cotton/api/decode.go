@@ -192,8 +192,9 @@ func checkExtras(asked v1.Create) error {
 			return invalid("scalars."+name, fmt.Sprintf("%g is not a positive amount", amount), "")
 		}
 	}
-	if len(asked.BackupID) > maxValue || printable(asked.BackupID) != asked.BackupID {
-		return invalid("backup_id", "not a name of a backup", "")
+	if asked.BackupID != "" {
+		// An empty cluster in place of the restored one would be found out too late.
+		return invalid("backup_id", fmt.Sprintf("Unknown backup %q", printable(asked.BackupID)), "this scheduler has no backup store to restore from")
 	}
 	return nil
 }

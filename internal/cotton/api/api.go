@@ -74,7 +74,7 @@ func New(c Config) http.Handler {
 		Name: "cotton_api_request_seconds", Help: "Requests to the API, by route, method and status.",
 	}, []string{"route", "method", "status"})}
 	if c.Metrics != nil {
-		c.Metrics.MustRegister(s.requests)
+		c.Metrics.MustRegister(s.requests, newRequested(c.Framework))
 	}
 	mux := http.NewServeMux()
 	for path, methods := range s.routes() {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/api"
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
@@ -352,6 +354,46 @@ func TestLooking(t *testing.T) {
 	}
 	if hash := b.fake.spec(t, "c0").PasswordHash; strings.Contains(all, "geheim") || strings.Contains(all, hash) || strings.Contains(all, "repo.internal") {
 		t.Errorf("a secret is shown: %s", all)
+	}
+}
+
+// What is asked for is told as it is now: nothing by a scheduler that does not know, and nothing twice after a deletion.
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	b := serve(t, func(c *api.Config) { c.Metrics = registry })
+	value := func(name string) (float64, bool) {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == name {
+				return f.GetMetric()[0].GetGauge().GetValue(), true
+			}
+		}
+		return 0, false
+	}
+	wants := func(when string, want map[string]float64) {
+		t.Helper()
+		for name, n := range want {
+			if got, ok := value(name); !ok || got != n {
+				t.Errorf("%s: %s is %v (told: %v), want %v", when, name, got, ok, n)
+			}
+		}
+	}
+	wants("at first", map[string]float64{"cotton_requested_cpus": 0})
+	b.send(t, "POST", "/clusters/c0", "cluster_user=app&cluster_password=geheim&num_nodes=3&size=0.5/512mb/1gb", asForm)
+	b.send(t, "POST", "/clusters/c1", "cluster_user=app", asForm)
+	wants("with two", map[string]float64{"cotton_requested_cpus": 2.5, "cotton_requested_mem_mb": 2048, "cotton_requested_disk_mb": 5120,
+		"cotton_requested_instances": 4, "cotton_serving_instances": 4})
+	for range 2 {
+		b.send(t, "DELETE", "/clusters/c0", "password=geheim", asForm)
+	}
+	wants("after one was deleted twice", map[string]float64{"cotton_requested_cpus": 1, "cotton_requested_instances": 1})
+	b.fake.broken = framework.ErrNotReady
+	if _, told := value("cotton_requested_cpus"); told {
+		t.Error("a standby says that nothing was asked for")
 	}
 }
 

@@ -68,6 +68,9 @@ type Decision struct {
 	// Primary and Replicas are the members that clients are told (I10); 0 = none accepts writes.
 	Primary  int
 	Replicas []int
+	// Leave what is published as it is: this scheduler has just started and the primary has not answered it yet, which
+	// says nothing of the primary (I11).
+	Leave    bool
 	Problems []string // for people
 }
 
@@ -317,6 +320,7 @@ func (d *deciding) publish() {
 		s := d.seen[m.ID]
 		return m.ID != d.Primary && s.now() && s.Replica != nil && s.Replica.Receiving() && d.isPrimary(s.Replica.Source)
 	})
+	d.out.Leave = d.Founded && p.TaskLives && !p.Answered && (p.Silent < forgiven || heard)
 	// A primary that only we cannot reach, and its replicas do, is where clients write (I11).
 	if d.Founded && p.Answered && p.Writable() && p.TaskLives && (p.lately() || heard) {
 		d.out.Primary = d.Primary

@@ -198,6 +198,19 @@ func TestDecide(t *testing.T) {
 		{"I10: one that is surely down at once", well(cotton.PolicyLossless), func(s *scene) { s.silent(1, 0); s.at(1).TaskLives = false },
 			"publish 0 [2 3]", "the primary c-1 is down"},
 		{"I10: one that is closed at once", well(cotton.PolicyAvailable), func(s *scene) { s.closed() }, "open 1, publish 0 [2 3]", ""},
+		{"I11: a scheduler that has just started leaves what is published", well(cotton.PolicyLossless), func(s *scene) {
+			*s.at(1) = cotton.Seen{Member: 1, TaskLives: true, Err: errors.New("i/o timeout"), Silent: time.Second}
+		}, "leave", "does not answer"},
+		{"I11: also for longer, while the replicas hear the primary", well(cotton.PolicyLossless), func(s *scene) {
+			*s.at(1) = cotton.Seen{Member: 1, TaskLives: true, Err: errors.New("i/o timeout"), Silent: time.Hour}
+		}, "leave", "does not answer"},
+		{"I10: not for ever", well(cotton.PolicyLossless), func(s *scene) {
+			*s.at(1) = cotton.Seen{Member: 1, TaskLives: true, Err: errors.New("i/o timeout"), Silent: time.Minute}
+			s.at(2).Replica.IORunning, s.at(3).Replica.IORunning = "Connecting", "Connecting"
+		}, "publish 0 [2 3]", "does not answer"},
+		{"I10: nor when it is down", well(cotton.PolicyLossless), func(s *scene) {
+			*s.at(1) = cotton.Seen{Member: 1, Err: errors.New("down"), Silent: time.Second}
+		}, "publish 0 [2 3]", "is down"},
 		{"a silent replica goes after a while", well(cotton.PolicyLossless), func(s *scene) { s.silent(2, 6*time.Second) }, "publish 1 [3]", "c-2 does not answer"},
 		{"nothing is done to replicas while the primary is away", well(cotton.PolicyLossless), func(s *scene) {
 			s.silent(1, 0)
@@ -216,7 +229,11 @@ func TestDecide(t *testing.T) {
 			for _, a := range d.Actions {
 				steps = append(steps, fmt.Sprintf("%s %d", a.Kind, a.Member))
 			}
-			got := strings.Join(append(steps, fmt.Sprintf("publish %d %v", d.Primary, d.Replicas)), ", ")
+			published := fmt.Sprintf("publish %d %v", d.Primary, d.Replicas)
+			if d.Leave {
+				published = "leave"
+			}
+			got := strings.Join(append(steps, published), ", ")
 			if got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}

@@ -72,9 +72,6 @@ var errUnchanged = errors.New("nothing to change")
 
 // change edits a cluster's record and stores it; only then is it the record (I9). An edit that returns an error, also
 // errUnchanged, changes nothing.
-//
-// A write that is refused since the record changed, or the lock is lost, ends the process: another scheduler is at
-// work, and all that is known here is stale.
 func (f *Framework) change(ctx context.Context, c *cluster, edit func(*cotton.Record) error) error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
@@ -84,16 +81,22 @@ func (f *Framework) change(ctx context.Context, c *cluster, edit func(*cotton.Re
 	}
 	stored, err := f.cfg.Store.Put(ctx, r)
 	if err != nil {
-		err = fmt.Errorf("store cluster %s: %w", c.name, err)
-		if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotLeader) {
-			f.fail(err)
-		}
-		return err
+		return f.storeFailed(c.name, err)
 	}
 	c.mu.Lock()
 	c.record = stored
 	c.mu.Unlock()
 	return nil
+}
+
+// storeFailed is a write that the store did not take. One that shows another scheduler at work, or an earlier write of
+// ours of which we were not told that it was done, ends the process: the next one reads all anew.
+func (f *Framework) storeFailed(name string, err error) error {
+	err = fmt.Errorf("store cluster %s: %w", name, err)
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotLeader) {
+		f.fail(err)
+	}
+	return err
 }
 
 // changeMember edits one member; errUnchanged when it is gone.

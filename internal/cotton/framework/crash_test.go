@@ -1,6 +1,7 @@
 package framework_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -17,9 +18,10 @@ import (
 // killed waits until a scheduler has been ended by its fault point.
 func killed(t *testing.T, p *process.Process) {
 	t.Helper()
-	select {
-	case <-p.Done():
-	case <-t.Context().Done():
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := p.WaitFor(ctx); !p.Ended() {
+		t.Fatalf("the scheduler never came to its fault point: %v", err)
 	}
 	var exit *exec.ExitError
 	if !errors.As(p.Wait(), &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
@@ -73,7 +75,7 @@ func TestKilledWhileLaunching(t *testing.T) {
 func TestKilledWhileDeleting(t *testing.T) {
 	t.Parallel()
 	for _, faults := range []string{
-		"cotton.delete.stored=kill", "cotton.delete.killed=kill@2", "cotton.delete.released=kill", "cotton.delete.released=kill@2",
+		"cotton.delete.stored=kill", "cotton.delete.killed=kill@2", "cotton.delete.released=kill",
 		"cotton.delete.forget=kill",
 	} {
 		t.Run(faults, func(t *testing.T) {
@@ -104,7 +106,7 @@ func TestKilledWhileDeleting(t *testing.T) {
 // TestKilledWhileOpening: a scheduler killed after it stored the primary, or before it published it: the next one opens
 // that member and no other, and publishes what takes writes (I2, I8, I10).
 func TestKilledWhileOpening(t *testing.T) {
-	for i, faults := range []string{"cotton.primary.stored=kill", "cotton.publish.before=kill@2"} {
+	for _, faults := range []string{"cotton.primary.stored=kill", "cotton.publish.before=kill@2"} {
 		t.Run(faults, func(t *testing.T) {
 			s := newSite(t, "executor", 2)
 			c := spec("c0", 2)
@@ -115,7 +117,6 @@ func TestKilledWhileOpening(t *testing.T) {
 				t.Errorf("epoch %d: the primary was chosen more than once", v.Record.Epoch)
 			}
 			s.healthy(v, 2)
-			_ = i
 		})
 	}
 }

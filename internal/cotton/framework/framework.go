@@ -257,7 +257,7 @@ func (f *Framework) Create(ctx context.Context, spec cotton.Spec) (cotton.Record
 	}
 	stored, err := f.cfg.Store.Put(ctx, r)
 	if err != nil {
-		return cotton.Record{}, fmt.Errorf("store cluster %s: %w", spec.Name, err)
+		return cotton.Record{}, f.storeFailed(spec.Name, err)
 	}
 	c := newCluster(stored)
 	f.mu.Lock()

@@ -35,7 +35,11 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		} else {
 			s = before[m.ID] // zero where it never answered
 			s.Err = result.Err
-			s.Silent = now.Sub(d.answered[m.ID])
+			last, ever := d.answered[m.ID]
+			if !ever {
+				last = d.since
+			}
+			s.Silent = now.Sub(last)
 		}
 		s.Member, s.Busy = m.ID, d.busy[m.ID]
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""

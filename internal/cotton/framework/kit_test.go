@@ -111,6 +111,12 @@ func (s *site) close() {
 	if err := s.mini.Stop(ctx); err != nil {
 		s.t.Error(err)
 	}
+	// One that was not subscribed when its framework went did not hear of it; its mysqld goes with it.
+	for _, pid := range s.executors() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			s.t.Error(err)
+		}
+	}
 	if s.t.Failed() {
 		s.logs()
 	}
@@ -307,23 +313,34 @@ func (s *site) await(f *framework.Framework, name, what string, ok func(framewor
 
 func contains(s, part string) bool { return strings.Contains(s, part) }
 
-// endExecutor kills the executor of a task, which this test's Mesos started: found by the ids in its environment.
-func (s *site) endExecutor(task string) {
-	s.t.Helper()
+// executors are the processes of executors that this site's Mesos started, by task: found by their environment.
+func (s *site) executors() map[string]int {
+	out := map[string]int{}
 	found, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, path := range found {
 		env, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(env, []byte("MESOS_EXECUTOR_ID="+task+"\x00")) || !bytes.Contains(env, []byte("="+s.Dir+"/")) {
+		if err != nil || !bytes.Contains(env, []byte("\x00MESOS_SANDBOX="+s.Dir+"/")) {
 			continue
 		}
-		var pid int
-		if _, err := fmt.Sscanf(path, "/proc/%d/environ", &pid); err != nil {
-			s.t.Fatal(err)
+		for entry := range bytes.SplitSeq(env, []byte{0}) {
+			var pid int
+			task, ok := bytes.CutPrefix(entry, []byte("MESOS_EXECUTOR_ID="))
+			if n, _ := fmt.Sscanf(path, "/proc/%d/environ", &pid); ok && n == 1 {
+				out[string(task)] = pid
+			}
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			s.t.Fatal(err)
-		}
-		return
 	}
-	s.t.Fatalf("no executor of %s runs", task)
+	return out
+}
+
+// endExecutor kills the executor of a task.
+func (s *site) endExecutor(task string) {
+	s.t.Helper()
+	pid, ok := s.executors()[task]
+	if !ok {
+		s.t.Fatalf("no executor of %s runs", task)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
 }

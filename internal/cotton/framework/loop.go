@@ -23,6 +23,8 @@ type driver struct {
 	f    *Framework
 	c    *cluster
 	pool *mysql.Pool
+	// since is when the loop began: a server that never answered has been silent for so long, as far as is known.
+	since time.Time
 
 	mu       sync.Mutex // the background steps use it, too
 	busy     map[int]string
@@ -52,7 +54,7 @@ const (
 func (f *Framework) loop(ctx context.Context, c *cluster) {
 	creds := mysql.Credentials{User: cotton.AdminAccount, Password: f.cfg.Key.Password(cotton.AdminAccount, c.name), TLS: "skip-verify"}
 	d := &driver{
-		f: f, c: c, busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, answered: map[int]time.Time{},
+		f: f, c: c, since: time.Now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, answered: map[int]time.Time{},
 		pool: mysql.NewPool(creds, mysql.Options{ConnectTimeout: f.cfg.ProbeTimeout}),
 	}
 	defer d.pool.Close()
@@ -190,7 +192,7 @@ func (d *driver) publish(ctx context.Context, r cotton.Record, decision cotton.D
 			e.Replicas = append(e.Replicas, discovery.Endpoint{ID: m.ID, Host: m.Host, Port: m.Port})
 		}
 	}
-	if d.published && e.equal(d.publication) {
+	if decision.Leave || d.published && e.equal(d.publication) {
 		return
 	}
 	fault.Point(faultPublish)

@@ -3,6 +3,7 @@ package framework
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -74,7 +75,9 @@ func (l *removal) forget(ctx context.Context, c *cluster, left []leaving, agents
 	for _, p := range left {
 		gone[p.resourceID] = p.over || released(p, agents)
 	}
-	fault.Point(faultReleased)
+	if slices.Contains(slices.Collect(maps.Values(gone)), true) {
+		fault.Point(faultReleased)
+	}
 	err := l.f.change(ctx, c, func(r *cotton.Record) error {
 		before := len(r.Members) + len(r.Abandoned)
 		r.Members = slices.DeleteFunc(r.Members, func(m cotton.Member) bool {

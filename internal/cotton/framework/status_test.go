@@ -1,0 +1,89 @@
+package framework
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+
+	"github.com/aosc/aosc/internal/cotton"
+)
+
+// TestApplyStatus: what a status means, whatever came before it, and in whatever order.
+func TestApplyStatus(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	launched := cotton.Member{ID: 1, Phase: cotton.PhaseLaunched, TaskID: "t", AgentID: "a", ResourceID: "r", VolumeID: "v", Port: 7, Anew: true, Launches: 1}
+	running := launched
+	running.Phase, running.TaskState, running.HasData, running.Anew, running.LaunchedAt = cotton.PhaseRunning, "TASK_RUNNING", true, false, now.Add(-time.Hour)
+	failed := func(n int) cotton.Member { m := launched; m.Failures = n; return m }
+	in := func(m cotton.Member, state mesos.TaskState) cotton.Member { m.TaskState = state.String(); return m }
+	removing := running
+	removing.Phase = cotton.PhaseRemoving
+	for _, tc := range []struct {
+		name   string
+		member cotton.Member
+		state  mesos.TaskState
+		reason mesos.TaskStatus_Reason
+		want   string // phase, state, failures, wait, resource id; "-" = unchanged
+	}{
+		{"starting", launched, mesos.TASK_STARTING, 0, "launched TASK_STARTING 0 0s r"},
+		{"running", launched, mesos.TASK_RUNNING, 0, "running TASK_RUNNING 0 0s r"},
+		{"running after failures", failed(2), mesos.TASK_RUNNING, 0, "running TASK_RUNNING 0 0s r"},
+		{"running, again", running, mesos.TASK_RUNNING, 0, "-"},
+		{"killing", running, mesos.TASK_KILLING, 0, "running TASK_KILLING 0 0s r"},
+		{"the offer was rescinded", launched, mesos.TASK_DROPPED, mesos.REASON_INVALID_OFFERS, "pending TASK_DROPPED 0 0s "},
+		{"the same, where it held something before", func() cotton.Member { m := running; m.Phase, m.TaskState = cotton.PhaseLaunched, ""; return m }(),
+			mesos.TASK_DROPPED, mesos.REASON_INVALID_OFFERS, "lost TASK_DROPPED 0 0s r"},
+		{"refused by the master", launched, mesos.TASK_ERROR, 0, "pending TASK_ERROR 1 1s r"},
+		{"failed", launched, mesos.TASK_FAILED, 0, "pending TASK_FAILED 1 1s r"},
+		{"failed twice", failed(1), mesos.TASK_FAILED, 0, "pending TASK_FAILED 2 2s r"},
+		{"failed three times: away from here", failed(2), mesos.TASK_FAILED, 0, "pending TASK_FAILED 3 0s "},
+		{"many times", failed(30), mesos.TASK_FAILED, 0, "pending TASK_FAILED 31 2m0s r"},
+		{"never heard of", launched, mesos.TASK_GONE, 0, "pending TASK_GONE 1 1s r"},
+		{"failed after it ran: back to its volume", running, mesos.TASK_FAILED, 0, "lost TASK_FAILED 1 1s r"},
+		{"unreachable is not over (I11)", running, mesos.TASK_UNREACHABLE, 0, "running TASK_UNREACHABLE 0 0s r"},
+		{"and comes back", in(running, mesos.TASK_UNREACHABLE), mesos.TASK_RUNNING, 0, "running TASK_RUNNING 0 0s r"},
+		{"what was lost comes back", in(running, mesos.TASK_LOST), mesos.TASK_RUNNING, 0, "running TASK_RUNNING 0 0s r"},
+		{"what was killed does not", in(running, mesos.TASK_KILLED), mesos.TASK_RUNNING, 0, "-"},
+		{"nor what failed", in(running, mesos.TASK_FAILED), mesos.TASK_KILLED, 0, "-"},
+		{"being removed: killed", removing, mesos.TASK_KILLED, 0, "removing TASK_KILLED 0 0s r"},
+		{"being removed: late", removing, mesos.TASK_FAILED, 0, "removing TASK_FAILED 0 0s r"},
+		{"being removed: still runs", in(removing, mesos.TASK_UNREACHABLE), mesos.TASK_RUNNING, 0, "removing TASK_RUNNING 0 0s r"},
+		{"finished by itself", running, mesos.TASK_FINISHED, 0, "lost TASK_FINISHED 1 1s r"},
+		{"the machine is gone", running, mesos.TASK_GONE_BY_OPERATOR, 0, "lost TASK_GONE_BY_OPERATOR 1 1s r"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := cotton.Record{Members: []cotton.Member{tc.member}}
+			m := &r.Members[0]
+			s := mesos.TaskStatus{TaskID: mesos.TaskID{Value: "t"}, State: tc.state.Enum(), AgentID: &mesos.AgentID{Value: "a"}}
+			if tc.reason != 0 {
+				s.Reason = tc.reason.Enum()
+			}
+			got := "-"
+			if err := applyStatus(&r, m, s, now); err == nil {
+				wait := time.Duration(0)
+				if !m.RetryAt.IsZero() {
+					wait = m.RetryAt.Sub(now)
+				}
+				got = fmt.Sprintf("%s %s %d %s %s", m.Phase, m.TaskState, m.Failures, wait, m.ResourceID)
+			} else if !errors.Is(err, errUnchanged) {
+				t.Fatal(err)
+			}
+			if got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+			if gave := m.ResourceID == "" && !strings.HasSuffix(tc.name, "rescinded"); gave != (len(r.Abandoned) == 1) {
+				t.Errorf("abandoned: %+v", r.Abandoned)
+			}
+			if tc.member.HasData && m.VolumeID != "v" {
+				t.Error("a volume with data was given up")
+			}
+			if err := applyStatus(&r, m, s, now); !errors.Is(err, errUnchanged) {
+				t.Errorf("the same status again: %v", err)
+			}
+		})
+	}
+}

@@ -108,7 +108,7 @@ func (p *parts) openStore(ctx context.Context, env *daemon.Env) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, zookeeperLimit)
 		defer cancel()
-		s, err := storezk.Open(ctx, u, storezk.Options{Log: env.Log})
+		s, err := storezk.Open(ctx, u, storezk.Options{SessionTimeout: v.GetDuration("zk-session"), Log: env.Log})
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (p *parts) openPublisher(ctx context.Context, env *daemon.Env) error {
 	if p.discovery != nil {
 		ctx, cancel := context.WithTimeout(ctx, zookeeperLimit)
 		defer cancel()
-		conn, err := zookeeper.Connect(ctx, *p.discovery, zookeeper.Options{Log: env.Log})
+		conn, err := zookeeper.Connect(ctx, *p.discovery, zookeeper.Options{SessionTimeout: v.GetDuration("zk-session"), Log: env.Log})
 		if err != nil {
 			return fmt.Errorf("open the discovery: %w", err)
 		}

@@ -94,7 +94,7 @@ func (r *Runner) cleanTable(ctx context.Context, db *sql.DB, rows []Leftover) (i
 		if l.State == LeftoverLive || !due([]Leftover{l}) {
 			continue
 		}
-		gone, err := r.dropSlowly(ctx, db, l, dropBudget)
+		gone, err := r.dropSlowly(ctx, db, l)
 		if err != nil {
 			return n, err
 		}
@@ -230,11 +230,11 @@ func asideName(table string, now time.Time) string {
 }
 
 // dropSlowly empties an old table in small steps and drops it: unlinking a large file at once, and what it does to the
-// buffer pool, can stall a server. It stops when its budget is used up or replicas lag; the next call goes on. With no
-// budget only a table that is small already goes. gone when the table is no more.
-func (r *Runner) dropSlowly(ctx context.Context, db *sql.DB, l Leftover, budget time.Duration) (gone bool, err error) {
+// buffer pool, can stall a server. It stops when its budget is used up or replicas lag; the next call goes on. gone when
+// the table is no more.
+func (r *Runner) dropSlowly(ctx context.Context, db *sql.DB, l Leftover) (gone bool, err error) {
 	name := mysql.QuoteIdents(l.Database, l.Name)
-	for deadline := time.Now().Add(budget); ; {
+	for deadline := time.Now().Add(dropBudget); ; {
 		var many bool
 		err := db.QueryRowContext(ctx, fmt.Sprintf("SELECT COUNT(*) > %d FROM (SELECT 1 FROM %s LIMIT %d) t", dropDirect, name, dropDirect+1)).Scan(&many)
 		if mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err) {

@@ -112,8 +112,7 @@ func (r *Runner) settleOne(ctx context.Context, db *sql.DB, l Leftover, retentio
 			if err := r.Leftovers.SetState(ctx, l.ID, LeftoverDrop, time.Time{}); err != nil {
 				return err
 			}
-			// The next table to be altered does not wait for this one: what is large is left to Clean.
-			_, err := r.dropSlowly(ctx, db, l, 0)
+			_, err := r.dropSlowly(ctx, db, l)
 			return err
 		}
 	}

@@ -2,15 +2,13 @@ package mysqld
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
-	"syscall"
-	"time"
 
+	"github.com/aosc/aosc/internal/flock"
 	"github.com/aosc/aosc/internal/process"
 )
 
@@ -37,7 +35,7 @@ func Template(ctx context.Context, in Install) (string, error) {
 	if err := os.MkdirAll(in.Tools, 0o755); err != nil {
 		return "", fmt.Errorf("make a MySQL template: %w", err)
 	}
-	unlock, err := lockFile(ctx, filepath.Join(in.Tools, "."+name+".lock"))
+	unlock, err := flock.Lock(ctx, filepath.Join(in.Tools, "."+name+".lock"))
 	if err != nil {
 		return "", fmt.Errorf("make a MySQL template: %w", err)
 	}
@@ -112,32 +110,6 @@ func initialise(ctx context.Context, in Install, dir string, extra map[string]st
 		return err
 	}
 	return os.Remove(filepath.Join(data, "auto.cnf")) // each copy makes a server_uuid of its own
-}
-
-// lockFile takes an exclusive lock that all processes of this machine respect, and waits for it until ctx ends.
-func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("wait for the lock %s: %w", path, context.Cause(ctx))
-		}
-	}
 }
 
 func exists(path string) bool {

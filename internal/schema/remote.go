@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/go-git/go-git/v5"
@@ -18,6 +17,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/aosc/aosc/internal/flock"
 )
 
 // remote is a repository elsewhere and the bare clone of one branch of it on this machine. Several daemons may share
@@ -114,7 +115,10 @@ func (m *remote) explain(what string, err error) error {
 // fetch brings commit into the clone, unless another daemon that shares it already did. The reference is forced: a
 // force-push moves the branch to a commit that does not descend from the last one.
 func (m *remote) fetch(ctx context.Context, commit string) error {
-	unlock, err := lockFile(ctx, m.dir+".lock")
+	if err := os.MkdirAll(filepath.Dir(m.dir), 0o755); err != nil {
+		return err
+	}
+	unlock, err := flock.Lock(ctx, m.dir+".lock")
 	if err != nil {
 		return err
 	}
@@ -138,33 +142,4 @@ func (m *remote) fetch(ctx context.Context, commit string) error {
 		return m.explain("fetch it into "+m.dir, err)
 	}
 	return nil
-}
-
-// lockFile takes an exclusive lock among processes of this machine; it is free again when the holder dies.
-func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, ctx.Err())
-		case <-tick.C:
-		}
-	}
 }

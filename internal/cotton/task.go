@@ -61,4 +61,8 @@ type Facts struct {
 	DiskFreeMB  int64     `json:"disk_free_mb"`        // of the file system it is on
 	StartedAt   time.Time `json:"started_at,omitzero"`
 	StartMillis int64     `json:"start_ms,omitempty"` // how long the last start took
+	// Epoch is the highest that an order carried; FencedEpoch is that of the last fence that was carried out: from then on
+	// the server was closed, until somebody with a newer epoch opened it.
+	Epoch       uint64 `json:"epoch,omitempty"`
+	FencedEpoch uint64 `json:"fenced_epoch,omitempty"`
 }

@@ -1,0 +1,48 @@
+package cotton
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// OrderSchema of Order. An executor ignores orders that are newer than it, and says so in its log.
+const OrderSchema = 1
+
+// Order is what the scheduler tells the executor of one instance, as a Mesos message: it may be lost, repeated or come
+// late. An executor obeys none whose Epoch is lower than one it has seen.
+type Order struct {
+	Schema int       `json:"schema"`
+	Task   string    `json:"task"`
+	Epoch  uint64    `json:"epoch"` // of the cluster, see Record.Epoch
+	Kind   OrderKind `json:"kind"`
+	// Lease, of OrderLease: for how long, from its arrival, the instance may stay open for writes without another one.
+	Lease time.Duration `json:"lease_ns,omitempty"`
+}
+
+// OrderKind is what is asked for.
+type OrderKind string
+
+const (
+	// OrderLease tells the executor of the primary that the scheduler still counts on it. A primary that hears none for
+	// the lease, and that no replica acknowledges to any more, closes itself (R13): it may have been replaced.
+	OrderLease OrderKind = "lease"
+	// OrderFence: under Epoch this instance is not the primary. Its server is to be super_read_only at once; one that does
+	// not answer is killed, and comes back closed.
+	OrderFence OrderKind = "fence"
+)
+
+// ParseOrder reads a message. The error says why it is not obeyed.
+func ParseOrder(data []byte) (Order, error) {
+	var o Order
+	if err := json.Unmarshal(data, &o); err != nil {
+		return Order{}, fmt.Errorf("read an order: %w", err)
+	}
+	switch {
+	case o.Schema > OrderSchema:
+		return Order{}, fmt.Errorf("an order has schema %d, this executor knows %d: update the executor on this agent", o.Schema, OrderSchema)
+	case o.Task == "" || o.Kind == "":
+		return Order{}, fmt.Errorf("an order lacks task or kind: %+v", o)
+	}
+	return o, nil
+}

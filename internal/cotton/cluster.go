@@ -74,7 +74,16 @@ type Record struct {
 	State   State    `json:"state"`
 	Members []Member `json:"members"`
 	Primary int      `json:"primary"` // ID of the primary member, 0 = none yet
-	Epoch   uint64   `json:"epoch"`   // raised with every change of primary; carried by every command
+	Epoch   uint64   `json:"epoch"`   // raised when a change of primary begins; carried by every command
+	// Change of primary under way, nil when there is none; History has those that are over, the oldest first.
+	Change  *Change  `json:"change,omitempty"`
+	History []Change `json:"history,omitempty"`
+	// Acks is the least number of acknowledgements that any commit may have had: lowered before it is lowered at the
+	// primary, raised after. 0 = 1.
+	Acks int `json:"acks,omitempty"`
+	// Lineage are the server_uuids that may number transactions as a primary, stored before the server is opened.
+	// Transactions of others are errant (I7).
+	Lineage []string `json:"lineage,omitempty"`
 	// Founded: the primary has executed something (the cluster user). From then on a primary without transactions is one
 	// that lost its data, and is never opened.
 	Founded bool `json:"founded,omitempty"`
@@ -115,7 +124,10 @@ type Member struct {
 	TaskState  string    `json:"task_state,omitempty"` // last stored status, e.g. TASK_RUNNING
 	Reason     string    `json:"reason,omitempty"`     // message of that status
 	Failures   int       `json:"failures,omitempty"`   // in a row, for the back-off
-	RetryAt    time.Time `json:"retry_at,omitzero"`
+	// Relieved: it does not acknowledge, and all that it may have acknowledged is safe with others. Stored before its data
+	// are replaced or removed; taken back before it follows the primary.
+	Relieved bool      `json:"relieved,omitempty"`
+	RetryAt  time.Time `json:"retry_at,omitzero"`
 }
 
 // ServerID is the member's server_id: unique in its cluster and never 0, which MySQL refuses for replication.
@@ -128,6 +140,9 @@ func (r Record) MemberName(id int) string { return fmt.Sprintf("%s-%d", r.Spec.N
 func (r Record) Clone() Record {
 	r.Members = slices.Clone(r.Members)
 	r.Abandoned = slices.Clone(r.Abandoned)
+	if r.Change != nil {
+		r.Change = new(*r.Change) // its slices are replaced, never changed
+	}
 	return r
 }
 

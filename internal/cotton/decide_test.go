@@ -24,20 +24,20 @@ type scene struct {
 }
 
 func well(policy cotton.Policy) *scene {
-	s := &scene{r: cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: 3, Policy: policy}, State: cotton.StateRunning, Primary: 1, Epoch: 1, Founded: true}}
+	s := &scene{r: cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: 3, Policy: policy}, State: cotton.StateRunning, Primary: 1, Epoch: 1, Founded: true, Lineage: []string{uuidA}}}
 	for id := 1; id <= 3; id++ {
 		s.r.Members = append(s.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id})
 		seen := cotton.Seen{Member: id, TaskLives: true, Answered: true, HasUser: id == 1}
 		seen.Server = mysql.Server{UUID: uuidB, GTIDExecuted: uuidA + ":1-9", ReadOnly: true, SuperReadOnly: true}
 		if id == 1 {
 			seen.Server.UUID, seen.Server.ReadOnly, seen.Server.SuperReadOnly = uuidA, false, false
-			seen.SourceSemiSync = cotton.SemiSyncOf(policy)
+			seen.SourceSemiSync = semiSync(policy)
 			seen.SemiSync = mysql.SemiSyncStatus{Active: true, Clients: 2}
 		} else {
 			seen.Replica = &mysql.ReplicaStatus{
 				Source: mysql.Addr{Host: "h", Port: 1}, IORunning: "Yes", SQLRunning: "Yes", AutoPosition: true, Executed: uuidA + ":1-9",
 			}
-			seen.Acknowledging = cotton.SemiSyncOf(policy).Enabled
+			seen.Acknowledging = semiSync(policy).Enabled
 		}
 		s.seen = append(s.seen, seen)
 	}
@@ -67,6 +67,8 @@ func (s *scene) silent(member int, how time.Duration) {
 	s.at(member).Err, s.at(member).Silent = errors.New("i/o timeout"), how
 }
 
+var limits = cotton.Limits{Now: time.Unix(1e9, 0), CloneMB: 100, Silence: 3 * time.Second, Cooldown: 30 * time.Second}
+
 func TestDecide(t *testing.T) {
 	const all = "publish 1 [2 3]"
 	for _, tc := range []struct {
@@ -89,12 +91,12 @@ func TestDecide(t *testing.T) {
 			"semi-sync 1, publish 0 []", "semi-synchronous replication is not set yet"},
 		{"then it is opened, and the others follow", fresh(), func(s *scene) {
 			s.r.Primary, s.r.Epoch = 1, 1
-			s.at(1).SourceSemiSync = cotton.SemiSyncOf(cotton.PolicyLossless)
+			s.at(1).SourceSemiSync = semiSync(cotton.PolicyLossless)
 		}, "open 1, follow 2, follow 3, publish 0 []", ""},
 		{"the user waits for a replica that acknowledges", fresh(), func(s *scene) {
 			s.r.Primary, s.r.Epoch = 1, 1
 			p := s.at(1)
-			p.SourceSemiSync, p.Server.ReadOnly, p.Server.SuperReadOnly = cotton.SemiSyncOf(cotton.PolicyLossless), false, false
+			p.SourceSemiSync, p.Server.ReadOnly, p.Server.SuperReadOnly = semiSync(cotton.PolicyLossless), false, false
 		}, "follow 2, follow 3, publish 0 []", "no replica acknowledges"},
 		{"and is created with one", well(cotton.PolicyLossless), func(s *scene) { s.r.Founded, s.at(1).HasUser = false, false }, "user 1, publish 0 []", ""},
 		{"an available cluster does not wait for it", well(cotton.PolicyAvailable), func(s *scene) {
@@ -106,15 +108,19 @@ func TestDecide(t *testing.T) {
 		{"but not without its data", well(cotton.PolicyLossless), func(s *scene) {
 			s.closed()
 			s.at(1).Server.GTIDExecuted = ""
-		}, "publish 0 [2 3]", "lost its data"},
+		}, "begin failover, publish 0 [2 3]", "lost its data"},
 		{"nor with less than a replica has", well(cotton.PolicyLossless), func(s *scene) {
 			s.closed()
 			s.at(2).Server.GTIDExecuted = uuidA + ":1-10"
-		}, "publish 0 [2 3]", "transactions that it lacks: " + uuidA + ":10"},
+		}, "begin failover, publish 0 [2 3]", "lacks transactions that c-2 has: " + uuidA + ":10"},
 		{"nor less than a replica has received", well(cotton.PolicyLossless), func(s *scene) {
 			s.closed()
 			s.at(2).Replica.Retrieved = uuidA + ":8-11"
-		}, "publish 0 [2 3]", "transactions that it lacks: " + uuidA + ":10-11"},
+		}, "begin failover, publish 0 [2 3]", "lacks transactions that c-2 has: " + uuidA + ":10-11"},
+		{"what only an errant replica has does not keep it closed", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(2).Server.GTIDExecuted = uuidA + ":1-9," + uuidB + ":1"
+		}, "open 1, relieve 2, publish 0 [2 3]", "errant transactions"},
 		{"nor less than a silent replica had", well(cotton.PolicyLossless), func(s *scene) {
 			s.closed()
 			s.at(2).Server.GTIDExecuted = uuidA + ":1-10"
@@ -164,39 +170,49 @@ func TestDecide(t *testing.T) {
 		{"a replica by file and position", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Replica.AutoPosition = false }, "follow 2, " + all, ""},
 		{"a new one where the binary logs begin later is cloned", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.at(1).Server.GTIDPurged = nil, "", uuidA+":1-5"
+			s.r.Members[1].Relieved = true
 		}, "clone 2, publish 1 [3]", "purged (" + uuidA + ":1-5)"},
 		{"one that follows and lacks what was purged, too", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Replica.IORunning, s.at(2).Server.GTIDExecuted, s.at(1).Server.GTIDPurged = "No", uuidA+":1-4", uuidA+":1-5"
+		}, "relieve 2, " + all, "purged (" + uuidA + ":5)"},
+		{"I1: it is cloned over only once others have what it acknowledged", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Replica.IORunning, s.at(2).Server.GTIDExecuted, s.at(1).Server.GTIDPurged = "No", uuidA+":1-4", uuidA+":1-5"
+			s.r.Members[1].Relieved = true
 		}, "clone 2, " + all, "purged (" + uuidA + ":5)"},
 		{"one that receives has all that it needs", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Server.GTIDExecuted, s.at(1).Server.GTIDPurged = uuidA+":1-4", uuidA+":1-5"
 		}, all, ""},
 		{"a new one of a large cluster is cloned", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.at(1).DataMB = nil, "", 100
+			s.r.Members[1].Relieved = true
 		}, "clone 2, publish 1 [3]", ""},
 		{"of a small one it is not", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.at(1).DataMB = nil, "", 99
 		}, "follow 2, publish 1 [3]", ""},
 		{"a clone under way is left alone", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Replica, s.at(2).Busy = nil, "clone" },
 			"publish 1 [3]", "clone is under way"},
-		{"I7: an errant one neither follows nor is cloned over", well(cotton.PolicyLossless), func(s *scene) {
+		{"I7: an errant one does not follow, it is replaced", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted = nil, uuidA+":1-9,"+uuidB+":1"
-		}, "publish 1 [3]", "never had (I7): " + uuidB + ":1"},
+		}, "relieve 2, publish 1 [3]", "never had (I7): " + uuidB + ":1"},
+		{"I1: not when clients may have been told of what it has", well(cotton.PolicyAvailable), func(s *scene) {
+			s.r.Lineage = []string{uuidB, uuidA}
+			s.at(2).Replica, s.at(2).Server.GTIDExecuted = nil, uuidA+":1-9,"+uuidB+":1"
+		}, "publish 1 [3]", "clients may have been told of: " + uuidB + ":1"},
 		{"what the primary numbered since it was asked is not errant", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Server.GTIDExecuted = uuidA + ":1-12"
 		}, all, ""},
 
 		{"I11: a silent primary is published for a while", well(cotton.PolicyLossless), func(s *scene) {
-			s.silent(1, 4*time.Second)
+			s.silent(1, 2*time.Second)
 			s.at(2).Replica.IORunning, s.at(3).Replica.IORunning = "Connecting", "Connecting"
 		}, all, "does not answer: i/o timeout"},
 		{"I10: then no more", well(cotton.PolicyLossless), func(s *scene) {
 			s.silent(1, 6*time.Second)
 			s.at(2).Replica.IORunning, s.at(3).Replica.IORunning = "Connecting", "Connecting"
-		}, "publish 0 [2 3]", "does not answer"},
+		}, "begin failover, publish 0 [2 3]", "none of 2 replicas hears it"},
 		{"I11: unless its replicas hear it", well(cotton.PolicyLossless), func(s *scene) { s.silent(1, time.Hour) }, all, "does not answer"},
 		{"I10: one that is surely down at once", well(cotton.PolicyLossless), func(s *scene) { s.silent(1, 0); s.at(1).TaskLives = false },
-			"publish 0 [2 3]", "the primary c-1 is down"},
+			"begin failover, publish 0 [2 3]", "the primary c-1 is down"},
 		{"I10: one that is closed at once", well(cotton.PolicyAvailable), func(s *scene) { s.closed() }, "open 1, publish 0 [2 3]", ""},
 		{"I11: a scheduler that has just started leaves what is published", well(cotton.PolicyLossless), func(s *scene) {
 			*s.at(1) = cotton.Seen{Member: 1, TaskLives: true, Err: errors.New("i/o timeout"), Silent: time.Second}
@@ -207,10 +223,10 @@ func TestDecide(t *testing.T) {
 		{"I10: not for ever", well(cotton.PolicyLossless), func(s *scene) {
 			*s.at(1) = cotton.Seen{Member: 1, TaskLives: true, Err: errors.New("i/o timeout"), Silent: time.Minute}
 			s.at(2).Replica.IORunning, s.at(3).Replica.IORunning = "Connecting", "Connecting"
-		}, "publish 0 [2 3]", "does not answer"},
+		}, "begin failover, publish 0 [2 3]", "has not answered for 1m0s"},
 		{"I10: nor when it is down", well(cotton.PolicyLossless), func(s *scene) {
 			*s.at(1) = cotton.Seen{Member: 1, Err: errors.New("down"), Silent: time.Second}
-		}, "publish 0 [2 3]", "is down"},
+		}, "begin failover, publish 0 [2 3]", "is down"},
 		{"a silent replica goes after a while", well(cotton.PolicyLossless), func(s *scene) { s.silent(2, 6*time.Second) }, "publish 1 [3]", "c-2 does not answer"},
 		{"nothing is done to replicas while the primary is away", well(cotton.PolicyLossless), func(s *scene) {
 			s.silent(1, 0)
@@ -224,8 +240,11 @@ func TestDecide(t *testing.T) {
 			if tc.edit != nil {
 				tc.edit(tc.scene)
 			}
-			d := cotton.Decide(tc.scene.r, tc.scene.seen, cotton.Limits{CloneMB: 100})
+			d := cotton.Decide(tc.scene.r, tc.scene.seen, limits)
 			var steps []string
+			if d.Transition != nil {
+				steps = append(steps, string(d.Transition.Kind))
+			}
 			for _, a := range d.Actions {
 				steps = append(steps, fmt.Sprintf("%s %d", a.Kind, a.Member))
 			}
@@ -284,7 +303,7 @@ func TestDecideNeverTwo(t *testing.T) {
 			rest /= len(looks)
 			names = append(names, l.name)
 		}
-		d := cotton.Decide(s.r, s.seen, cotton.Limits{CloneMB: 100})
+		d := cotton.Decide(s.r, s.seen, limits)
 		open := func(id int) bool { return s.at(id).Answered && s.at(id).Writable() }
 		for _, a := range d.Actions {
 			switch {
@@ -299,4 +318,9 @@ func TestDecideNeverTwo(t *testing.T) {
 			t.Errorf("%v: published %d %v (I10)", names, d.Primary, d.Replicas)
 		}
 	}
+}
+
+// semiSync is how the primary of a cluster of three is set.
+func semiSync(policy cotton.Policy) mysql.SemiSyncSource {
+	return cotton.Record{Spec: cotton.Spec{Policy: policy}, Members: make([]cotton.Member, 3)}.SemiSync()
 }

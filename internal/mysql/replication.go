@@ -25,6 +25,9 @@ type SourceOptions struct {
 	HeartbeatPeriod time.Duration
 	// Delay holds back applying, whole seconds.
 	Delay time.Duration
+	// Repoint changes where a replica that follows by GTID already receives from, and nothing that its applier would have to
+	// be stopped for: what was received is kept and applied on. Delay is left as it is.
+	Repoint bool
 }
 
 func (o SourceOptions) statement() string {
@@ -33,7 +36,9 @@ func (o SourceOptions) statement() string {
 		"SOURCE_PORT = " + strconv.Itoa(o.Addr.Port),
 		"SOURCE_USER = " + QuoteString(o.User),
 		"SOURCE_PASSWORD = " + QuoteString(o.Password),
-		"SOURCE_AUTO_POSITION = 1",
+	}
+	if !o.Repoint {
+		clauses = append(clauses, "SOURCE_AUTO_POSITION = 1")
 	}
 	if o.SSL {
 		clauses = append(clauses, "SOURCE_SSL = 1")
@@ -49,7 +54,7 @@ func (o SourceOptions) statement() string {
 	if o.HeartbeatPeriod > 0 {
 		clauses = append(clauses, fmt.Sprintf("SOURCE_HEARTBEAT_PERIOD = %.3f", o.HeartbeatPeriod.Seconds()))
 	}
-	if o.Delay > 0 {
+	if o.Delay > 0 && !o.Repoint {
 		clauses = append(clauses, "SOURCE_DELAY = "+wholeSeconds(o.Delay))
 	}
 	return "CHANGE REPLICATION SOURCE TO " + strings.Join(clauses, ", ")
@@ -132,4 +137,41 @@ func onOff(on bool) string {
 		return "ON"
 	}
 	return "OFF"
+}
+
+// StartApplier starts applying only: nothing is received.
+func StartApplier(ctx context.Context, db *sql.DB) error {
+	return exec(ctx, db, "START REPLICA SQL_THREAD", "start applying")
+}
+
+// RefetchRelayLog throws away what was received and not applied, and receives it again. It is for a relay log that cannot
+// be read; the source must still have all of it, or acknowledged transactions are lost (I1).
+func RefetchRelayLog(ctx context.Context, db *sql.DB) error {
+	if err := StopReplica(ctx, db); err != nil {
+		return err
+	}
+	if err := exec(ctx, db, "RESET REPLICA", "throw away the relay log"); err != nil {
+		return err
+	}
+	return StartReplica(ctx, db)
+}
+
+// ReadHeard is how long ago a replica received anything from its source, a heartbeat at least, by its own clock; nil when
+// it received nothing yet. A replica whose source hangs goes on to call itself connected for replica_net_timeout.
+func ReadHeard(ctx context.Context, db *sql.DB) (*time.Duration, error) {
+	var micros sql.NullInt64
+	err := db.QueryRowContext(ctx, `SELECT TIMESTAMPDIFF(MICROSECOND, GREATEST(last_heartbeat_timestamp,
+		last_queued_transaction_end_queue_timestamp, queueing_transaction_start_queue_timestamp), NOW(6))
+		FROM performance_schema.replication_connection_status WHERE channel_name = ''`).Scan(&micros)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask when the source was heard last: %w", err)
+	}
+	if !micros.Valid {
+		return nil, nil
+	}
+	heard := time.Duration(max(micros.Int64, 0)) * time.Microsecond
+	return &heard, nil
 }

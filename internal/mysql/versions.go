@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -50,6 +51,11 @@ func ParseVersion(text string) (Version, error) {
 
 // String is the server's own text.
 func (v Version) String() string { return v.Text }
+
+// Compare orders by number: negative when v is older than o.
+func (v Version) Compare(o Version) int {
+	return cmp.Or(cmp.Compare(v.Major, o.Major), cmp.Compare(v.Minor, o.Minor), cmp.Compare(v.Patch, o.Patch))
+}
 
 // AtLeast compares MySQL's numbers. It is false for MariaDB, whose numbers mean other things.
 func (v Version) AtLeast(major, minor, patch int) bool {

@@ -2,8 +2,10 @@ package framework
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aosc/aosc/internal/cotton"
@@ -15,7 +17,7 @@ import (
 const (
 	connectRetry    = time.Second
 	connectTries    = 1_000_000
-	heartbeatPeriod = 2 * time.Second
+	heartbeatPeriod = cotton.Heartbeat
 )
 
 // take takes one step. Each was decided on what was seen under r, so each that the record has overtaken is dropped: a
@@ -32,6 +34,11 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 			r.Founded = true
 			return nil
 		})
+	case cotton.ActAcks:
+		return d.f.change(ctx, d.c, func(r *cotton.Record) error {
+			r.Acks = r.AcksWanted()
+			return nil
+		})
 	}
 	m, ok := r.Member(a.Member)
 	if !ok {
@@ -43,7 +50,20 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 	}
 	switch a.Kind {
 	case cotton.ActFence:
-		return mysql.SetSuperReadOnly(ctx, db, true)
+		return d.fence(ctx, r, *m)
+	case cotton.ActOrder:
+		return d.orderFence(ctx, r, *m)
+	case cotton.ActFreeze:
+		fault.Point(faultFreeze)
+		return mysql.StopReceiver(ctx, db)
+	case cotton.ActDrain:
+		return d.drain(ctx, r, *m)
+	case cotton.ActDemote:
+		return d.demote(ctx, r, *m)
+	case cotton.ActCatchUp:
+		return d.catchUp(ctx, r, *m)
+	case cotton.ActPromote:
+		return d.promote(ctx, r, *m)
 	case cotton.ActOpen:
 		return d.open(ctx, r, *m)
 	case cotton.ActSemiSync:
@@ -51,13 +71,21 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		if err != nil {
 			return err
 		}
-		return mysql.SetSemiSyncSource(ctx, db, version, cotton.SemiSyncOf(r.Spec.Policy))
+		want := r.SemiSync()
+		if m.ID != r.Primary {
+			want.Enabled = false // it is closed: no commit is released by this that a client waits for
+		}
+		return mysql.SetSemiSyncSource(ctx, db, version, want)
 	case cotton.ActUser:
 		return createUser(ctx, db, r.Spec.User, r.Spec.PasswordHash)
 	case cotton.ActFollow:
 		return d.follow(ctx, r, *m)
 	case cotton.ActStart:
 		return mysql.StartReplica(ctx, db)
+	case cotton.ActRefetch:
+		return mysql.RefetchRelayLog(ctx, db)
+	case cotton.ActRelieve:
+		return d.relieve(ctx, r, *m)
 	case cotton.ActReattach:
 		if err := mysql.StopReceiver(ctx, db); err != nil {
 			return err
@@ -75,6 +103,9 @@ func (d *driver) choose(ctx context.Context, member int) error {
 		}
 		r.Primary = member
 		r.Epoch++
+		if m, ok := r.Member(member); ok {
+			m.Relieved = false
+		}
 		return nil
 	})
 	if err == nil {
@@ -98,6 +129,17 @@ func (d *driver) open(ctx context.Context, r cotton.Record, primary cotton.Membe
 	if err != nil {
 		return err
 	}
+	server, err := mysql.ReadServer(ctx, db)
+	if err != nil {
+		return err
+	}
+	// Whoever may number transactions is known before it can.
+	if !slices.Contains(r.Lineage, server.UUID) {
+		if err := d.f.change(ctx, d.c, func(r *cotton.Record) error { r.AddLineage(server.UUID); return nil }); err != nil {
+			return err
+		}
+	}
+	fault.Point(faultOpen)
 	return mysql.SetReadOnly(ctx, db, false)
 }
 
@@ -114,11 +156,11 @@ func (d *driver) version(ctx context.Context, m cotton.Member) (mysql.Version, e
 	return server.Version, err
 }
 
-// source is how members follow the primary: by GTID, over TLS, with the replication account.
-func (d *driver) source(r cotton.Record) (mysql.SourceOptions, error) {
-	p, ok := r.Member(r.Primary)
+// source is how members follow another: by GTID, over TLS, with the replication account.
+func (d *driver) source(r cotton.Record, member int) (mysql.SourceOptions, error) {
+	p, ok := r.Member(member)
 	if !ok {
-		return mysql.SourceOptions{}, fmt.Errorf("the primary %d is not a member", r.Primary)
+		return mysql.SourceOptions{}, fmt.Errorf("%d is not a member", member)
 	}
 	return mysql.SourceOptions{
 		Addr: mysql.Addr{Host: p.Host, Port: p.Port}, SSL: true,
@@ -133,7 +175,12 @@ func (d *driver) follow(ctx context.Context, r cotton.Record, m cotton.Member) e
 	if m.ID == r.Primary {
 		return errUnchanged
 	}
-	source, err := d.source(r)
+	if m.Relieved { // before it can acknowledge anything
+		if err := d.setRelieved(ctx, m.ID, r.Epoch, false); err != nil {
+			return err
+		}
+	}
+	source, err := d.source(r, r.Primary)
 	if err != nil {
 		return err
 	}
@@ -145,22 +192,37 @@ func (d *driver) follow(ctx context.Context, r cotton.Record, m cotton.Member) e
 	if err != nil {
 		return err
 	}
-	status, err := mysql.ReadReplicaStatus(ctx, db)
-	if err != nil {
+	if source.Repoint, err = d.stopReceiving(ctx, r, m, db); err != nil {
 		return err
 	}
-	if status != nil {
-		if err := mysql.StopReceiver(ctx, db); err != nil {
-			return err
-		}
-	}
-	if err := mysql.SetSemiSyncReplica(ctx, db, version, cotton.SemiSyncOf(r.Spec.Policy).Enabled); err != nil {
+	if err := mysql.SetSemiSyncReplica(ctx, db, version, r.SemiSync().Enabled); err != nil {
 		return err
 	}
 	if err := mysql.ChangeSource(ctx, db, source); err != nil {
 		return err
 	}
 	return mysql.StartReplica(ctx, db)
+}
+
+// stopReceiving readies a server for another source. One that replicates keeps its applier running, which keeps what it has
+// received; repoint tells that it does.
+func (d *driver) stopReceiving(ctx context.Context, r cotton.Record, m cotton.Member, db *sql.DB) (repoint bool, err error) {
+	status, err := mysql.ReadReplicaStatus(ctx, db)
+	if err != nil || status == nil {
+		return false, err
+	}
+	if err := mysql.StopReceiver(ctx, db); err != nil {
+		return false, err
+	}
+	if !status.AutoPosition {
+		return false, mysql.StopReplica(ctx, db)
+	}
+	if status.SQLRunning != "Yes" {
+		if err := mysql.StartApplier(ctx, db); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // cloneInBackground replaces a member's data by the primary's; that may take hours. mysqld ends itself at the end and is
@@ -175,7 +237,7 @@ func (d *driver) cloneInBackground(ctx context.Context, r cotton.Record, a cotto
 	d.running.Add(1)
 	go func() {
 		defer d.running.Done()
-		err := d.clone(ctx, r, a.Member)
+		err := d.clone(ctx, r, a.Member, a.Donor)
 		d.note(r, a, err)
 		d.mu.Lock()
 		delete(d.busy, a.Member)
@@ -184,7 +246,7 @@ func (d *driver) cloneInBackground(ctx context.Context, r cotton.Record, a cotto
 	}()
 }
 
-func (d *driver) clone(ctx context.Context, r cotton.Record, member int) error {
+func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) error {
 	if now := d.c.snapshot(); member == now.Primary || now.Epoch != r.Epoch || now.State == cotton.StateDeleting {
 		return errUnchanged
 	}
@@ -192,7 +254,7 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member int) error {
 	if !ok {
 		return errUnchanged
 	}
-	donor, err := d.source(r)
+	donor, err := d.source(r, from)
 	if err != nil {
 		return err
 	}
@@ -207,10 +269,30 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member int) error {
 	if !server.SuperReadOnly { // whatever was decided: a server that takes writes is never overwritten
 		return fmt.Errorf("%s is open for writes: it is not cloned over", r.MemberName(member))
 	}
+	// A server that follows somebody would go on to, with the data of somebody else.
+	if err := forget(ctx, db); err != nil {
+		return err
+	}
+	fault.Point(faultClone)
 	if err := cloneFrom(ctx, db, donor); err != nil && !mysql.IsConnection(err) {
 		return err
 	}
-	return d.awaitRestart(ctx, *m, server.UUID)
+	if err := d.awaitRestart(ctx, *m, server.UUID); err != nil {
+		return err
+	}
+	return forget(ctx, db) // a replica as donor gave its own source along, without the relay log
+}
+
+// forget ends all replication of a server whose data are, or were, replaced.
+func forget(ctx context.Context, db *sql.DB) error {
+	status, err := mysql.ReadReplicaStatus(ctx, db)
+	if err != nil || status == nil {
+		return err
+	}
+	if err := mysql.StopReplica(ctx, db); err != nil {
+		return err
+	}
+	return mysql.ResetReplicaAll(ctx, db)
 }
 
 // cloneRestart bounds how long a cloned server may take to be back.

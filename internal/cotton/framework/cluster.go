@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +33,8 @@ type cluster struct {
 	down      map[int]string       // mysqld does not run, says the executor: why
 	killed    map[string]time.Time // when KILL was last sent, by task
 	problems  []string
+	diagnoses []cotton.Diagnosis
+	errant    map[int]string
 	endpoints Endpoints
 }
 
@@ -46,6 +50,28 @@ func (c *cluster) snapshot() cotton.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.record.Clone()
+}
+
+// seenNow is how all members were last seen.
+func (c *cluster) seenNow() []cotton.Seen {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.seen))
+}
+
+// diagnosed keeps what a look found out, for people.
+func (c *cluster) diagnosed(decision cotton.Decision) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.diagnoses, c.errant = decision.Diagnoses, decision.Errant
+}
+
+// factsOf is what a member's executor said last.
+func (c *cluster) factsOf(member int) (cotton.Facts, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	facts, ok := c.facts[member]
+	return facts, ok
 }
 
 // killDue tells whether it is time for a task's next KILL, and takes it for sent.

@@ -46,6 +46,9 @@ type Config struct {
 	KillGrace     time.Duration // 1 min; for mysqld to stop in good order
 	Refuse        time.Duration // 5 s; for how long an offer that does not serve is declined
 	Quarantine    time.Duration // 10 min; for which reservations that nobody claims are left alone
+	Silence       time.Duration // 2.5 s; of a primary, before its replicas are asked whether it is dead
+	Cooldown      time.Duration // 30 s; after a failover, in which there is no other. Negative: none
+	Lease         time.Duration // 10 s; a primary that hears neither us nor a replica for this long closes itself
 	CloneMB       int64         // 256; see cotton.Limits. Negative: only when the primary has purged
 
 	Log     *slog.Logger          // slog's
@@ -70,10 +73,11 @@ func (c *Config) complete() error {
 			return fmt.Errorf("cotton framework: %s is needed", what)
 		}
 	}
+	c.Cooldown = max(cmp.Or(c.Cooldown, 30*time.Second), -1)
 	for d, least := range map[*time.Duration]time.Duration{
 		&c.FailoverTimeout: 14 * 24 * time.Hour, &c.Tick: time.Second, &c.ProbeTimeout: time.Second, &c.ActTimeout: 5 * time.Second,
 		&c.LaunchTimeout: time.Minute, &c.KillEvery: 5 * time.Second, &c.KillGrace: time.Minute, &c.Refuse: 5 * time.Second,
-		&c.Quarantine: 10 * time.Minute,
+		&c.Quarantine: 10 * time.Minute, &c.Silence: 2500 * time.Millisecond, &c.Lease: 10 * time.Second,
 	} {
 		if *d < 0 {
 			return errors.New("cotton framework: a duration is negative")
@@ -118,5 +122,17 @@ var (
 	faultDelete    = fault.Register("cotton.delete.stored", "a cluster is marked as being deleted, nothing is killed yet")
 	faultKilled    = fault.Register("cotton.delete.killed", "a task of a cluster being deleted was asked to end")
 	faultReleased  = fault.Register("cotton.delete.released", "volume and reservation of a member were given back, the member is not forgotten yet")
+	faultFailover  = fault.Register("cotton.failover.stored", "a failover is stored, nothing is stopped yet")
+	faultFreeze    = fault.Register("cotton.failover.freeze", "a replica's receiver is about to be stopped")
+	faultElected   = fault.Register("cotton.failover.elected", "the next primary is elected and stored, it has not applied all yet")
+	faultSwitch    = fault.Register("cotton.switchover.stored", "a switchover is stored, the primary is still open")
+	faultDemoted   = fault.Register("cotton.switchover.demoted", "the primary is closed for its successor")
+	faultPromoted  = fault.Register("cotton.promote.stored", "the new primary is stored, it is closed still")
+	faultReset     = fault.Register("cotton.promote.reset", "the new primary is no replica any more, and closed still")
+	faultOpen      = fault.Register("cotton.open.before", "the primary is about to be opened")
+	faultTakenBack = fault.Register("cotton.change.takenback", "a change of primary is taken back, the old one is closed still")
+	faultFinished  = fault.Register("cotton.change.finished", "a change of primary is over and stored")
+	faultRelieved  = fault.Register("cotton.relieve.stored", "a member is relieved, its data are not replaced yet")
+	faultClone     = fault.Register("cotton.clone.before", "a member's data are about to be replaced")
 	faultForgotten = fault.Register("cotton.delete.forget", "all members are forgotten, the cluster is not yet")
 )

@@ -253,7 +253,7 @@ func (f *Framework) Create(ctx context.Context, spec cotton.Spec) (cotton.Record
 	}
 	r := cotton.Record{Schema: cotton.SchemaVersion, Spec: spec, State: cotton.StateCreating, NextID: spec.Nodes + 1}
 	for id := 1; id <= spec.Nodes; id++ {
-		r.Members = append(r.Members, cotton.Member{ID: id, Phase: cotton.PhasePending})
+		r.Members = append(r.Members, cotton.Member{ID: id, Phase: cotton.PhasePending, Relieved: true})
 	}
 	stored, err := f.cfg.Store.Put(ctx, r)
 	if err != nil {

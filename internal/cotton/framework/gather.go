@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aosc/aosc/internal/cotton"
@@ -19,6 +20,11 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 	results := mysql.FanOut(ctx, r.Members, 0, d.f.cfg.ProbeTimeout, func(ctx context.Context, m cotton.Member) (cotton.Seen, error) {
 		if !mayLive(m) || m.Phase != cotton.PhaseRunning || down[m.ID] != "" {
 			return cotton.Seen{}, errNotUp
+		}
+		if r.Change != nil && before[m.ID].Err != nil { // one that hangs must not hold up the change that it calls for
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, min(hurriedProbe, d.f.cfg.ProbeTimeout))
+			defer cancel()
 		}
 		return d.probe(ctx, r, m)
 	})
@@ -34,7 +40,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 			s.Answered = true
 		} else {
 			s = before[m.ID] // zero where it never answered
-			s.Err = result.Err
+			s.Err, s.Refused = result.Err, errors.Is(result.Err, syscall.ECONNREFUSED)
 			last, ever := d.answered[m.ID]
 			if !ever {
 				last = d.since
@@ -43,10 +49,60 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		}
 		s.Member, s.Busy = m.ID, d.busy[m.ID]
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
+		s.FencedEpoch, s.Leased = d.promised(m)
+		d.remember(&s, now)
 		seen = append(seen, s)
 	}
 	return seen
 }
+
+// hurriedProbe bounds the probe of a server that did not answer the last one, while the primary changes.
+const hurriedProbe = 150 * time.Millisecond
+
+// brokenGap is the longest between two looks at a standing applier that count as one trouble: it is started in between.
+const brokenGap = 2 * maxStepWait
+
+// remember adds what only time tells; d.mu is held.
+func (d *driver) remember(s *cotton.Seen, now time.Time) {
+	s.Deaf, s.Broken = 0, 0
+	if s.Replica == nil || s.Err != nil {
+		return
+	}
+	t := d.trouble[s.Member]
+	if heard, ever := d.heard[s.Member]; !ever || s.Replica.Receiving() {
+		d.heard[s.Member] = now
+	} else {
+		s.Deaf = now.Sub(heard)
+	}
+	if s.Replica.SQLRunning == "No" && s.Replica.SQLError != "" {
+		if now.Sub(t.last) > brokenGap {
+			t.since = now
+		}
+		t.last = now
+		d.trouble[s.Member] = t
+		s.Broken = now.Sub(t.since)
+	}
+}
+
+// trouble is an applier that stands still.
+type trouble struct{ since, last time.Time }
+
+// promised is what is known of a member by its executor's word: under which epoch it was fenced, and when its lease
+// runs out if no one renews it. An executor that never spoke of epochs knows of neither. d.mu is held.
+func (d *driver) promised(m cotton.Member) (fenced uint64, lease time.Time) {
+	facts, ok := d.c.factsOf(m.ID)
+	if !ok || facts.Task != m.TaskID || facts.Epoch == 0 {
+		return 0, time.Time{}
+	}
+	last := d.leased[m.ID]
+	if last.Before(d.since) {
+		last = d.since // the scheduler before this one may have renewed it until then
+	}
+	return facts.FencedEpoch, last.Add(d.f.cfg.Lease + leaseMargin)
+}
+
+// leaseMargin is for an order on its way, and for the executor to carry out what follows.
+const leaseMargin = 5 * time.Second
 
 var errNotUp = errors.New("mysqld is not up")
 
@@ -81,6 +137,11 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 	}
 	if s.Replica, err = mysql.ReadReplicaStatus(ctx, db); err != nil {
 		return s, err
+	}
+	if s.Replica != nil {
+		if s.Heard, err = mysql.ReadHeard(ctx, db); err != nil {
+			return s, err
+		}
 	}
 	if r.Spec.Nodes > 1 {
 		if s.SemiSync, err = mysql.ReadSemiSync(ctx, db, s.Server.Version); err != nil {

@@ -31,6 +31,11 @@ type driver struct {
 	backoff  map[cotton.Action]backoff
 	running  sync.WaitGroup // background steps
 	answered map[int]time.Time
+	heard    map[int]time.Time // when a replica's receiver was last seen connected
+	trouble  map[int]trouble
+	leased   map[int]time.Time // when the last lease was sent
+	ordered  map[int]time.Time // when the last fence was sent
+	epoch    uint64            // of the steps in backoff
 
 	published   bool
 	publication Endpoints
@@ -55,6 +60,7 @@ func (f *Framework) loop(ctx context.Context, c *cluster) {
 	creds := mysql.Credentials{User: cotton.AdminAccount, Password: f.cfg.Key.Password(cotton.AdminAccount, c.name), TLS: "skip-verify"}
 	d := &driver{
 		f: f, c: c, since: time.Now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, answered: map[int]time.Time{},
+		heard: map[int]time.Time{}, trouble: map[int]trouble{}, leased: map[int]time.Time{}, ordered: map[int]time.Time{},
 		pool: mysql.NewPool(creds, mysql.Options{ConnectTimeout: f.cfg.ProbeTimeout}),
 	}
 	defer d.pool.Close()
@@ -85,11 +91,35 @@ func (d *driver) round(ctx context.Context) bool {
 		return false
 	}
 	seen := d.gather(ctx, r)
-	decision := cotton.Decide(r, seen, cotton.Limits{CloneMB: d.f.cfg.CloneMB})
+	decision := cotton.Decide(r, seen, cotton.Limits{
+		Now: time.Now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
+	})
 	d.c.keep(seen, append(placementProblems(r), decision.Problems...))
+	d.c.diagnosed(decision)
+	d.forgetOldSteps(r)
+	if t := decision.Transition; t != nil && t.Kind != cotton.Finish {
+		return d.transit(ctx, r, *t) // stored before anything is done, and what to do is decided anew
+	}
 	// A loss is made known before anything else is done.
 	d.publish(ctx, r, decision)
-	return d.act(ctx, r, decision.Actions)
+	if t := decision.Transition; t != nil && d.published {
+		d.transit(ctx, r, *t)
+	}
+	d.renewLease(ctx, r)
+	return d.act(ctx, r, decision.Actions) || r.Change != nil && time.Since(r.Change.Began) < hurry
+}
+
+// hurry is how long a change of primary is looked at without waiting for the tick.
+const hurry = 15 * time.Second
+
+// forgetOldSteps lets a new epoch begin without the pauses of the one before.
+func (d *driver) forgetOldSteps(r cotton.Record) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.epoch != r.Epoch {
+		d.epoch = r.Epoch
+		clear(d.backoff)
+	}
 }
 
 func placementProblems(r cotton.Record) []string {

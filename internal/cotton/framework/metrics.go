@@ -1,6 +1,10 @@
 package framework
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/aosc/aosc/internal/cotton"
+)
 
 // metrics of the framework (R34).
 type metrics struct {
@@ -10,6 +14,8 @@ type metrics struct {
 	clusters, orphanMB                             prometheus.Gauge
 	members                                        *prometheus.GaugeVec
 	registered                                     prometheus.Gauge
+	changes                                        *prometheus.CounterVec
+	changeSeconds                                  *prometheus.HistogramVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -36,11 +42,31 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		clusters:       gauge("clusters", "Clusters stored, those being deleted among them."),
 		orphanMB:       gauge("orphan_volume_mb", "Size of volumes reserved for us that no record claims."),
 		registered:     gauge("framework_registered", "1 while subscribed to a Mesos master."),
-		members:        prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cotton_members", Help: "Members, by phase."}, []string{"phase"}),
+		changes:        counters("primary_changes_total", "Changes of primary that ended, by kind and result (done, taken back).", "kind", "result"),
+		changeSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "cotton_primary_change_seconds", Help: "How long changes of primary took that were done, from their decision to the publication of the new one.",
+			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300},
+		}, []string{"kind"}),
+		members: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cotton_members", Help: "Members, by phase."}, []string{"phase"}),
 	}
 	if reg != nil {
 		reg.MustRegister(m.offersReceived, m.offersDeclined, m.offersAccepted, m.revives, m.suppresses, m.reconciles, m.kills,
-			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.registered, m.members)
+			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.registered, m.members, m.changes, m.changeSeconds)
 	}
 	return m
+}
+
+// changed counts a change of primary that has just ended; r is the record after it.
+func (m *metrics) changed(kind cotton.TransitionKind, r cotton.Record) {
+	if kind != cotton.Finish && kind != cotton.TakeBack || len(r.History) == 0 {
+		return
+	}
+	c := r.History[len(r.History)-1]
+	result := "done"
+	if c.Taken {
+		result = "taken back"
+	} else {
+		m.changeSeconds.WithLabelValues(string(c.Kind)).Observe(c.Ended.Sub(c.Began).Seconds())
+	}
+	m.changes.WithLabelValues(string(c.Kind), result).Inc()
 }

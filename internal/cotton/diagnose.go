@@ -1,0 +1,204 @@
+package cotton
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// Code names a diagnosis; codes are for programs and do not change.
+type Code string
+
+const (
+	PrimaryDead        Code = "primary_dead"
+	PrimaryEmpty       Code = "primary_empty"
+	PrimaryBehind      Code = "primary_behind"
+	PrimarySilent      Code = "primary_silent"
+	PrimaryIsolated    Code = "primary_isolated"
+	PrimaryUnreachable Code = "primary_unreachable"
+	CommitsWait        Code = "commits_wait"
+)
+
+// Diagnosis is what is wrong with the primary.
+type Diagnosis struct {
+	Code Code `json:"code"`
+	// Certain is whether it is known, rather than inferred from silence (I11).
+	Certain bool   `json:"certain"`
+	Text    string `json:"text"`
+}
+
+// diagnosis is a row of the table of what can be wrong with a primary.
+type diagnosis struct {
+	code        Code
+	description string
+	certain     bool
+	failover    bool   // calls for another primary
+	excludes    []Code // that follow from it, and are not told
+	match       func(d *deciding, p Seen) (detail string, is bool)
+}
+
+// isolatedFor is how long replicas must have been deaf to a primary that answers us before it counts as cut off from
+// them: longer than they take to connect again.
+const isolatedFor = 8 * time.Second
+
+// diagnoses are ordered by how much they say: the first that calls for a failover is its reason.
+var diagnoses = []diagnosis{
+	{
+		PrimaryDead, "mysqld of the primary has ended, or its task", true, true,
+		[]Code{PrimarySilent, PrimaryUnreachable, CommitsWait, PrimaryIsolated},
+		func(d *deciding, p Seen) (string, bool) {
+			m, _ := d.Member(d.Primary)
+			return fmt.Sprintf("the primary %s is down: %s %s", d.MemberName(d.Primary), m.Phase, m.TaskState), !p.TaskLives
+		},
+	},
+	{
+		PrimaryEmpty, "the primary answers, closed, and has executed nothing: its data are lost", true, true,
+		[]Code{CommitsWait},
+		func(d *deciding, p Seen) (string, bool) {
+			return fmt.Sprintf("the primary %s has lost its data: it has executed nothing", d.MemberName(d.Primary)),
+				p.now() && !p.Writable() && d.Founded && p.Replica == nil && p.Busy == "" && p.Server.GTIDExecuted == ""
+		},
+	},
+	{
+		PrimaryBehind, "the primary answers, closed, and lacks transactions that it gave to a replica: it is an older copy of itself", true, true,
+		[]Code{CommitsWait},
+		(*deciding).behind,
+	},
+	{
+		PrimarySilent, "the primary cannot be reached, and none of its replicas hears it", false, true,
+		[]Code{PrimaryUnreachable, CommitsWait},
+		(*deciding).silent,
+	},
+	{
+		PrimaryIsolated, "the primary answers, its replicas do not hear it: commits wait for ever", false, true,
+		[]Code{CommitsWait},
+		(*deciding).isolated,
+	},
+	{
+		PrimaryUnreachable, "the primary does not answer us; that says nothing of it while a replica may hear it", false, false,
+		[]Code{CommitsWait},
+		func(d *deciding, p Seen) (string, bool) {
+			return fmt.Sprintf("the primary %s does not answer: %v", d.MemberName(d.Primary), p.Err), !p.now()
+		},
+	},
+	{
+		CommitsWait, "no replica acknowledges, so commits wait", true, false, nil,
+		func(d *deciding, p Seen) (string, bool) {
+			return fmt.Sprintf("no replica acknowledges: commits on %s wait", d.MemberName(d.Primary)),
+				d.Spec.Policy == PolicyLossless && p.Writable() && p.SemiSync.Clients < d.AcksWanted()
+		},
+	},
+}
+
+// behind: see PrimaryBehind. An errant transaction of a replica does not make the primary an old copy.
+func (d *deciding) behind(p Seen) (string, bool) {
+	if !p.now() || p.Writable() || p.Replica != nil || !d.Founded || p.Busy != "" || len(d.Lineage) == 0 {
+		return "", false
+	}
+	executed, err := mysql.ParseGTIDSet(p.Server.GTIDExecuted)
+	if err != nil || executed.Empty() {
+		return "", false
+	}
+	for _, m := range d.Members {
+		s := d.seen[m.ID]
+		if m.ID == d.Primary || m.Relieved || !s.now() {
+			continue
+		}
+		if theirs, err := received(s); err == nil {
+			if more := d.numbered(theirs.Subtract(executed), p); !more.Empty() {
+				return fmt.Sprintf("the primary %s lacks transactions that %s has: %s", d.MemberName(d.Primary), d.MemberName(m.ID), more), true
+			}
+		}
+	}
+	return "", false
+}
+
+// silent: a primary is as good as dead when nobody hears it: neither we, for a while, nor any replica that we can ask. A
+// port at which nobody listens needs no while.
+func (d *deciding) silent(p Seen) (string, bool) {
+	if p.now() || !p.Refused && p.Silent < d.lim.Silence {
+		return "", false
+	}
+	asked := 0
+	for _, m := range d.Members {
+		s := d.seen[m.ID]
+		if m.ID == d.Primary || !s.now() || s.Busy != "" {
+			continue
+		}
+		if d.hears(s) {
+			return "", false
+		}
+		asked++
+	}
+	return fmt.Sprintf("the primary %s has not answered for %s (%v), and none of %d replicas hears it", d.MemberName(d.Primary),
+		p.Silent.Round(100*time.Millisecond), p.Err, asked), asked > 0
+}
+
+// isolated: the primary takes writes and cannot commit them, since enough replicas are cut off from it, and not from us.
+func (d *deciding) isolated(p Seen) (string, bool) {
+	if !p.now() || !p.Writable() || d.Spec.Policy != PolicyLossless || !d.Founded || p.SemiSync.Clients >= d.AcksWanted() {
+		return "", false
+	}
+	cut := 0
+	for _, id := range d.Ackers() {
+		if s := d.seen[id]; s.now() && s.Busy == "" && s.Replica != nil && s.Replica.IORunning == "Connecting" && s.Deaf >= isolatedFor {
+			cut++
+		}
+	}
+	return fmt.Sprintf("the primary %s answers, but %d replicas have not heard it for %s: it cannot commit", d.MemberName(d.Primary), cut,
+		isolatedFor), cut >= d.Need()
+}
+
+// diagnose finds what is wrong with the primary, and begins a failover if that is what it calls for and it is possible.
+// It returns true when it did.
+func (d *deciding) diagnose() bool {
+	p := d.seen[d.Primary]
+	var excluded []Code
+	cause := ""
+	for _, row := range diagnoses {
+		text, is := row.match(d, p)
+		if !is || slices.Contains(excluded, row.code) {
+			continue
+		}
+		excluded = append(excluded, row.excludes...)
+		d.out.Diagnoses = append(d.out.Diagnoses, Diagnosis{row.code, row.certain, text})
+		d.problem("%s", text)
+		if row.failover && cause == "" {
+			cause = text
+		}
+	}
+	if cause == "" {
+		return false
+	}
+	if why := d.noFailover(); why != "" {
+		d.problem("no failover: %s", why)
+		return false
+	}
+	d.out.Transition = &Transition{Kind: BeginFailover, Note: cause}
+	return true
+}
+
+// noFailover says why another member must not become the primary now, empty when it may.
+func (d *deciding) noFailover() string {
+	if d.Spec.Policy == PolicySingle || len(d.Members) < 2 {
+		return "there is nothing to fail over to"
+	}
+	if last := d.LastFailover(); d.lim.Cooldown > 0 && !last.IsZero() && d.Change == nil {
+		if left := d.lim.Cooldown - d.lim.Now.Sub(last); left > 0 {
+			return fmt.Sprintf("the last one was %s ago; the next is not before %s has passed", d.lim.Now.Sub(last).Round(time.Second), d.lim.Cooldown)
+		}
+	}
+	var reached int
+	for _, id := range d.Ackers() {
+		if s := d.seen[id]; s.now() && s.Busy == "" {
+			reached++
+		}
+	}
+	if need := d.Need(); reached < need {
+		return fmt.Sprintf("%d of the %d replicas that may have acknowledged writes answer, %d are needed to be sure that none is lost; "+
+			"bring one more back, or wait for the primary's return", reached, len(d.Ackers()), need)
+	}
+	return ""
+}

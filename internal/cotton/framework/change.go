@@ -1,0 +1,382 @@
+package framework
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// transit stores a step of a change of primary; true when it was. What is decided on a record that has changed is dropped.
+func (d *driver) transit(ctx context.Context, r cotton.Record, t cotton.Transition) bool {
+	ctx, cancel := context.WithTimeout(ctx, d.f.cfg.ActTimeout)
+	defer cancel()
+	now := time.Now().UTC()
+	var after cotton.Record
+	err := d.f.change(ctx, d.c, func(stored *cotton.Record) error {
+		if stored.Epoch != r.Epoch || stored.Primary != r.Primary || stored.State == cotton.StateDeleting {
+			return cotton.ErrOvertaken
+		}
+		if err := stored.Apply(t, now); err != nil {
+			return err
+		}
+		after = stored.Clone()
+		return nil
+	})
+	log := d.f.cfg.Log.With("cluster", r.Spec.Name, "step", t.Kind, "epoch", after.Epoch)
+	switch {
+	case errors.Is(err, cotton.ErrOvertaken):
+		return false
+	case err != nil:
+		log.Error("a step of a change of primary is not stored, it will be tried again", "error", err)
+		return false
+	}
+	log.Info("change of primary", "note", t.Note)
+	d.f.metrics.changed(t.Kind, after)
+	passed(t.Kind)
+	return true
+}
+
+// passed is where a test kills the process, once a step is stored.
+func passed(kind cotton.TransitionKind) {
+	switch kind {
+	case cotton.BeginFailover:
+		fault.Point(faultFailover)
+	case cotton.BeginSwitchover:
+		fault.Point(faultSwitch)
+	case cotton.Elect:
+		fault.Point(faultElected)
+	case cotton.Promote:
+		fault.Point(faultPromoted)
+	case cotton.TakeBack:
+		fault.Point(faultTakenBack)
+	case cotton.Finish:
+		fault.Point(faultFinished)
+	}
+}
+
+// ours are the accounts whose sessions are never ended.
+var ours = []string{cotton.AdminAccount, cotton.ReplicationAccount}
+
+// fencePatience is how long a server that must be closed lets its clients finish.
+const fencePatience = 500 * time.Millisecond
+
+// fence closes a member that must not be open, its clients or no. One that cannot be closed by SQL in time is its
+// executor's to end.
+func (d *driver) fence(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	sqlCtx, cancel := context.WithTimeout(ctx, d.f.cfg.ActTimeout/2)
+	defer cancel()
+	if err := mysql.CloseForWrites(sqlCtx, db, fencePatience, ours...); err != nil {
+		return errors.Join(err, d.orderFence(ctx, r, m))
+	}
+	return nil
+}
+
+// orderEvery is how often an executor is told the same: messages may be lost.
+const orderEvery = time.Second
+
+func (d *driver) orderFence(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	d.mu.Lock()
+	due := time.Since(d.ordered[m.ID]) >= orderEvery
+	if due {
+		d.ordered[m.ID] = time.Now()
+	}
+	d.mu.Unlock()
+	if !due {
+		return errUnchanged
+	}
+	if err := d.f.order(ctx, m, cotton.Order{Kind: cotton.OrderFence, Epoch: r.Epoch}); err != nil {
+		return err
+	}
+	d.f.cfg.Log.Info("its executor is told to close it", "cluster", r.Spec.Name, "member", m.ID, "epoch", r.Epoch)
+	return errUnchanged // whether it did is seen, or reported
+}
+
+// renewLease tells the primary's executor that it is still counted on. With one node there is nobody who could take its
+// place, and while it is being replaced it gets none.
+func (d *driver) renewLease(ctx context.Context, r cotton.Record) {
+	m, ok := r.Member(r.Primary)
+	if !ok || r.Spec.Policy == cotton.PolicySingle || m.Phase != cotton.PhaseRunning || r.Change != nil && r.Change.Step != cotton.StepPromote {
+		return
+	}
+	d.mu.Lock()
+	due := time.Since(d.leased[m.ID]) >= d.f.cfg.Lease/5
+	if due {
+		d.leased[m.ID] = time.Now()
+	}
+	d.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.f.cfg.ProbeTimeout)
+	defer cancel()
+	if err := d.f.order(ctx, *m, cotton.Order{Kind: cotton.OrderLease, Epoch: r.Epoch, Lease: d.f.cfg.Lease}); err != nil {
+		d.f.cfg.Log.Debug("a lease is not renewed", "cluster", r.Spec.Name, "error", err)
+	}
+}
+
+// drain has the elected member apply what it received. Not being done in time is no failure: it goes on.
+func (d *driver) drain(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	if r.Change == nil {
+		return errUnchanged
+	}
+	target, err := mysql.ParseGTIDSet(r.Change.Target)
+	if err != nil {
+		return err
+	}
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	status, err := mysql.ReadReplicaStatus(ctx, db)
+	if err != nil {
+		return err
+	}
+	if status != nil && status.SQLRunning != "Yes" {
+		if err := mysql.StartApplier(ctx, db); err != nil {
+			return err
+		}
+	}
+	return d.waitExecuted(ctx, m, target)
+}
+
+// waitStep is how long one step waits for transactions before all is looked at again.
+const waitStep = time.Second
+
+func (d *driver) waitExecuted(ctx context.Context, m cotton.Member, set mysql.GTIDSet) error {
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	err = mysql.WaitForGTID(ctx, db, set, waitStep)
+	if errors.Is(err, mysql.ErrNotApplied) {
+		return errUnchanged
+	}
+	return err
+}
+
+// demote closes the primary for its successor. Its clients get a part of the time to finish; those that are left
+// afterwards are ended, so that they look for the new primary.
+func (d *driver) demote(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	if r.Change == nil {
+		return errUnchanged
+	}
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithDeadline(ctx, r.Change.Deadline)
+	defer cancel()
+	if err := mysql.CloseForWrites(ctx, db, time.Until(r.Change.Deadline)/3, ours...); err != nil {
+		return err
+	}
+	fault.Point(faultDemoted)
+	_, err = mysql.KillClients(ctx, db, ours...)
+	return err
+}
+
+// catchUp waits for the target of a switchover to have executed all of the closed primary.
+func (d *driver) catchUp(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	if r.Change == nil {
+		return errUnchanged
+	}
+	seen, _ := d.c.last()
+	all, err := mysql.ParseGTIDSet(seen[r.Change.From].Server.GTIDExecuted)
+	if err != nil {
+		return err
+	}
+	return d.waitExecuted(ctx, m, all)
+}
+
+// promote makes a primary of what is a replica still. All that it received is applied by then; that is read once more,
+// since what is not would be thrown away.
+func (d *driver) promote(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	version, err := d.version(ctx, m)
+	if err != nil {
+		return err
+	}
+	if err := mysql.StopReplica(ctx, db); err != nil {
+		return err
+	}
+	status, err := mysql.ReadReplicaStatus(ctx, db)
+	if err != nil {
+		return err
+	}
+	if status != nil {
+		retrieved, err1 := mysql.ParseGTIDSet(status.Retrieved)
+		executed, err2 := mysql.ParseGTIDSet(status.Executed)
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		if lacks := retrieved.Subtract(executed); !lacks.Empty() {
+			return errors.Join(fmt.Errorf("%s has received %s and not applied it: it is not opened", r.MemberName(m.ID), lacks), mysql.StartApplier(ctx, db))
+		}
+		if err := mysql.ResetReplicaAll(ctx, db); err != nil {
+			return err
+		}
+	}
+	fault.Point(faultReset)
+	if err := mysql.SetSemiSyncSource(ctx, db, version, r.SemiSync()); err != nil {
+		return err
+	}
+	return d.open(ctx, r, m)
+}
+
+// relieve sees to it that nothing rests on a member's data any more: it receives nothing from here on, and enough others
+// have all that it may have acknowledged. Then that is stored, and only then may its data go. Of a member that does not
+// answer, and is surely down, it is all that the primary has.
+func (d *driver) relieve(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	set, err := d.acknowledged(ctx, r, m)
+	if err != nil {
+		return err
+	}
+	holders, need := 0, r.HoldersNeeded()
+	var lacking []string
+	for _, id := range r.Ackers() {
+		if id == m.ID {
+			continue
+		}
+		other, _ := r.Member(id)
+		switch err := d.holds(ctx, *other, set); {
+		case err == nil:
+			holders++
+		default:
+			lacking = append(lacking, fmt.Sprintf("%s: %v", r.MemberName(id), err))
+		}
+		if holders >= need {
+			break
+		}
+	}
+	if holders < need {
+		return fmt.Errorf("%s keeps its data: %d of the %d other replicas needed have all that it may have acknowledged: %v",
+			r.MemberName(m.ID), holders, need, lacking)
+	}
+	return d.setRelieved(ctx, m.ID, r.Epoch, true)
+}
+
+// acknowledged is all that a member may have acknowledged; from then on it acknowledges nothing.
+func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Member) (mysql.GTIDSet, error) {
+	p, ok := r.Member(r.Primary)
+	if !ok {
+		return mysql.GTIDSet{}, errUnchanged
+	}
+	primary, err := d.db(*p)
+	if err != nil {
+		return mysql.GTIDSet{}, err
+	}
+	var theirs mysql.GTIDSet
+	if mayLive(m) {
+		db, err := d.db(m)
+		if err != nil {
+			return mysql.GTIDSet{}, err
+		}
+		if err := mysql.StopReceiver(ctx, db); err != nil && !mysql.IsNumber(err, mysql.ErrNotReplica) {
+			return mysql.GTIDSet{}, err
+		}
+		if theirs, err = receivedBy(ctx, db); err != nil {
+			return mysql.GTIDSet{}, err
+		}
+	}
+	server, err := mysql.ReadServer(ctx, primary)
+	if err != nil {
+		return mysql.GTIDSet{}, err
+	}
+	executed, err := mysql.ParseGTIDSet(server.GTIDExecuted)
+	if err != nil {
+		return mysql.GTIDSet{}, err
+	}
+	// What it acknowledged a moment ago the primary may not have committed yet. What others numbered is errant.
+	late := theirs.Subtract(executed)
+	return executed.Union(late.Subtract(late.Without(server.UUID))), nil
+}
+
+// receivedBy is all that a server has: executed, or in its relay log.
+func receivedBy(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
+	status, err := mysql.ReadReplicaStatus(ctx, db)
+	if err != nil || status == nil {
+		return mysql.GTIDSet{}, err
+	}
+	retrieved, err1 := mysql.ParseGTIDSet(status.Retrieved)
+	executed, err2 := mysql.ParseGTIDSet(status.Executed)
+	return retrieved.Union(executed), errors.Join(err1, err2)
+}
+
+// holds tells whether a member has received or executed a set; it waits a little for what is on its way.
+func (d *driver) holds(ctx context.Context, m cotton.Member, set mysql.GTIDSet) error {
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	return mysql.WaitForGTID(ctx, db, set, waitStep)
+}
+
+// setRelieved stores whether a member is relieved, under the epoch in which it was found.
+func (d *driver) setRelieved(ctx context.Context, member int, epoch uint64, relieved bool) error {
+	err := d.f.changeMember(ctx, d.c, member, func(m *cotton.Member) error {
+		m.Relieved = relieved
+		return nil
+	})
+	if err == nil && relieved {
+		fault.Point(faultRelieved)
+	}
+	return err
+}
+
+// SwitchoverOptions are what may be asked of a switchover.
+type SwitchoverOptions struct {
+	To     int    // member id, 0 = the one that is best placed
+	Why    string // for the history
+	DryRun bool
+	MaxLag time.Duration // of the target; 10 s
+	Within time.Duration // or it is taken back; 10 s
+}
+
+// Switchover hands the primary over. It returns once that is stored; the cluster's loop does it, and takes it back when
+// it is not done in time. Errors: a *cotton.RefusedError, ErrUnknown, ErrNotReady. With DryRun only the check is made.
+func (f *Framework) Switchover(ctx context.Context, name string, o SwitchoverOptions) (cotton.Transition, error) {
+	c, err := f.known(name)
+	if err != nil {
+		return cotton.Transition{}, err
+	}
+	if o.MaxLag == 0 {
+		o.MaxLag = 10 * time.Second
+	}
+	if o.Within == 0 {
+		o.Within = 10 * time.Second
+	}
+	var t cotton.Transition
+	err = f.change(ctx, c, func(r *cotton.Record) error {
+		var err error
+		t, err = cotton.PlanSwitchover(*r, c.seenNow(), o.To, o.Why, cotton.SwitchoverLimits{MaxLag: o.MaxLag, Within: o.Within})
+		if err != nil {
+			return err
+		}
+		if o.DryRun {
+			return errUnchanged
+		}
+		return r.Apply(t, time.Now().UTC())
+	})
+	switch {
+	case errors.Is(err, errUnchanged):
+		return t, nil
+	case err != nil:
+		return t, err
+	}
+	f.cfg.Log.Info("switchover begins", "cluster", name, "to", t.To, "why", o.Why)
+	fault.Point(faultSwitch)
+	c.poke()
+	return t, nil
+}

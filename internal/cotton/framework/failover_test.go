@@ -1,0 +1,180 @@
+package framework_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/framework"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/testkit"
+	"github.com/aosc/aosc/internal/testkit/writer"
+)
+
+// load writes to the published primary, wherever it is, and can be held against every member afterwards.
+type load struct {
+	s  *site
+	f  *framework.Framework
+	w  *writer.Writer
+	mu sync.Mutex
+	at mysql.Addr
+	db *sql.DB
+}
+
+func (s *site) load(f *framework.Framework) *load {
+	s.t.Helper()
+	l := &load{s: s, f: f}
+	db := l.primary()
+	l.w = writer.New(writer.Options{DB: l.primary, Database: "d", Table: "w", Rate: 300, Timeout: 2 * time.Second})
+	for _, statement := range []string{"CREATE DATABASE IF NOT EXISTS d", "DROP TABLE IF EXISTS d.w", l.w.CreateTable()} {
+		if _, err := db.ExecContext(s.t.Context(), statement); err != nil {
+			s.t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	l.w.Start(s.t.Context())
+	s.t.Cleanup(l.w.Stop)
+	return l
+}
+
+// primary is asked before each operation: it follows what is published.
+func (l *load) primary() *sql.DB {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, err := l.f.Endpoints(l.s.t.Context(), "c0")
+	if err == nil && e.Primary != nil {
+		if at := (mysql.Addr{Host: e.Primary.Host, Port: e.Primary.Port}); l.db == nil || at != l.at {
+			l.at, l.db = at, l.s.open("c0", "app", "secret of c0", at)
+		}
+	}
+	return l.db
+}
+
+// writes waits until so many more operations were acknowledged.
+func (l *load) writes(n uint64) {
+	l.s.t.Helper()
+	from := l.w.Stats().Acknowledged()
+	testkit.Eventually(l.s.t, patience, "writes are acknowledged", func() bool { return l.w.Stats().Acknowledged() >= from+n })
+}
+
+// settle stops the writer and holds every member against its ledger (I1).
+func (l *load) settle(v framework.View) {
+	l.s.t.Helper()
+	l.w.Stop()
+	stats := l.w.Stats()
+	l.s.t.Logf("%d operations acknowledged, %d refused, %d unknown, longest gap %s", stats.Acknowledged(), stats.Refused, stats.Unknown,
+		stats.LongestGap.Round(time.Millisecond))
+	key, err := cotton.ReadAdminKey(l.s.Keyfile)
+	if err != nil {
+		l.s.t.Fatal(err)
+	}
+	for _, m := range v.Record.Members {
+		db := l.s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: m.Host, Port: m.Port})
+		problem := errors.New("not read")
+		testkit.Eventually(eventual{l.s.t, &problem}, patience, "every acknowledged operation is found, and nothing else, on "+v.Record.MemberName(m.ID)+" (I1)", func() bool {
+			report, err := l.w.Check(l.s.t.Context(), db)
+			problem = errors.Join(err, report.Err())
+			return problem == nil
+		})
+	}
+}
+
+// eventual adds to a failure what was wrong at last.
+type eventual struct {
+	testing.TB
+	problem *error
+}
+
+func (e eventual) Fatalf(format string, args ...any) {
+	e.Helper()
+	e.TB.Fatalf(format+": %v", append(args, *e.problem)...)
+}
+
+// mysqldOf is the process of a member's server.
+func (s *site) mysqldOf(task string) int {
+	s.t.Helper()
+	found, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, path := range found {
+		env, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(env, []byte("\x00MESOS_SANDBOX="+s.Dir+"/")) || !bytes.Contains(env, []byte("\x00MESOS_EXECUTOR_ID="+task+"\x00")) {
+			continue
+		}
+		if args, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline")); err != nil || !bytes.Contains(args, []byte("--defaults-file")) {
+			continue // its executor, or a helper
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return pid
+	}
+	s.t.Fatalf("no mysqld of %s runs", task)
+	return 0
+}
+
+func member(v framework.View, id int) cotton.Member {
+	m, _ := v.Record.Member(id)
+	return *m
+}
+
+// failover: a primary that is killed under load is replaced by a replica that has all that was acknowledged (I1); the one
+// killed comes back as a replica; nobody was ever open beside another (I2), clients are told of the new one (I10).
+func (s *site) failover(f *framework.Framework, _ mysql.Addr) {
+	s.t.Helper()
+	l := s.load(f)
+	l.writes(100)
+	v := s.await(f, "c0", "all is well", complete(3))
+	old := v.Record.Primary
+	if err := syscall.Kill(s.mysqldOf(member(v, old).TaskID), syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
+	v = s.await(f, "c0", "another primary is published", func(v framework.View) bool {
+		return v.Record.Primary != old && v.Endpoints.Primary != nil && v.Endpoints.Primary.ID == v.Record.Primary
+	})
+	l.writes(100)
+	v = s.await(f, "c0", "the one that was killed follows", complete(3))
+	l.settle(v)
+	s.healthy(v, 3)
+	if n := len(v.Record.History); n != 1 || v.Record.History[0].Kind != cotton.Failover || v.Record.History[0].Taken || v.Record.Change != nil {
+		s.t.Fatalf("history: %+v, change %+v", v.Record.History, v.Record.Change)
+	}
+	for _, step := range v.Record.History[0].Log {
+		s.t.Logf("%6d ms  %s: %s", step.At.Sub(v.Record.History[0].Began).Milliseconds(), step.Step, step.Note)
+	}
+}
+
+// switchover: a primary that is handed over loses nothing, and follows its successor.
+func (s *site) switchover(f *framework.Framework) {
+	s.t.Helper()
+	l := s.load(f)
+	l.writes(50)
+	v := s.await(f, "c0", "all is well", complete(3))
+	old := v.Record.Primary
+	if _, err := f.Switchover(s.t.Context(), "c0", framework.SwitchoverOptions{To: old}); err == nil {
+		s.t.Error("a switchover to the primary is not refused")
+	}
+	if _, err := f.Switchover(s.t.Context(), "c0", framework.SwitchoverOptions{DryRun: true}); err != nil {
+		s.t.Error(err)
+	}
+	t, err := f.Switchover(s.t.Context(), "c0", framework.SwitchoverOptions{Why: "a test"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	v = s.await(f, "c0", "the primary was handed over", func(v framework.View) bool {
+		return v.Record.Primary == t.To && v.Record.Change == nil && complete(3)(v)
+	})
+	l.writes(50)
+	l.settle(v)
+	s.healthy(v, 3)
+	last := v.Record.History[len(v.Record.History)-1]
+	for _, step := range last.Log {
+		s.t.Logf("%6d ms  %s: %s", step.At.Sub(last.Began).Milliseconds(), step.Step, step.Note)
+	}
+}

@@ -1,0 +1,119 @@
+package cotton
+
+import (
+	"fmt"
+
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// primary brings the stored primary to accept writes, once it is safe.
+func (d *deciding) primary() {
+	p, ok := d.seen[d.Primary]
+	name := d.MemberName(d.Primary)
+	if !ok || !p.TaskLives || !p.now() {
+		return // the diagnosis says so
+	}
+	want := d.AcksWanted()
+	if d.Acks > want {
+		d.act(ActAcks, d.Primary) // before the primary is told: commits may have fewer from then on
+	}
+	right := d.semiSyncRight(p)
+	if d.promoting(p) {
+		d.act(ActPromote, d.Primary)
+		return
+	}
+	if !right {
+		d.act(ActSemiSync, d.Primary)
+	} else if want > d.acks() {
+		d.act(ActAcks, d.Primary)
+	}
+	if !p.Writable() {
+		if why := d.unsafe(p); why != "" {
+			d.problem("the primary %s stays closed for writes: %s", name, why)
+			return
+		}
+		d.act(ActOpen, d.Primary)
+		return // look again before anything is built on it
+	}
+	switch {
+	case p.HasUser && !d.Founded:
+		d.act(ActFound, d.Primary)
+	case !p.HasUser && !d.Founded && (d.Spec.Policy != PolicyLossless || p.SemiSync.Clients > 0):
+		d.act(ActUser, d.Primary)
+	}
+}
+
+// promoting tells whether the new primary of a change still is what it was before.
+func (d *deciding) promoting(p Seen) bool {
+	return d.Change != nil && d.Change.Step == StepPromote && d.Change.To == d.Primary && p.Replica != nil
+}
+
+// semiSyncRight tells whether commits wait as the policy says (M8: at run time, not only in my.cnf).
+func (d *deciding) semiSyncRight(p Seen) bool {
+	want := d.SemiSync()
+	if !want.Enabled {
+		return !p.SourceSemiSync.Enabled
+	}
+	return p.SourceSemiSync == want
+}
+
+// unsafe says why the primary must not be opened, empty when it may be.
+func (d *deciding) unsafe(p Seen) string {
+	executed, err := mysql.ParseGTIDSet(p.Server.GTIDExecuted)
+	switch {
+	case err != nil:
+		return "its gtid_executed cannot be read: " + err.Error()
+	case p.Busy != "":
+		return p.Busy + " is under way"
+	case p.Replica != nil:
+		return "it is a replica of " + p.Replica.Source.String()
+	case d.Founded && executed.Empty():
+		return "it has lost its data: it has executed nothing"
+	case !d.semiSyncRight(p):
+		return "semi-synchronous replication is not set yet"
+	}
+	for _, m := range d.Members {
+		s := d.seen[m.ID]
+		// One that was relieved when the primary changed is known by what it says now, not by what it was.
+		if m.ID == d.Primary || !s.Answered || m.Relieved && !s.now() {
+			continue
+		}
+		if s.Writable() {
+			return d.MemberName(m.ID) + " is open for writes, too"
+		}
+		if m.Relieved {
+			continue // what it has more is errant, and nobody was told of it
+		}
+		theirs, err := received(s)
+		if err != nil {
+			return fmt.Sprintf("the transactions of %s cannot be read: %v", d.MemberName(m.ID), err)
+		}
+		if more := d.numbered(theirs.Subtract(executed), p); !more.Empty() {
+			return fmt.Sprintf("%s has transactions that it lacks: %s", d.MemberName(m.ID), more)
+		}
+	}
+	return ""
+}
+
+// numbered are those of the transactions that a primary of this cluster numbered, p or one before it. The others are
+// errant: no client was told of them by a primary. Where no lineage is stored all may be a primary's.
+func (d *deciding) numbered(set mysql.GTIDSet, p Seen) mysql.GTIDSet {
+	if len(d.Lineage) == 0 {
+		return set
+	}
+	errant := set.Without(p.Server.UUID)
+	for _, uuid := range d.Lineage {
+		errant = errant.Without(uuid)
+	}
+	return set.Subtract(errant)
+}
+
+// received is all that a member has: executed, or in its relay log (M10).
+func received(s Seen) (mysql.GTIDSet, error) {
+	all, err := mysql.ParseGTIDSet(s.Server.GTIDExecuted)
+	if err != nil || s.Replica == nil {
+		return all, err
+	}
+	relay, err := mysql.ParseGTIDSet(s.Replica.Retrieved)
+	return all.Union(relay), err
+}

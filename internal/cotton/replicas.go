@@ -1,0 +1,163 @@
+package cotton
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// brokenFor is how long an applier must have stood still with an error, through several starts, before it is given up.
+const brokenFor = 20 * time.Second
+
+// replicas sees to it that everybody else follows the primary.
+func (d *deciding) replicas() {
+	p := d.seen[d.Primary]
+	for _, m := range d.Members {
+		s := d.seen[m.ID]
+		if m.ID == d.Primary || m.Phase == PhaseRemoving {
+			continue
+		}
+		switch {
+		case s.Busy != "":
+			d.problem("%s: %s is under way", d.MemberName(m.ID), s.Busy)
+		case !s.TaskLives:
+			d.problem("%s is down: %s %s", d.MemberName(m.ID), m.Phase, m.TaskState)
+		case !s.now():
+			d.problem("%s does not answer: %v", d.MemberName(m.ID), s.Err)
+		case s.Writable(): // being fenced
+		case p.now() && p.Busy == "" && !d.promoting(p):
+			d.replica(m, s, p)
+		}
+	}
+}
+
+// sets are the transactions that a replica is judged by.
+type sets struct{ mine, received, theirs, purged mysql.GTIDSet }
+
+func (d *deciding) sets(m Member, s, p Seen) (sets, bool) {
+	var all sets
+	var errs [4]error
+	all.mine, errs[0] = mysql.ParseGTIDSet(s.Server.GTIDExecuted)
+	all.received, errs[1] = received(s)
+	all.theirs, errs[2] = mysql.ParseGTIDSet(p.Server.GTIDExecuted)
+	all.purged, errs[3] = mysql.ParseGTIDSet(p.Server.GTIDPurged)
+	if err := cmp.Or(errs[:]...); err != nil {
+		d.problem("%s: GTIDs cannot be read: %v", d.MemberName(m.ID), err)
+		return all, false
+	}
+	return all, true
+}
+
+func (d *deciding) replica(m Member, s, p Seen) {
+	name := d.MemberName(m.ID)
+	g, ok := d.sets(m, s, p)
+	if !ok {
+		return
+	}
+	// The primary was asked at the same moment: what it numbered since then is no error.
+	if errant := g.received.Subtract(g.theirs).Without(p.Server.UUID); !errant.Empty() {
+		d.errant(m, errant, p)
+		return
+	}
+	if !d.semiSyncRight(p) {
+		return // a receiver that connects before would not acknowledge
+	}
+	if s.SourceSemiSync.Enabled {
+		d.act(ActSemiSync, m.ID) // as a primary it waited for acknowledgements; now its applier would
+	}
+	follows := s.Replica != nil && s.Replica.AutoPosition && d.isPrimary(s.Replica.Source)
+	switch lacks := g.purged.Subtract(g.mine); {
+	case !lacks.Empty() && !(follows && s.Replica.Receiving()):
+		d.problem("%s lacks what the primary has purged (%s): cloning it", name, lacks)
+		d.replace(m)
+	case !follows && g.mine.Empty() && d.lim.CloneMB > 0 && p.DataMB >= d.lim.CloneMB:
+		d.replace(m)
+	case !follows && s.Broken >= brokenFor:
+		d.problem("%s cannot apply what it received of another primary (%s): cloning it", name, s.Replica.SQLError)
+		d.replace(m)
+	case !follows:
+		d.act(ActFollow, m.ID)
+	case s.Replica.IORunning == "No" || s.Replica.SQLRunning == "No":
+		d.stopped(m, s, g)
+	case !s.Replica.Receiving():
+		d.problem("%s does not reach the primary: %s", name, s.Replica.IOError)
+	case d.SemiSync().Enabled && !s.Acknowledging:
+		d.act(ActReattach, m.ID)
+	}
+}
+
+// errant is a member with transactions that the primary never had (I7). Its data are replaced by the primary's, unless
+// they may be writes that a client was told of: those that an earlier primary numbered while it did not have to wait for
+// a replica. Those are an operator's to give up.
+func (d *deciding) errant(m Member, errant mysql.GTIDSet, p Seen) {
+	if d.out.Errant == nil {
+		d.out.Errant = map[int]string{}
+	}
+	name := d.MemberName(m.ID)
+	d.out.Errant[m.ID] = errant.String()
+	if told := d.numbered(errant, p); d.Spec.Policy != PolicyLossless && len(d.Lineage) > 0 && !told.Empty() {
+		d.problem("%s has writes of when it was the primary, that no other member has and clients may have been told of: %s; "+
+			"save them from it, then give it up: cotton replace %s --member %d", name, told, d.Spec.Name, m.ID)
+		return
+	}
+	d.problem("%s has errant transactions, which the primary never had (I7): %s; its data are replaced", name, errant)
+	d.replace(m)
+}
+
+// replace has a member's data replaced by a clone, once nothing rests on them.
+func (d *deciding) replace(m Member) {
+	if !m.Relieved && d.SemiSync().Enabled {
+		d.act(ActRelieve, m.ID)
+		return
+	}
+	d.out.Actions = append(d.out.Actions, Action{Kind: ActClone, Member: m.ID, Donor: d.donor(m.ID)})
+}
+
+// donor of a clone: a replica that is well, so that the primary does not carry the load, else the primary. With only two
+// replicas the other one's acknowledgement is what commits wait for: it is spared.
+func (d *deciding) donor(recipient int) int {
+	p := d.seen[d.Primary]
+	well := 0
+	var best int
+	for _, m := range d.Members {
+		s := d.seen[m.ID]
+		if m.ID == d.Primary || m.ID == recipient || m.Phase != PhaseRunning || s.Busy != "" || !d.hears(s) ||
+			s.Replica.SQLRunning != "Yes" || s.Server.Version.Compare(p.Server.Version) != 0 || lag(s) > 1 {
+			continue
+		}
+		well++
+		best = m.ID
+	}
+	if well <= d.AcksWanted() && d.Spec.Policy == PolicyLossless {
+		return d.Primary
+	}
+	return cmp.Or(best, d.Primary)
+}
+
+// stopped is a replica whose receiver or applier has ended. It is started again and again; an applier that stands still
+// all the same is helped by receiving its relay log anew where it is that which cannot be read, else by a clone.
+func (d *deciding) stopped(m Member, s Seen, g sets) {
+	name := d.MemberName(m.ID)
+	if text := strings.TrimSpace(s.Replica.IOError + " " + s.Replica.SQLError); text != "" {
+		d.problem("%s does not replicate: %s", name, text)
+	}
+	switch {
+	case s.Broken < brokenFor || s.Replica.SQLError == "":
+		d.act(ActStart, m.ID)
+	case unreadable(s.Replica.SQLError) && g.theirs.Contains(g.received):
+		d.act(ActRefetch, m.ID)
+	default:
+		d.problem("%s is cloned anew: its applier has stood still for %s", name, s.Broken.Round(time.Second))
+		d.replace(m)
+	}
+}
+
+// unreadable tells whether an applier's error is that of a relay log which is damaged: error numbers of
+// ER_REPLICA_RELAY_LOG_READ_FAILURE, ER_REPLICA_CORRUPT_EVENT, ER_RPL_OPEN_INDEX and the like.
+func unreadable(text string) bool {
+	return slices.ContainsFunc([]string{"error 1594:", "error 1610:", "error 13117:", "error 13121:", "error 1201:", "error 1872:", "error 13124:"},
+		func(n string) bool { return strings.HasPrefix(text, n) })
+}

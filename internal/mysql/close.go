@@ -1,0 +1,109 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// killAgain is how often clients that hold up CloseForWrites are ended: new ones come.
+const killAgain = 100 * time.Millisecond
+
+// CloseForWrites sets super_read_only in good order. The server waits for commits under way and for explicit table locks
+// (LOCK TABLES, FLUSH TABLES WITH READ LOCK); what still holds it up after patience is ended, but for sessions of the
+// accounts in keep. When ctx ends first the attempt is called off: the server stays open, and the error says so. Once it
+// returns nil no transaction commits any more but those of replication.
+func CloseForWrites(ctx context.Context, db *sql.DB, patience time.Duration, keep ...string) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("close the server for writes: %w", err)
+	}
+	defer conn.Close()
+	var id uint64
+	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		return fmt.Errorf("close the server for writes: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { // ended by callOff at the latest
+		_, err := conn.ExecContext(context.WithoutCancel(ctx), "SET GLOBAL super_read_only = ON")
+		done <- err
+	}()
+	wait := time.NewTimer(patience)
+	defer wait.Stop()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				return fmt.Errorf("close the server for writes: %w", err)
+			}
+			return nil
+		case <-wait.C:
+			if _, err := KillClients(ctx, db, keep...); err != nil && ctx.Err() == nil {
+				return errors.Join(err, callOff(db, id, conn, done))
+			}
+			wait.Reset(killAgain)
+		case <-ctx.Done():
+			return callOff(db, id, conn, done)
+		}
+	}
+}
+
+// callOffLimit bounds how long a server that no longer answers is waited for.
+const callOffLimit = 2 * time.Second
+
+// callOff ends the statement that waits to close the server, so that it does not close it later on. It may have
+// been done at the last moment.
+func callOff(db *sql.DB, id uint64, conn *sql.Conn, done <-chan error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callOffLimit)
+	defer cancel()
+	_, killErr := db.ExecContext(ctx, fmt.Sprintf("KILL QUERY %d", id))
+	if killErr != nil && !IsNumber(killErr, ErrNoSuchThread) {
+		// Without an answer: the connection is broken off, which the server notices when it comes to it.
+		_ = conn.Raw(func(c any) error { return c.(interface{ Close() error }).Close() })
+	}
+	select {
+	case err := <-done:
+		if err == nil {
+			return nil
+		}
+		return fmt.Errorf("close the server for writes: not done in time, it is open still: a transaction or a lock holds it up: %w", err)
+	case <-ctx.Done():
+		return fmt.Errorf("close the server for writes: not done in time, and calling it off was not answered: %w", errors.Join(killErr, ctx.Err()))
+	}
+}
+
+// KillClients ends the sessions of all clients but of the accounts in keep and our own, and tells how many there were.
+// Replication's are no clients.
+func KillClients(ctx context.Context, db *sql.DB, keep ...string) (int, error) {
+	query := `SELECT processlist_id, processlist_user FROM performance_schema.threads
+		WHERE name = 'thread/sql/one_connection' AND processlist_id <> CONNECTION_ID() AND processlist_command NOT LIKE 'Binlog Dump%'`
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return 0, fmt.Errorf("list client sessions: %w", err)
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		var user sql.NullString
+		if err := rows.Scan(&id, &user); err != nil {
+			return 0, fmt.Errorf("list client sessions: %w", err)
+		}
+		if !slices.ContainsFunc(keep, func(k string) bool { return strings.EqualFold(k, user.String) }) {
+			ids = append(ids, id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, fmt.Errorf("list client sessions: %w", err)
+	}
+	for _, id := range ids {
+		if _, err := db.ExecContext(ctx, "KILL "+id); err != nil && !IsNumber(err, ErrNoSuchThread) {
+			return 0, fmt.Errorf("end client session %s: %w", id, err)
+		}
+	}
+	return len(ids), nil
+}

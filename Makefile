@@ -26,7 +26,7 @@ test: tools build ## all tests, on real servers
 	@AOSC_BIN=$(abspath $(BINARIES)) scripts/test
 
 faults: tools-mysql build ## every daemon killed at every fault point, and long outages
-	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full scripts/test ./test/e2e -v -run 'TestKilledAnywhere|TestAoscdbDown'
+	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full scripts/test ./test/e2e ./internal/cotton/framework -v -run 'TestKilledAnywhere|TestAoscdbDown|TestKilledWhileChanging'
 
 lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }

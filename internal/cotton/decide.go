@@ -181,13 +181,18 @@ func (d *deciding) choose() {
 	d.problem("no primary yet: no member answers")
 }
 
-// fence closes every member but the primary that is open for writes (I2).
+// fence closes every member but the primary that is open for writes (I2), be it for accounts of ours only: a clone that
+// broke off may leave one so.
 func (d *deciding) fence() {
 	for _, m := range d.Members {
-		if s := d.seen[m.ID]; m.ID != d.Primary && s.now() && s.Writable() && s.Busy == "" {
-			d.problem("%s is open for writes and is not the primary: closing it", d.MemberName(m.ID))
-			d.act(ActFence, m.ID)
+		s := d.seen[m.ID]
+		if m.ID == d.Primary || !s.now() || s.Server.SuperReadOnly || s.Busy != "" {
+			continue
 		}
+		if s.Writable() {
+			d.problem("%s is open for writes and is not the primary: closing it", d.MemberName(m.ID))
+		}
+		d.act(ActFence, m.ID)
 	}
 }
 

@@ -273,6 +273,16 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) e
 	if err := forget(ctx, db); err != nil {
 		return err
 	}
+	// CLONE first drops what is there, which super_read_only forbids to everybody. Clients are kept out by read_only, which
+	// only accounts of ours pass; the server comes back with both, and one whose clone failed gets both again.
+	if err := mysql.SetSuperReadOnly(ctx, db, false); err != nil {
+		return err
+	}
+	defer func() {
+		if err := mysql.SetSuperReadOnly(ctx, db, true); err != nil && !mysql.IsConnection(err) {
+			d.f.cfg.Log.Warn("a member that was cloned is not super_read_only yet", "cluster", r.Spec.Name, "member", member, "error", err)
+		}
+	}()
 	fault.Point(faultClone)
 	if err := cloneFrom(ctx, db, donor); err != nil && !mysql.IsConnection(err) {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -22,16 +23,15 @@ import (
 // load writes to the published primary, wherever it is, and can be held against every member afterwards.
 type load struct {
 	s  *site
-	f  *framework.Framework
 	w  *writer.Writer
 	mu sync.Mutex
 	at mysql.Addr
 	db *sql.DB
 }
 
-func (s *site) load(f *framework.Framework) *load {
+func (s *site) load() *load {
 	s.t.Helper()
-	l := &load{s: s, f: f}
+	l := &load{s: s}
 	db := l.primary()
 	l.w = writer.New(writer.Options{DB: l.primary, Database: "d", Table: "w", Rate: 300, Timeout: 2 * time.Second})
 	for _, statement := range []string{"CREATE DATABASE IF NOT EXISTS d", "DROP TABLE IF EXISTS d.w", l.w.CreateTable()} {
@@ -48,8 +48,7 @@ func (s *site) load(f *framework.Framework) *load {
 func (l *load) primary() *sql.DB {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e, err := l.f.Endpoints(l.s.t.Context(), "c0")
-	if err == nil && e.Primary != nil {
+	if e, ok := (bulletin{l.s.Dir + "/published"}).read("c0"); ok && e.Primary != nil {
 		if at := (mysql.Addr{Host: e.Primary.Host, Port: e.Primary.Port}); l.db == nil || at != l.at {
 			l.at, l.db = at, l.s.open("c0", "app", "secret of c0", at)
 		}
@@ -124,11 +123,76 @@ func member(v framework.View, id int) cotton.Member {
 	return *m
 }
 
+// changing are the places of a change of primary at which its scheduler is killed: a few, or all (make faults).
+func changing() map[cotton.ChangeKind][]string {
+	if os.Getenv("AOSC_E2E") != "full" {
+		return map[cotton.ChangeKind][]string{
+			cotton.Failover:   {"cotton.failover.elected", "cotton.promote.stored"},
+			cotton.Switchover: {"cotton.switchover.demoted"},
+		}
+	}
+	return map[cotton.ChangeKind][]string{
+		cotton.Failover: {
+			"cotton.failover.stored", "cotton.failover.freeze@2", "cotton.failover.elected", "cotton.promote.stored", "cotton.promote.reset",
+			"cotton.open.before", "cotton.change.finished",
+		},
+		cotton.Switchover: {
+			"cotton.switchover.stored", "cotton.switchover.demoted", "cotton.promote.stored", "cotton.promote.reset", "cotton.open.before",
+		},
+	}
+}
+
+// TestKilledWhileChanging: wherever a scheduler is killed in a failover or a switchover, the next one finishes it or takes
+// it back: one primary, everybody else follows it, and no acknowledged write is lost (I1, I2, I7, I8, I10).
+func TestKilledWhileChanging(t *testing.T) {
+	s := newSite(t, "executor", 3)
+	f, stop := s.scheduler()
+	if _, err := f.Create(t.Context(), spec("c0", 3)); err != nil {
+		t.Fatal(err)
+	}
+	v := s.await(f, "c0", "the cluster is complete", complete(3))
+	l := s.load()
+	l.writes(20)
+	stop()
+	for kind, points := range changing() {
+		for _, point := range points {
+			name, pass, _ := strings.Cut(point, "@")
+			armed := name + "=kill"
+			if pass != "" {
+				armed += "@" + pass
+			}
+			begun := time.Now()
+			p := s.process(armed, func(set *settings) {
+				if kind == cotton.Switchover {
+					set.Switchover = "c0"
+				}
+			})
+			if kind == cotton.Failover {
+				if err := syscall.Kill(s.mysqldOf(member(v, v.Record.Primary).TaskID), syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+			}
+			killed(t, p)
+			f, stop = s.scheduler()
+			v = s.await(f, "c0", "the cluster is complete after a scheduler killed at "+point, func(v framework.View) bool {
+				return v.Record.Change == nil && complete(3)(v)
+			})
+			l.writes(20)
+			s.healthy(v, 3)
+			last := v.Record.History[len(v.Record.History)-1]
+			t.Logf("%-10s killed at %-28s primary %d -> %d, taken back: %v, all well after %s", kind, point, last.From, v.Record.Primary,
+				last.Taken, time.Since(begun).Round(100*time.Millisecond))
+			stop()
+		}
+	}
+	l.settle(v)
+}
+
 // failover: a primary that is killed under load is replaced by a replica that has all that was acknowledged (I1); the one
 // killed comes back as a replica; nobody was ever open beside another (I2), clients are told of the new one (I10).
 func (s *site) failover(f *framework.Framework, _ mysql.Addr) {
 	s.t.Helper()
-	l := s.load(f)
+	l := s.load()
 	l.writes(100)
 	v := s.await(f, "c0", "all is well", complete(3))
 	old := v.Record.Primary
@@ -153,7 +217,7 @@ func (s *site) failover(f *framework.Framework, _ mysql.Addr) {
 // switchover: a primary that is handed over loses nothing, and follows its successor.
 func (s *site) switchover(f *framework.Framework) {
 	s.t.Helper()
-	l := s.load(f)
+	l := s.load()
 	l.writes(50)
 	v := s.await(f, "c0", "all is well", complete(3))
 	old := v.Record.Primary

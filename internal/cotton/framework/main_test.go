@@ -131,6 +131,7 @@ type settings struct {
 	Executor             framework.Command
 	Create               *cotton.Spec // created once it is ready, unless it exists
 	Delete               string       // deleted once it runs
+	Switchover           string       // of this cluster, once all is well
 }
 
 func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Store, error) {
@@ -150,7 +151,7 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 		Store: st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Key: key, AdminKeyfile: s.Keyfile, Executor: s.Executor,
 		Tick: 200 * time.Millisecond, LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
-		Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Log: log,
+		Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Log: log,
 	})
 	return f, st, err
 }
@@ -194,6 +195,11 @@ func giveOrders(ctx context.Context, f *framework.Framework, s settings) error {
 		if s.Delete != "" {
 			if err := f.Delete(ctx, s.Delete); err != nil && !isUnknown(err) {
 				return err
+			}
+		}
+		if s.Switchover != "" {
+			if _, err := f.Switchover(ctx, s.Switchover, framework.SwitchoverOptions{Why: "a test"}); err != nil {
+				continue // refused until all members were seen
 			}
 		}
 		return nil

@@ -69,6 +69,12 @@ func schedulerKeys() []daemon.Key {
 		{Name: "quarantine", Default: 10 * time.Minute, Check: atLeast("quarantine", time.Second),
 			Help: "how long reservations of ours that no cluster claims are left alone before they are given back"},
 		{Name: "clone-mb", Default: 256, Unit: "MB", Help: "from this much data on a new replica is cloned from the primary instead of replaying its binary logs; negative = only where it must be"},
+		{Name: "failover-silence", Default: 2500 * time.Millisecond, Check: atLeast("failover-silence", time.Second),
+			Help: "how long a primary must not have answered before its replicas are asked whether it is dead; one whose mysqld ended is replaced at once"},
+		{Name: "failover-cooldown", Default: 30 * time.Second, Check: atLeast("failover-cooldown", 0),
+			Help: "after a failover, in which there is no other of the same cluster; 0 = none"},
+		{Name: "primary-lease", Default: 10 * time.Second, Check: atLeast("primary-lease", 2*time.Second),
+			Help: "a primary that has heard neither the scheduler nor a replica for this long closes itself; a policy that falls back waits for it before it fails over"},
 
 		{Name: "mini-listen", Default: "127.0.0.1:0", Unit: "host:port", Help: "embedded Mesos: the master's address; with port 0, that of the last run if it is free"},
 		{Name: "mini-agent", Default: "8/16gb/100gb", Check: checkMiniAgent, Help: "embedded Mesos: what each agent offers, cpus/memory/disk; nothing holds instances to it"},

@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/spf13/viper"
+
 	"github.com/aosc/aosc/internal/cotton/api"
 	"github.com/aosc/aosc/internal/cotton/client"
 	"github.com/aosc/aosc/internal/cotton/framework"
@@ -91,6 +93,7 @@ func (p *parts) frameworkConfig(env *daemon.Env) (framework.Config, error) {
 		Name: v.GetString("framework-name"), User: v.GetString("framework-user"), Role: v.GetString("role"), Principal: v.GetString("principal"),
 		FailoverTimeout: v.GetDuration("failover-timeout"), KillGrace: v.GetDuration("kill-grace"), LaunchTimeout: v.GetDuration("launch-timeout"),
 		Quarantine: v.GetDuration("quarantine"), CloneMB: int64(v.GetInt("clone-mb")),
+		Silence: v.GetDuration("failover-silence"), Cooldown: cooldown(v), Lease: v.GetDuration("primary-lease"),
 		Key: p.key, AdminKeyfile: cmp.Or(v.GetString("agent-admin-keyfile"), p.keyfile),
 		Log: env.Log, Metrics: env.Metrics,
 	}
@@ -187,4 +190,12 @@ func inWorkDir(dir, name string) (string, error) {
 		return "", fmt.Errorf("make the work directory: %w; give another --work-dir", err)
 	}
 	return filepath.Join(dir, name), nil
+}
+
+// cooldown is none when it is 0, which to the framework means the default.
+func cooldown(v *viper.Viper) time.Duration {
+	if d := v.GetDuration("failover-cooldown"); d > 0 {
+		return d
+	}
+	return -1
 }

@@ -26,6 +26,9 @@ type Change struct {
 	Frozen []int `json:"frozen,omitempty"`
 	// Failed were elected and could not be promoted.
 	Failed []int     `json:"failed,omitempty"`
+	// Waited: when From was asked last, right before it died, its commits waited for a replica. What it has more than its
+	// successor was then acknowledged to nobody.
+	Waited bool `json:"waited,omitempty"`
 	Began  time.Time `json:"began"`
 	// Deadline of a switchover: what is not done by then is taken back. None for a failover.
 	Deadline time.Time `json:"deadline,omitzero"`
@@ -87,6 +90,7 @@ type Transition struct {
 	UUID   string // of the server that becomes primary
 	Note   string
 	Within time.Duration // of a switchover
+	Waited bool          // of a failover, see Change
 }
 
 // ErrOvertaken is returned by Apply for what was decided on a record that has changed meanwhile.
@@ -138,7 +142,7 @@ func (r *Record) beginFailover(t Transition, now time.Time) error {
 		}
 	}
 	r.Epoch++
-	r.Change = &Change{Kind: Failover, Step: StepFreeze, From: r.Primary, Why: t.Note, Began: now}
+	r.Change = &Change{Kind: Failover, Step: StepFreeze, From: r.Primary, Why: t.Note, Waited: t.Waited, Began: now}
 	r.Change.log(now, string(StepFreeze), t.Note)
 	return nil
 }
@@ -232,6 +236,16 @@ func (c *Change) log(at time.Time, step, note string) {
 		note = note[:longest] + "..."
 	}
 	c.Log = append(c.Log, Step{At: at, Step: step, Note: note})
+}
+
+// waited tells whether all that a member has more than its successor was acknowledged to nobody: see Change.Waited.
+func (r Record) waited(member int) bool {
+	for _, c := range slices.Backward(r.History) {
+		if c.From == member && !c.Taken {
+			return c.Waited || c.Kind == Switchover
+		}
+	}
+	return false
 }
 
 // LastFailover is when the last failover that moved the primary was over; zero when there was none.

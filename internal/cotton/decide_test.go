@@ -198,6 +198,11 @@ func TestDecide(t *testing.T) {
 			s.r.Lineage = []string{uuidB, uuidA}
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted = nil, uuidA+":1-9,"+uuidB+":1"
 		}, "publish 1 [3]", "clients may have been told of: " + uuidB + ":1"},
+		{"but when it died while its commits waited, nobody was", well(cotton.PolicyAvailable), func(s *scene) {
+			s.r.Lineage = []string{uuidB, uuidA}
+			s.r.History = []cotton.Change{{Kind: cotton.Failover, From: 2, To: 1, Waited: true}}
+			s.at(2).Replica, s.at(2).Server.GTIDExecuted = nil, uuidA+":1-9,"+uuidB+":1"
+		}, "relieve 2, publish 1 [3]", "its data are replaced"},
 		{"what the primary numbered since it was asked is not errant", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Server.GTIDExecuted = uuidA + ":1-12"
 		}, all, ""},

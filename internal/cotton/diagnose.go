@@ -176,8 +176,16 @@ func (d *deciding) diagnose() bool {
 		d.problem("no failover: %s", why)
 		return false
 	}
-	d.out.Transition = &Transition{Kind: BeginFailover, Note: cause}
+	d.out.Transition = &Transition{Kind: BeginFailover, Note: cause, Waited: d.waiting(p)}
 	return true
+}
+
+// lastWord is how old the last answer of a primary that died may be to speak for its end: two looks.
+const lastWord = 3 * time.Second
+
+// waiting tells whether the commits of a primary that surely died waited for a replica to its end.
+func (d *deciding) waiting(p Seen) bool {
+	return !p.TaskLives && p.Answered && p.Silent < lastWord && (d.Spec.Policy == PolicyLossless || p.SemiSync.Active && p.SemiSync.Clients > 0)
 }
 
 // noFailover says why another member must not become the primary now, empty when it may.

@@ -164,7 +164,7 @@ func (d *deciding) demote() {
 	c := d.Change
 	from, to := d.seen[c.From], d.seen[c.To]
 	if text, dead := d.lost(from); dead && d.noFailover() == "" {
-		d.out.Transition = &Transition{Kind: BeginFailover, Note: text}
+		d.out.Transition = &Transition{Kind: BeginFailover, Note: text, Waited: d.waiting(from)}
 		return
 	}
 	if !d.lim.Now.Before(c.Deadline) {

@@ -98,7 +98,7 @@ func (d *deciding) errant(m Member, errant mysql.GTIDSet, p Seen) {
 	}
 	name := d.MemberName(m.ID)
 	d.out.Errant[m.ID] = errant.String()
-	if told := d.numbered(errant, p); d.Spec.Policy != PolicyLossless && len(d.Lineage) > 0 && !told.Empty() {
+	if told := d.numbered(errant, p); d.Spec.Policy != PolicyLossless && len(d.Lineage) > 0 && !told.Empty() && !d.waited(m.ID) {
 		d.problem("%s has writes of when it was the primary, that no other member has and clients may have been told of: %s; "+
 			"save them from it, then give it up: cotton replace %s --member %d", name, told, d.Spec.Name, m.ID)
 		return

@@ -29,11 +29,14 @@ type load struct {
 	db *sql.DB
 }
 
-func (s *site) load() *load {
+func (s *site) load() *load { return s.loadOf(300) }
+
+// loadOf is a load of so many operations a second.
+func (s *site) loadOf(rate float64) *load {
 	s.t.Helper()
 	l := &load{s: s}
 	db := l.primary()
-	l.w = writer.New(writer.Options{DB: l.primary, Database: "d", Table: "w", Rate: 300, Timeout: 2 * time.Second})
+	l.w = writer.New(writer.Options{DB: l.primary, Database: "d", Table: "w", Rate: rate, Timeout: 2 * time.Second})
 	for _, statement := range []string{"CREATE DATABASE IF NOT EXISTS d", "DROP TABLE IF EXISTS d.w", l.w.CreateTable()} {
 		if _, err := db.ExecContext(s.t.Context(), statement); err != nil {
 			s.t.Fatalf("%s: %v", statement, err)

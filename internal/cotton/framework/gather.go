@@ -57,7 +57,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 }
 
 // hurriedProbe bounds the probe of a server that did not answer the last one, while the primary changes.
-const hurriedProbe = 150 * time.Millisecond
+const hurriedProbe = 100 * time.Millisecond
 
 // brokenGap is the longest between two looks at a standing applier that count as one trouble: it is started in between.
 const brokenGap = 2 * maxStepWait

@@ -35,7 +35,7 @@ func isUnknown(err error) bool { return errors.Is(err, framework.ErrUnknown) }
 
 // site is a machine room of its own: Mesos with agents, a store, a key.
 type site struct {
-	t    *testing.T
+	t    testing.TB
 	mini *mini.Mini
 	settings
 	operator *mesos.Operator
@@ -47,7 +47,7 @@ var portBase = struct {
 	next int
 }{next: 24000}
 
-func newSite(t *testing.T, mode string, agents int) *site {
+func newSite(t testing.TB, mode string, agents int) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "aosc-cotton-") // short: sockets
 	if err != nil {

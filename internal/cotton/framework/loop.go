@@ -74,21 +74,18 @@ func (f *Framework) loop(ctx context.Context, c *cluster) {
 		case <-tick.C:
 		case <-c.wake:
 		}
-		next := f.cfg.Tick
-		if d.round(ctx) {
-			next = loopGap
-		}
-		tick.Reset(next)
+		tick.Reset(d.round(ctx))
 	}
 }
 
-// round looks once and does what is needed; true when something was done, so that another look is worth while.
-func (d *driver) round(ctx context.Context) bool {
+// round looks once and does what is needed. It returns when to look again: soon when something was done, since the next
+// step may be possible at once, or when the primary has just stopped to answer.
+func (d *driver) round(ctx context.Context) time.Duration {
 	r := d.c.snapshot()
 	if r.State == cotton.StateDeleting {
 		d.c.keep(nil, []string{"is being deleted"})
 		d.publish(ctx, r, cotton.Decision{})
-		return false
+		return d.f.cfg.Tick
 	}
 	seen := d.gather(ctx, r)
 	decision := cotton.Decide(r, seen, cotton.Limits{
@@ -98,7 +95,8 @@ func (d *driver) round(ctx context.Context) bool {
 	d.c.diagnosed(decision)
 	d.forgetOldSteps(r)
 	if t := decision.Transition; t != nil && t.Kind != cotton.Finish {
-		return d.transit(ctx, r, *t) // stored before anything is done, and what to do is decided anew
+		d.transit(ctx, r, *t) // stored before anything is done, and what to do is decided anew
+		return loopGap / 5
 	}
 	// A loss is made known before anything else is done.
 	d.publish(ctx, r, decision)
@@ -106,8 +104,18 @@ func (d *driver) round(ctx context.Context) bool {
 		d.transit(ctx, r, *t)
 	}
 	d.renewLease(ctx, r)
-	return d.act(ctx, r, decision.Actions) || r.Change != nil && time.Since(r.Change.Began) < hurry
+	switch done := d.act(ctx, r, decision.Actions); {
+	case done, r.Change != nil && time.Since(r.Change.Began) < hurry:
+		return loopGap
+	case slices.ContainsFunc(seen, func(s cotton.Seen) bool { return s.Member == r.Primary && s.Err != nil && s.Silent < hurry }):
+		return min(doubtGap, d.f.cfg.Tick)
+	}
+	return d.f.cfg.Tick
 }
+
+// doubtGap is the pause between two looks while the primary does not answer: it is asked twice in a time in which one
+// that is dead is to be found out.
+const doubtGap = 200 * time.Millisecond
 
 // hurry is how long a change of primary is looked at without waiting for the tick.
 const hurry = 15 * time.Second

@@ -1,6 +1,7 @@
 package framework_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -129,9 +130,10 @@ func (h *standInHandler) end(ctx context.Context, id mesoslib.TaskID, state meso
 type settings struct {
 	Master, Dir, Keyfile string
 	Executor             framework.Command
-	Create               *cotton.Spec // created once it is ready, unless it exists
-	Delete               string       // deleted once it runs
-	Switchover           string       // of this cluster, once all is well
+	Create               *cotton.Spec  // created once it is ready, unless it exists
+	Delete               string        // deleted once it runs
+	Tick                 time.Duration // 200 ms
+	Switchover           string        // of this cluster, once all is well
 }
 
 func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Store, error) {
@@ -150,7 +152,7 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 	f, err := framework.New(framework.Config{
 		Store: st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Key: key, AdminKeyfile: s.Keyfile, Executor: s.Executor,
-		Tick: 200 * time.Millisecond, LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
+		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
 		Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Log: log,
 	})
 	return f, st, err

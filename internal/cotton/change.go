@@ -25,10 +25,10 @@ type Change struct {
 	// Frozen are the replicas whose receivers were stopped and who were asked. Only this framework starts them again.
 	Frozen []int `json:"frozen,omitempty"`
 	// Failed were elected and could not be promoted.
-	Failed []int     `json:"failed,omitempty"`
+	Failed []int `json:"failed,omitempty"`
 	// Waited: when From was asked last, right before it died, its commits waited for a replica. What it has more than its
 	// successor was then acknowledged to nobody.
-	Waited bool `json:"waited,omitempty"`
+	Waited bool      `json:"waited,omitempty"`
 	Began  time.Time `json:"began"`
 	// Deadline of a switchover: what is not done by then is taken back. None for a failover.
 	Deadline time.Time `json:"deadline,omitzero"`

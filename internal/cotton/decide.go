@@ -43,8 +43,13 @@ type Seen struct {
 	Busy    string // something of ours is under way that must not be disturbed: "clone"
 }
 
-// Writable tells whether a client can write, as the server said last.
-func (s Seen) Writable() bool { return !s.Server.ReadOnly && !s.Server.SuperReadOnly }
+// Writable tells whether a client can write, as the server said last. While SET GLOBAL super_read_only = ON waits for
+// commits under way a server shows super_read_only ON and read_only OFF: it is open still, and so counts. Nobody but
+// accounts of ours passes read_only.
+func (s Seen) Writable() bool { return !s.Server.ReadOnly }
+
+// closed tells whether nobody at all can write, nor commit what was begun.
+func (s Seen) closed() bool { return s.Server.ReadOnly && s.Server.SuperReadOnly }
 
 func (s Seen) now() bool { return s.Err == nil && s.Answered }
 
@@ -186,7 +191,7 @@ func (d *deciding) choose() {
 func (d *deciding) fence() {
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
-		if m.ID == d.Primary || !s.now() || s.Server.SuperReadOnly || s.Busy != "" {
+		if m.ID == d.Primary || !s.now() || s.closed() || s.Busy != "" {
 			continue
 		}
 		if s.Writable() {

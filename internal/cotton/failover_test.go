@@ -228,6 +228,19 @@ func TestFailover(t *testing.T) {
 			s.at(2).Replica, s.at(2).SourceSemiSync = nil, semiSync(lossless)
 			s.at(2).Server.ReadOnly, s.at(2).Server.SuperReadOnly = false, false
 		}), "finish, semi-sync 1, follow 1, follow 3", ""},
+		{"I1: nor are its clients told that what they wait for is done (M5)", well(lossless).failing(cotton.StepPromote, 2, u9).edited(func(s *scene) {
+			s.r.Primary, s.r.Members[0].Relieved = 2, true
+			s.closed()
+			s.at(1).SemiSync.Waiting = 1
+			s.at(2).Replica, s.at(2).SourceSemiSync = nil, semiSync(lossless)
+			s.at(2).Server.ReadOnly, s.at(2).Server.SuperReadOnly = false, false
+		}), "finish, fence 1, follow 3", ""},
+		{"I2: one that is being closed shows super_read_only already, and is open", well(lossless).failing(cotton.StepPromote, 2, u9).edited(func(s *scene) {
+			s.r.Primary, s.r.Members[0].Relieved = 2, true
+			s.at(1).Server.ReadOnly, s.at(1).Server.SuperReadOnly = false, true
+			s.at(2).Replica, s.at(2).SourceSemiSync = nil, semiSync(lossless)
+			s.at(2).Server.ReadOnly, s.at(2).Server.SuperReadOnly = false, false
+		}), "finish, fence 1, follow 3", ""},
 		{"open: it is over", well(lossless).failing(cotton.StepPromote, 2, u9).edited(func(s *scene) {
 			s.r.Primary, s.r.Members[0].Relieved = 2, true
 			s.silent(1, time.Minute)

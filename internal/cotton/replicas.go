@@ -66,7 +66,13 @@ func (d *deciding) replica(m Member, s, p Seen) {
 		return // a receiver that connects before would not acknowledge
 	}
 	if s.SourceSemiSync.Enabled {
-		d.act(ActSemiSync, m.ID) // as a primary it waited for acknowledgements; now its applier would
+		// As a primary it waited for acknowledgements; now its applier would. But sessions that wait still would be
+		// told that their commits are done, and nobody else has them (M5): its executor ends such a server.
+		if !s.closed() || s.SemiSync.Waiting > 0 {
+			d.act(ActFence, m.ID)
+			return
+		}
+		d.act(ActSemiSync, m.ID)
 	}
 	follows := s.Replica != nil && s.Replica.AutoPosition && d.isPrimary(s.Replica.Source)
 	switch lacks := g.purged.Subtract(g.mine); {

@@ -65,4 +65,10 @@ type Facts struct {
 	// the server was closed, until somebody with a newer epoch opened it.
 	Epoch       uint64 `json:"epoch,omitempty"`
 	FencedEpoch uint64 `json:"fenced_epoch,omitempty"`
+	// Answers: mysqld answered its executor, which asks every second, on the same machine. SilentMillis is for how long it
+	// has not: a process that runs (Up) and is silent hangs.
+	Answers      bool  `json:"answers"`
+	SilentMillis int64 `json:"silent_ms,omitempty"`
+	// ClosedWhy is why the executor closed the server last, by itself or because it was told to; for people.
+	ClosedWhy string `json:"closed_why,omitempty"`
 }

@@ -33,16 +33,27 @@ type Config struct {
 	KillGrace      time.Duration         // how long mysqld may take to stop, unless the KILL says; 1 min
 	StartLimit     time.Duration         // how long a start may take, crash recovery among it; 15 min
 	FactsInterval  time.Duration         // 30 s
+	PulseInterval  time.Duration         // 1 s: how often mysqld is asked whether it takes writes
+	PulseLimit     time.Duration         // 1 s: how long it may take to answer
+	HungLimit      time.Duration         // 10 s, more than replicas wait for a silent source: see lease.judge
 	Log            *slog.Logger          // slog's
 }
 
 // flushLimit is how long the executor waits at its end for the agent to have stored its last status.
 const flushLimit = 10 * time.Second
 
+// agent is what an executor needs of its agent; *mesos.Executor.
+type agent interface {
+	Run(ctx context.Context, h client.ExecutorHandler) error
+	Update(status mesos.TaskStatus) error
+	Message(ctx context.Context, data []byte) error
+	Flush(ctx context.Context) error
+}
+
 // Executor runs one instance.
 type Executor struct {
 	cfg    Config
-	client *client.Executor
+	client agent
 	log    *slog.Logger
 
 	mu       sync.Mutex
@@ -71,6 +82,9 @@ func New(cfg Config) (*Executor, error) {
 	cfg.KillGrace = cmp.Or(cfg.KillGrace, time.Minute)
 	cfg.StartLimit = cmp.Or(cfg.StartLimit, 15*time.Minute)
 	cfg.FactsInterval = cmp.Or(cfg.FactsInterval, 30*time.Second)
+	cfg.PulseInterval = cmp.Or(cfg.PulseInterval, time.Second)
+	cfg.PulseLimit = cmp.Or(cfg.PulseLimit, time.Second)
+	cfg.HungLimit = cmp.Or(cfg.HungLimit, 10*time.Second)
 	cfg.Mesos.Log = cfg.Log
 	c, err := client.NewExecutor(cfg.Mesos)
 	if err != nil {
@@ -134,6 +148,8 @@ func (x *Executor) Event(_ context.Context, e *executor.Event) error {
 		if !x.stopInstance(min(x.cfg.KillGrace, max(x.cfg.Mesos.ExecutorShutdownGracePeriod-time.Second, time.Second))) {
 			return errors.New("shut down by the agent without an instance")
 		}
+	case executor.Event_MESSAGE:
+		x.order(e.GetMessage().GetData())
 	case executor.Event_ERROR:
 		x.log.Error("the agent reports an error", "error", e.GetError().GetMessage())
 	}
@@ -152,8 +168,8 @@ func (x *Executor) launch(info mesos.TaskInfo) {
 		x.fail(info.TaskID, errSecondTask)
 		return
 	}
-	x.instance = &instance{x: x, id: info.TaskID.Value, task: task, stop: make(chan time.Duration, 1)}
-	i := x.instance
+	i := newInstance(x, info.TaskID.Value, task)
+	x.instance = i
 	x.wg.Add(1)
 	go func() {
 		defer x.wg.Done()
@@ -172,6 +188,25 @@ func (x *Executor) launch(info mesos.TaskInfo) {
 			x.log.Error("the last status may be lost", "instance", i.id, "error", err)
 		}
 	}()
+}
+
+// order hands an order of the scheduler to the instance. What is not obeyed is only logged: the scheduler sees by the facts
+// what was done.
+func (x *Executor) order(data []byte) {
+	o, err := cotton.ParseOrder(data)
+	if err == nil {
+		x.mu.Lock()
+		i := x.instance
+		x.mu.Unlock()
+		if i == nil || i.id != o.Task {
+			err = fmt.Errorf("an order for task %s, which does not run here", o.Task)
+		} else {
+			err = i.guard.order(o, time.Now())
+		}
+	}
+	if err != nil {
+		x.log.Warn("an order of the scheduler is not obeyed", "error", err)
+	}
 }
 
 func (x *Executor) fail(id mesos.TaskID, err error) {

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 
 	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
 )
 
@@ -27,17 +29,43 @@ const (
 
 // instance is one mysqld from LAUNCH to its terminal status.
 type instance struct {
-	x    *Executor
-	id   string // of the task
-	task cotton.Task
-	stop chan time.Duration // asks for the end, with its grace; buffered
+	x     *Executor
+	id    string // of the task
+	task  cotton.Task
+	stop  chan time.Duration // asks for the end, with its grace; buffered
+	news  chan struct{}      // asks for facts to be sent; buffered
+	guard *guard
 
+	inARow int // crashes, of the goroutine of run
+
+	mu        sync.Mutex // guards what follows
 	server    *mysqld.Server
+	up        bool // its process runs and has answered
+	starting  bool // its process is coming up again, closed for writes
 	restarts  int
-	inARow    int
 	lastExit  string
 	startedAt time.Time
 	startTook time.Duration
+	disk      disk
+}
+
+func newInstance(x *Executor, id string, task cotton.Task) *instance {
+	i := &instance{x: x, id: id, task: task, stop: make(chan time.Duration, 1), news: make(chan struct{}, 1)}
+	i.guard = newGuard(i)
+	return i
+}
+
+// process is the server, nil before its first start has ended.
+func (i *instance) process() (server *mysqld.Server, starting bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.server, i.starting
+}
+
+func (i *instance) isUp() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.up
 }
 
 // run brings the server up, keeps it up, and returns the terminal status and why.
@@ -53,10 +81,27 @@ func (i *instance) run(ctx context.Context) (mesos.TaskState, string) {
 	case err != nil:
 		return mesos.TASK_FAILED, "start: " + err.Error()
 	}
+	defer i.company(ctx)()
 	sidecars := i.x.startSidecars(i.task)
 	defer sidecars.stop()
 	i.report(mesos.TASK_RUNNING, "mysqld answers", yes)
-	return i.watch()
+	state, why := i.watch()
+	i.setUp(false)
+	return state, why
+}
+
+// company starts what goes on beside the server; the returned function ends it.
+func (i *instance) company(ctx context.Context) func() {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { i.guard.run(ctx) })
+	running.Go(func() { i.watchPulse(ctx) })
+	running.Go(func() { i.inform(ctx) })
+	running.Go(func() { i.measure(ctx, i.server.Dir()) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // begin starts the server for the first time; a kill meanwhile ends the attempt and is returned as its grace.
@@ -66,13 +111,18 @@ func (i *instance) begin(ctx context.Context) (time.Duration, error) {
 	begun := time.Now()
 	done := make(chan error, 1)
 	go func() {
-		var err error
-		i.server, err = i.x.startServer(ctx, i.task)
+		server, err := i.x.startServer(ctx, i.task)
+		if err == nil {
+			i.guard.recall(server.Dir())
+		}
+		i.mu.Lock()
+		i.server, i.up = server, err == nil
+		i.startedAt, i.startTook = time.Now(), time.Since(begun)
+		i.mu.Unlock()
 		done <- err
 	}()
 	select {
 	case err := <-done:
-		i.startedAt, i.startTook = time.Now(), time.Since(begun)
 		return 0, err
 	case grace := <-i.stop:
 		cancel()
@@ -83,14 +133,10 @@ func (i *instance) begin(ctx context.Context) (time.Duration, error) {
 
 // watch keeps the server up until the task is killed or crashes too often.
 func (i *instance) watch() (mesos.TaskState, string) {
-	facts := time.NewTicker(i.x.cfg.FactsInterval)
-	defer facts.Stop()
 	for {
 		select {
 		case grace := <-i.stop:
 			return i.shutDown(grace)
-		case <-facts.C:
-			i.x.sendFacts(i.facts(true))
 		case <-i.server.Done():
 			if state, why, ended := i.again(); ended {
 				return state, why
@@ -99,23 +145,24 @@ func (i *instance) watch() (mesos.TaskState, string) {
 	}
 }
 
-// again starts the server anew after it ended by itself: at once where it asked for that, else after a pause that grows.
+// again starts the server anew after it ended: at once after its first crash, and where it asked for that or was ended by
+// its guard; else after a pause that grows.
 func (i *instance) again() (state mesos.TaskState, why string, ended bool) {
 	end := i.server.Wait()
-	asked := wantsRestart(end)
-	i.noteExit(end, asked)
-	for {
-		if !asked {
-			if i.inARow >= crashLimit {
-				return mesos.TASK_FAILED, fmt.Sprintf("mysqld ended %d times in a row, last: %s", i.inARow, i.lastExit), true
-			}
-			wait := min(time.Second<<(i.inARow-1), maxCrashWait)
-			i.report(mesos.TASK_RUNNING, fmt.Sprintf("mysqld ended (%s), starting it again in %s", i.lastExit, wait), no)
-			if grace, killed := i.pause(wait); killed {
-				state, why = i.shutDown(grace)
-				return state, why, true
-			}
+	i.setUp(false)
+	killed, ours := i.guard.ownKill()
+	switch {
+	case ours:
+		i.exited("killed by its executor: " + killed)
+		i.report(mesos.TASK_RUNNING, "mysqld was killed ("+killed+"), starting it again, closed", no)
+	case wantsRestart(end):
+		i.exited("to be started again")
+	default:
+		if state, why, ended = i.crashed(end); ended {
+			return state, why, true
 		}
+	}
+	for {
 		grace, err := i.restart()
 		switch {
 		case grace > 0:
@@ -125,26 +172,60 @@ func (i *instance) again() (state mesos.TaskState, why string, ended bool) {
 			i.report(mesos.TASK_RUNNING, "mysqld answers again", yes)
 			return 0, "", false
 		}
-		asked = false
-		i.noteExit(err, false)
+		if _, ours := i.guard.ownKill(); ours {
+			continue
+		}
+		if state, why, ended = i.crashed(err); ended {
+			return state, why, true
+		}
 	}
 }
 
-func (i *instance) noteExit(end error, asked bool) {
-	i.lastExit = "exit status 0"
+// crashed reports a server that ended by itself, before anything else is done, and waits for the next start.
+func (i *instance) crashed(end error) (state mesos.TaskState, why string, ended bool) {
+	how := "exit status 0"
 	if end != nil {
-		i.lastExit = end.Error()
-	}
-	if asked {
-		i.lastExit = "to be started again"
-		return
+		how = end.Error()
 	}
 	if time.Since(i.startedAt) > steady {
 		i.inARow = 0
 	}
 	i.inARow++
+	i.mu.Lock()
 	i.restarts++
-	i.x.cfg.Log.Warn("mysqld ended", "instance", i.id, "how", i.lastExit, "in_a_row", i.inARow, "log", i.server.ErrorLog())
+	i.mu.Unlock()
+	i.exited(how)
+	if i.inARow >= crashLimit {
+		return mesos.TASK_FAILED, fmt.Sprintf("mysqld ended %d times in a row, last: %s", i.inARow, how), true
+	}
+	wait := crashWait(i.inARow)
+	i.report(mesos.TASK_RUNNING, fmt.Sprintf("mysqld ended (%s), starting it again in %s", how, wait), no)
+	i.x.cfg.Log.Warn("mysqld ended", "instance", i.id, "how", how, "in_a_row", i.inARow, "log", i.server.ErrorLog())
+	if grace, killed := i.pause(wait); killed {
+		state, why = i.shutDown(grace)
+		return state, why, true
+	}
+	return 0, "", false
+}
+
+// crashWait is the pause after so many crashes in a row: none after the first.
+func crashWait(inARow int) time.Duration {
+	if inARow <= 1 {
+		return 0
+	}
+	return min(time.Second<<(inARow-2), maxCrashWait)
+}
+
+func (i *instance) setUp(up bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.up = up
+}
+
+func (i *instance) exited(how string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.lastExit = how
 }
 
 func (i *instance) pause(d time.Duration) (time.Duration, bool) {
@@ -163,11 +244,21 @@ func (i *instance) restart() (time.Duration, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	begun := time.Now()
+	i.mu.Lock()
+	i.starting = true
+	i.mu.Unlock()
+	i.guard.restarted(begun)
 	done := make(chan error, 1)
-	go func() { done <- i.server.Restart(ctx) }()
+	go func() {
+		err := i.server.Restart(ctx)
+		i.mu.Lock()
+		i.starting, i.up = false, err == nil
+		i.startedAt, i.startTook = time.Now(), time.Since(begun)
+		i.mu.Unlock()
+		done <- err
+	}()
 	select {
 	case err := <-done:
-		i.startedAt, i.startTook = time.Now(), time.Since(begun)
 		return 0, err
 	case grace := <-i.stop:
 		cancel()
@@ -181,17 +272,35 @@ func (i *instance) shutDown(grace time.Duration) (mesos.TaskState, string) {
 	i.report(mesos.TASK_KILLING, "stopping mysqld", nil)
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	if n := i.waiting(ctx); n > 0 {
+		// A server that is shut down gives up waiting for its replicas, and commits what none of them has.
+		if err := i.server.Kill(); err != nil {
+			return mesos.TASK_KILLED, fmt.Sprintf("stopped: %v", err)
+		}
+		return mesos.TASK_KILLED, fmt.Sprintf("killed, since %d sessions waited for an acknowledgement of a replica", n)
+	}
 	if err := i.server.Stop(ctx); err != nil {
 		return mesos.TASK_KILLED, fmt.Sprintf("stopped, within %s of grace: %v", grace, err)
 	}
 	return mesos.TASK_KILLED, "stopped in good order"
 }
 
+// waiting is how many sessions wait for an acknowledgement; 0 where the server cannot be asked.
+func (i *instance) waiting(ctx context.Context) int {
+	ctx, cancel := context.WithTimeout(ctx, i.x.cfg.PulseLimit)
+	defer cancel()
+	e, err := mysql.ReadExposure(ctx, i.server.DB())
+	if err != nil {
+		return 0
+	}
+	return e.Waiting
+}
+
 var yes, no = ptr(true), ptr(false)
 
 // report queues a status; it reaches the agent whatever happens to the connection.
 func (i *instance) report(state mesos.TaskState, message string, healthy *bool) {
-	data, err := json.Marshal(i.facts(healthy == yes))
+	data, err := json.Marshal(i.facts())
 	if err != nil {
 		i.x.cfg.Log.Error("the facts of the instance cannot be written", "instance", i.id, "error", err)
 	}

@@ -4,21 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/executor/mycnf"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
 	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/aosc/aosc/internal/cotton"
-	"github.com/aosc/aosc/internal/cotton/executor/mycnf"
-	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/mysqld"
 )
 
 // restartExit is the exit status with which mysqld asks its supervisor to start it again: after RESTART, and after a
@@ -134,44 +129,4 @@ func firstSQL(key cotton.AdminKey, cluster string) (string, error) {
 func wantsRestart(end error) bool {
 	var exit *exec.ExitError
 	return errors.As(end, &exit) && exit.ExitCode() == restartExit
-}
-
-// facts measures what is known of the instance from outside of it.
-func (i *instance) facts(up bool) cotton.Facts {
-	f := cotton.Facts{
-		Task: i.id, At: time.Now(), Up: up, Restarts: i.restarts, LastExit: i.lastExit,
-		StartedAt: i.startedAt, StartMillis: i.startTook.Milliseconds(),
-	}
-	if i.server == nil {
-		return f
-	}
-	f.Version = i.server.Version().String()
-	if up {
-		f.Pid = i.server.Pid()
-	}
-	f.DiskUsedMB = treeMB(i.server.Dir())
-	var st unix.Statfs_t
-	if unix.Statfs(i.server.Dir(), &st) == nil {
-		f.DiskFreeMB = int64(st.Bavail) * st.Bsize >> 20
-	}
-	return f
-}
-
-// treeMB is what the files below dir occupy. Files that vanish meanwhile are as good as counted.
-func treeMB(dir string) int64 {
-	var blocks int64
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok {
-				blocks += st.Blocks
-			} else {
-				blocks += (info.Size() + 511) / 512
-			}
-		}
-		return nil
-	})
-	return blocks * 512 >> 20
 }

@@ -73,7 +73,10 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		}
 		want := r.SemiSync()
 		if m.ID != r.Primary {
-			want.Enabled = false // it is closed: no commit is released by this that a client waits for
+			want.Enabled = false
+			if err := nobodyWaits(ctx, db, r.MemberName(m.ID)); err != nil {
+				return err
+			}
 		}
 		return mysql.SetSemiSyncSource(ctx, db, version, want)
 	case cotton.ActUser:
@@ -93,6 +96,20 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		return mysql.StartReplica(ctx, db)
 	}
 	return fmt.Errorf("step %q is not known", a.Kind)
+}
+
+// nobodyWaits refuses a server on which switching semi-synchronous replication off would release commits: their clients
+// would be told that they are done, and no other server has them (M5).
+func nobodyWaits(ctx context.Context, db *sql.DB, name string) error {
+	e, err := mysql.ReadExposure(ctx, db)
+	if err != nil {
+		return err
+	}
+	if !e.Closed() || e.Waiting > 0 {
+		return fmt.Errorf("%s goes on to wait for acknowledgements: it is not closed (read_only %v, super_read_only %v), or %d sessions wait",
+			name, e.ReadOnly, e.SuperReadOnly, e.Waiting)
+	}
+	return nil
 }
 
 // choose stores the first primary before anything is done with it.
@@ -266,7 +283,7 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) e
 	if err != nil {
 		return err
 	}
-	if !server.SuperReadOnly { // whatever was decided: a server that takes writes is never overwritten
+	if !server.SuperReadOnly || !server.ReadOnly { // whatever was decided: a server that takes writes is never overwritten
 		return fmt.Errorf("%s is open for writes: it is not cloned over", r.MemberName(member))
 	}
 	// A server that follows somebody would go on to, with the data of somebody else.

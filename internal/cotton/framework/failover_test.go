@@ -80,23 +80,14 @@ func (l *load) settle(v framework.View) {
 	for _, m := range v.Record.Members {
 		db := l.s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: m.Host, Port: m.Port})
 		problem := errors.New("not read")
-		testkit.Eventually(eventual{l.s.t, &problem}, patience, "every acknowledged operation is found, and nothing else, on "+v.Record.MemberName(m.ID)+" (I1)", func() bool {
+		for deadline := time.Now().Add(patience); problem != nil && time.Now().Before(deadline); {
 			report, err := l.w.Check(l.s.t.Context(), db)
 			problem = errors.Join(err, report.Err())
-			return problem == nil
-		})
+		}
+		if problem != nil {
+			l.s.t.Errorf("on %s of primary %d: not every acknowledged operation is found, or something else (I1): %v", v.Record.MemberName(m.ID), v.Record.Primary, problem)
+		}
 	}
-}
-
-// eventual adds to a failure what was wrong at last.
-type eventual struct {
-	testing.TB
-	problem *error
-}
-
-func (e eventual) Fatalf(format string, args ...any) {
-	e.Helper()
-	e.TB.Fatalf(format+": %v", append(args, *e.problem)...)
 }
 
 // mysqldOf is the process of a member's server.

@@ -1,0 +1,305 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// Fault points: between any two steps of closing a server.
+var (
+	faultOrdered = fault.Register("cotton.executor.fence.ordered", "a fence has come and is remembered, the server is still open")
+	faultExpired = fault.Register("cotton.executor.lease.expired", "the lease ran out and nobody acknowledges, the server is still open")
+	faultKill    = fault.Register("cotton.executor.close.kill", "the server did not close in time, it is not killed yet")
+	faultClosed  = fault.Register("cotton.executor.closed", "the server is closed, the scheduler was not told yet")
+)
+
+// guard closes the instance's server when it is told to, and when nobody counts on it any more (R13): a primary on the far
+// side of a partition closes itself.
+type guard struct {
+	i    *instance
+	dir  string // the volume
+	wake chan struct{}
+
+	mu        sync.Mutex
+	memory    memory
+	written   memory // what the volume holds
+	fence     uint64 // a fence that is still to be carried out; 0 = none
+	lease     lease
+	pulse     pulse
+	killing   bool   // the present process is ended by us
+	closedWhy string // for people
+}
+
+// lease is for how long the server may stay open without a word of the scheduler.
+type lease struct {
+	length time.Duration // 0 = none was ever granted: the server is left alone
+	until  time.Time
+}
+
+// pulse is what the server answered last.
+type pulse struct {
+	at         time.Time // of the last answer
+	since      time.Time // of the first look at this process, for one that never answered
+	answers    bool      // the last look was answered
+	exposure   mysql.Exposure
+	unheard    int // looks in a row, since the lease ended, that found nobody acknowledging
+	openBefore bool
+}
+
+// silent is for how long the server has not answered.
+func (p pulse) silent(now time.Time) time.Duration {
+	switch {
+	case p.answers:
+		return 0
+	case p.at.After(p.since):
+		return now.Sub(p.at)
+	}
+	return now.Sub(p.since)
+}
+
+// verdict is what a lease calls for.
+type verdict int
+
+const (
+	leave verdict = iota
+	closeIt
+	killIt
+)
+
+// unheardLimit is how many looks in a row must find no replica connected that acknowledges: one that only connects anew is
+// missing for a moment.
+const unheardLimit = 2
+
+// judge is pure. A server whose replicas acknowledge is never closed, however long the scheduler is away: had another been
+// made primary, they would follow that one. What hangs cannot be asked; it is killed before it can wake up open, but only
+// once its replicas must have given it up themselves.
+func (l lease) judge(p pulse, now time.Time, hung time.Duration) verdict {
+	switch {
+	case l.length == 0 || now.Before(l.until) || !p.exposure.Open():
+		return leave
+	case p.silent(now) >= hung:
+		return killIt
+	case p.answers && p.unheard >= unheardLimit:
+		return closeIt
+	}
+	return leave
+}
+
+func newGuard(i *instance) *guard {
+	return &guard{i: i, wake: make(chan struct{}, 1), pulse: pulse{since: time.Now()}}
+}
+
+// recall reads what the executor of before remembered on the volume; run comes after it. Orders may have come meanwhile: an
+// older one is dropped now. A memory that cannot be read keeps no server down: what obeying an older order can do is to
+// close a server that should be open.
+func (g *guard) recall(dir string) {
+	m, err := readMemory(dir)
+	if err != nil {
+		g.i.x.cfg.Log.Error("older orders may be obeyed", "instance", g.i.id, "error", err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dir, g.written = dir, m
+	if g.memory.Epoch < m.Epoch {
+		g.memory, g.fence, g.lease = m, 0, lease{}
+	}
+	g.memory.Fenced = m.Fenced
+	g.pulse.since = time.Now()
+}
+
+// order takes an order; it never waits. The error says why it is not obeyed.
+func (g *guard) order(o cotton.Order, now time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if o.Epoch < g.memory.Epoch {
+		return fmt.Errorf("an order %q of epoch %d came after one of epoch %d", o.Kind, o.Epoch, g.memory.Epoch)
+	}
+	switch o.Kind {
+	case cotton.OrderLease:
+		if o.Lease <= 0 {
+			return fmt.Errorf("a lease of %s", o.Lease)
+		}
+		g.lease, g.pulse.unheard = lease{o.Lease, now.Add(o.Lease)}, 0
+	case cotton.OrderFence:
+		g.fence = o.Epoch
+	default:
+		return fmt.Errorf("an order %q is not known: update the executor on this agent", o.Kind)
+	}
+	g.memory.Epoch = o.Epoch
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// run carries out orders until ctx ends. It begins when the server has been started for the first time.
+func (g *guard) run(ctx context.Context) {
+	tick := time.NewTicker(g.i.x.cfg.PulseInterval / 4)
+	defer tick.Stop()
+	for {
+		g.remember()
+		if epoch := g.ordered(); epoch != 0 {
+			g.carryOut(ctx, epoch)
+		} else {
+			g.enforce(ctx)
+		}
+		select {
+		case <-g.wake:
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// remember writes to the volume what is new. A volume that takes no writes must not keep a fence from being carried out.
+func (g *guard) remember() {
+	g.mu.Lock()
+	m := g.memory
+	known := m == g.written
+	g.mu.Unlock()
+	if known {
+		return
+	}
+	if err := m.write(g.dir); err != nil {
+		g.i.x.cfg.Log.Error("an executor that is started anew will not know of the last order", "instance", g.i.id, "error", err)
+	}
+	g.mu.Lock()
+	g.written = m // also when it failed: it is not tried again until something changes
+	g.mu.Unlock()
+}
+
+func (g *guard) ordered() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fence
+}
+
+// carryOut fences: it ends when the server was seen closed or dead, and says so at once. One that cannot be closed now is
+// tried again.
+func (g *guard) carryOut(ctx context.Context, epoch uint64) {
+	fault.Point(faultOrdered)
+	begun := time.Now()
+	how, err := g.i.close(ctx, fenceLimits, fmt.Sprintf("fenced under epoch %d", epoch))
+	log := g.i.x.cfg.Log.With("instance", g.i.id, "epoch", epoch, "took", time.Since(begun))
+	if err != nil {
+		log.Error("the server cannot be fenced, it is tried again", "error", err)
+		return
+	}
+	log.Warn("fenced", "how", how)
+	fault.Point(faultClosed)
+	g.mu.Lock()
+	g.memory.Fenced = epoch
+	if g.fence == epoch { // no newer one meanwhile
+		g.fence = 0
+	}
+	g.lease = lease{}
+	g.mu.Unlock()
+	g.remember()
+	g.i.tell()
+}
+
+// enforce closes a server that nobody counts on.
+func (g *guard) enforce(ctx context.Context) {
+	g.mu.Lock()
+	now := time.Now()
+	what, silent := g.lease.judge(g.pulse, now, g.i.x.cfg.HungLimit), g.pulse.silent(now)
+	over := now.Sub(g.lease.until)
+	g.mu.Unlock()
+	if what == leave || !g.i.isUp() {
+		return
+	}
+	why := fmt.Sprintf("the scheduler's lease ended %s ago and no replica acknowledges", over.Round(time.Millisecond))
+	limits := leaseLimits
+	if what == killIt {
+		why = fmt.Sprintf("the scheduler's lease ended %s ago and mysqld has not answered for %s", over.Round(time.Millisecond), silent.Round(time.Millisecond))
+		limits = limit{}
+	}
+	fault.Point(faultExpired)
+	how, err := g.i.close(ctx, limits, why)
+	log := g.i.x.cfg.Log.With("instance", g.i.id, "why", why)
+	if err != nil {
+		log.Error("the server does not close, it is tried again", "error", err)
+		return
+	}
+	log.Warn("closed the server", "how", how)
+	fault.Point(faultClosed)
+	g.mu.Lock()
+	// Until another look sees it open: then by somebody whose lease is on its way.
+	g.pulse.exposure.ReadOnly, g.pulse.exposure.SuperReadOnly, g.pulse.openBefore, g.pulse.unheard = true, true, false, 0
+	g.mu.Unlock()
+	g.i.tell()
+}
+
+// look takes what the server answered, or did not, when it was asked at that time.
+func (g *guard) look(e mysql.Exposure, err error, asked time.Time) (changed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := &g.pulse
+	changed = p.answers != (err == nil)
+	if p.answers = err == nil; err != nil {
+		return changed
+	}
+	if e.Open() && !p.openBefore && g.lease.length > 0 {
+		// Opened just now, by somebody whose next lease is on its way.
+		g.lease.until = maxTime(g.lease.until, asked.Add(g.lease.length))
+	}
+	p.at, p.exposure, p.openBefore = asked, e, e.Open()
+	if p.unheard++; e.Acknowledged() || asked.Before(g.lease.until) {
+		p.unheard = 0
+	}
+	return changed
+}
+
+// restarted forgets what the process of before was: the new one is closed.
+func (g *guard) restarted(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.killing = false
+	g.pulse = pulse{since: now, exposure: mysql.Exposure{ReadOnly: true, SuperReadOnly: true}}
+}
+
+// expectKill notes that the process is about to be ended by us: that is no crash.
+func (g *guard) expectKill(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.killing, g.closedWhy = true, why
+}
+
+// ownKill tells, once, whether the process that ended was ended by us, and why.
+func (g *guard) ownKill() (string, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	was := g.killing
+	g.killing = false
+	return g.closedWhy, was
+}
+
+func (g *guard) note(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closedWhy = why
+}
+
+// facts adds what the guard knows.
+func (g *guard) facts(f *cotton.Facts) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f.Epoch, f.FencedEpoch, f.ClosedWhy = g.memory.Epoch, g.memory.Fenced, g.closedWhy
+	f.Answers = g.pulse.answers && f.Up
+	f.SilentMillis = g.pulse.silent(f.At).Milliseconds()
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -27,6 +27,10 @@ const (
 	// unacknowledgedAfter is when an update that was sent is sent again. The agent acknowledges within milliseconds
 	// (rule 25), and knows a repetition by its uuid.
 	unacknowledgedAfter = 10 * time.Second
+	// subscriptionsInWait bounds the pause between two attempts to a part of what the agent allows at most. An agent that
+	// was restarted ends all executors that have not subscribed again within 2 s, which is as long as the longest pause it
+	// allows by default (rule 35): mysqld would go down for the restart of an agent.
+	subscriptionsInWait = 4
 )
 
 var (
@@ -107,7 +111,8 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 // executor must stop its tasks and end.
 func (x *Executor) Run(ctx context.Context, h ExecutorHandler) error {
 	defer x.http.close()
-	wait := backoff{least: min(100*time.Millisecond, x.cfg.SubscriptionBackoffMax), most: x.cfg.SubscriptionBackoffMax}
+	most := x.cfg.SubscriptionBackoffMax / subscriptionsInWait
+	wait := backoff{least: min(100*time.Millisecond, most), most: most}
 	lostAt, subscribed := time.Now(), false
 	for {
 		began, err := x.subscribeOnce(ctx, h)

@@ -144,6 +144,44 @@ func status(id string, state mesosapi.TaskState) mesosapi.TaskStatus {
 	return mesosapi.TaskStatus{TaskID: mesosapi.TaskID{Value: id}, State: &state}
 }
 
+// TestExecutorFindsRestartedAgent: an agent ends every executor that is not back within 2 s of its start, so that one that
+// finds nobody there for a while must not come to wait as long as that.
+func TestExecutorFindsRestartedAgent(t *testing.T) {
+	a := newFakeAgent(t)
+	attempts := make(chan time.Time, 100)
+	a.onSubscribe = func(n int, w http.ResponseWriter, r *http.Request) {
+		attempts <- time.Now()
+		http.Error(w, "Agent has not finished recovery", http.StatusServiceUnavailable)
+	}
+	x, err := mesos.NewExecutor(mesos.ExecutorConfig{AuthToken: "t0ken", Log: quiet, Config: config.Config{
+		FrameworkID: "f", ExecutorID: "x", AgentEndpoint: strings.TrimPrefix(a.URL, "http://"),
+		Checkpoint: true, RecoveryTimeout: time.Minute, SubscriptionBackoffMax: 400 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- x.Run(ctx, &executorJournal{}) }()
+	// The pauses grow to their longest by the fourth; the shortest of many is free of what a busy machine adds.
+	shortest := time.Hour
+	var last time.Time
+	for n := range 12 {
+		at := <-attempts
+		if n > 5 {
+			shortest = min(shortest, at.Sub(last))
+		}
+		last = at
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	// Pauses are between half and all of their bound: were that 400 ms, none would be shorter than 200 ms.
+	if shortest >= 200*time.Millisecond {
+		t.Errorf("it waits %s and more between two attempts", shortest)
+	}
+}
+
 // TestExecutorCarriesUnacknowledged: SUBSCRIBE names the tasks and updates that the agent has not acknowledged, and no
 // others; what could not be sent is sent again with the same uuid, and in order (rules 35, 36).
 func TestExecutorCarriesUnacknowledged(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -141,6 +142,11 @@ func Tools() (string, error) {
 		}
 	}
 	cache, err := os.UserCacheDir()
+	if err != nil { // a Mesos agent passes no HOME on to executors: ask who we are
+		if me, lookupErr := user.Current(); lookupErr == nil && filepath.IsAbs(me.HomeDir) {
+			cache, err = filepath.Join(me.HomeDir, ".cache"), nil
+		}
+	}
 	if err != nil {
 		return "", fmt.Errorf("no place for MySQL and its templates, set AOSC_TOOLS: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -76,6 +77,22 @@ func TestFind(t *testing.T) {
 }
 
 // TestCopySparse: a copy is equal to the letter whatever its size, and zeros take no room.
+// TestToolsWithoutHome: an executor of Mesos has no HOME, and works elsewhere than in a checkout.
+func TestToolsWithoutHome(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Skip("this account is not known: ", err)
+	}
+	t.Setenv("AOSC_TOOLS", "")
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Chdir(t.TempDir())
+	dir, err := Tools()
+	if want := filepath.Join(me.HomeDir, ".cache", "aosc"); err != nil || dir != want {
+		t.Errorf("%q, %v; want %q", dir, err, want)
+	}
+}
+
 func TestCopySparse(t *testing.T) {
 	dir := t.TempDir()
 	random := make([]byte, 3*copyGrain)

@@ -56,6 +56,7 @@ type Framework struct {
 	strays     map[string]*killing // by task id
 	refusals   map[string]map[string]cotton.Refusal
 	orphans    []cotton.Orphan
+	windows    windows // of maintenance
 	offersSeen int
 	health     Health
 }
@@ -75,6 +76,7 @@ func New(cfg Config) (*Framework, error) {
 		cfg: cfg, metrics: newMetrics(cfg.Metrics), maker: maker{role: cfg.Role, principal: cfg.Principal},
 		hosts: map[string]string{}, orphansSeen: map[string]time.Time{},
 		clusters: map[string]*cluster{}, strays: map[string]*killing{}, refusals: map[string]map[string]cotton.Refusal{},
+		windows: windows{},
 		health: Health{Problem: "waiting to become the leader"},
 	}, nil
 }

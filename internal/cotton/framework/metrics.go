@@ -11,7 +11,7 @@ type metrics struct {
 	offersReceived, offersDeclined, offersAccepted prometheus.Counter
 	revives, suppresses, reconciles, kills         prometheus.Counter
 	operations, statuses, actions                  *prometheus.CounterVec
-	clusters, orphanMB                             prometheus.Gauge
+	clusters, orphanMB, maintenance                prometheus.Gauge
 	members                                        *prometheus.GaugeVec
 	registered                                     prometheus.Gauge
 	changes                                        *prometheus.CounterVec
@@ -41,6 +41,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		actions:        counters("actions_total", "Steps taken at servers, by kind and result.", "kind", "result"),
 		clusters:       gauge("clusters", "Clusters stored, those being deleted among them."),
 		orphanMB:       gauge("orphan_volume_mb", "Size of volumes reserved for us that no record claims."),
+		maintenance:    gauge("agents_in_maintenance", "Agents that an operator's plan takes down, or has taken down, and on which something of ours is."),
 		registered:     gauge("framework_registered", "1 while subscribed to a Mesos master."),
 		changes:        counters("primary_changes_total", "Changes of primary that ended, by kind and result (done, taken back).", "kind", "result"),
 		changeSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -51,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.offersReceived, m.offersDeclined, m.offersAccepted, m.revives, m.suppresses, m.reconciles, m.kills,
-			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.registered, m.members, m.changes, m.changeSeconds)
+			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.registered, m.members, m.changes, m.changeSeconds)
 	}
 	return m
 }

@@ -29,6 +29,7 @@ const (
 func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 	now := time.Now()
 	f.metrics.offersReceived.Add(float64(len(all)))
+	f.noteOffers(all, now)
 	byAgent := map[string]*bundle{}
 	var order []*bundle
 	for _, m := range all {
@@ -220,7 +221,7 @@ func (f *Framework) wants(now time.Time) []cotton.Want {
 
 func want(r cotton.Record, m cotton.Member, now time.Time) cotton.Want {
 	w := cotton.Want{
-		Cluster: r.Spec.Name, Member: m.ID, Size: r.Spec.Size, Scalars: r.Spec.Scalars,
+		Cluster: r.Spec.Name, Member: m.ID, Size: r.Spec.Size, Scalars: r.Spec.Scalars, Constraints: r.Spec.Constraints,
 		ResourceID: m.ResourceID, VolumeID: m.VolumeID, Port: m.Port, HasData: m.HasData,
 		Stay: m.ResourceID != "" && now.Before(m.RetryAt.Add(stayFor)), AgentID: m.AgentID,
 		NewResourceID: newID(), NewVolumeID: newID(), Avoid: map[string]string{},

@@ -58,6 +58,11 @@ func (f *Framework) Why(_ context.Context, name string) (Wait, error) {
 			w.Members, placing[m.ID] = append(w.Members, m.ID), true
 		}
 	}
+	for _, planned := range f.Maintenance() {
+		if slices.ContainsFunc(r.Members, planned.Concerns) {
+			w.Maintenance = append(w.Maintenance, planned)
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w.OffersSeen = f.offersSeen

@@ -77,7 +77,7 @@ func New(cfg Config) (*Framework, error) {
 		hosts: map[string]string{}, orphansSeen: map[string]time.Time{},
 		clusters: map[string]*cluster{}, strays: map[string]*killing{}, refusals: map[string]map[string]cotton.Refusal{},
 		windows: windows{},
-		health: Health{Problem: "waiting to become the leader"},
+		health:  Health{Problem: "waiting to become the leader"},
 	}, nil
 }
 

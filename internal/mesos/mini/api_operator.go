@@ -87,6 +87,9 @@ func (m *master) operatorCall(c *masterapi.Call) (*masterapi.Response, int, erro
 		}
 		return nil, http.StatusOK, nil
 	}
+	if known, err := m.maintenanceCall(c); known {
+		return nil, http.StatusOK, err
+	}
 	if answer := m.read(c.Type); answer != nil {
 		return answer, http.StatusOK, nil
 	}
@@ -162,6 +165,12 @@ func (m *master) read(t masterapi.Call_Type) *masterapi.Response {
 		return &masterapi.Response{Type: masterapi.Response_GET_ROLES, GetRoles: m.getRoles()}
 	case masterapi.Call_GET_OPERATIONS:
 		return &masterapi.Response{Type: masterapi.Response_GET_OPERATIONS, GetOperations: &masterapi.Response_GetOperations{}}
+	case masterapi.Call_GET_MAINTENANCE_STATUS:
+		return &masterapi.Response{Type: masterapi.Response_GET_MAINTENANCE_STATUS,
+			GetMaintenanceStatus: &masterapi.Response_GetMaintenanceStatus{Status: m.maintenanceStatus()}}
+	case masterapi.Call_GET_MAINTENANCE_SCHEDULE:
+		return &masterapi.Response{Type: masterapi.Response_GET_MAINTENANCE_SCHEDULE,
+			GetMaintenanceSchedule: &masterapi.Response_GetMaintenanceSchedule{Schedule: m.maintenanceSchedule()}}
 	case masterapi.Call_GET_STATE:
 		return &masterapi.Response{Type: masterapi.Response_GET_STATE, GetState: m.getState()}
 	}

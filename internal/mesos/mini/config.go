@@ -59,6 +59,7 @@ type Config struct {
 	ExecutorRegistrationTimeout   time.Duration // 1 min
 	ExecutorReregistrationTimeout time.Duration // 2 s, after an agent's start
 	ExecutorShutdownGracePeriod   time.Duration // 5 s
+	ExecutorHeartbeatInterval     time.Duration // 30 min; events to executors
 	RecoveryTimeout               time.Duration // 15 min; told to executors
 	SubscriptionBackoffMax        time.Duration // 2 s; told to executors
 
@@ -79,6 +80,7 @@ func (c Config) withDefaults() Config {
 	c.ExecutorRegistrationTimeout = cmp.Or(c.ExecutorRegistrationTimeout, time.Minute)
 	c.ExecutorReregistrationTimeout = cmp.Or(c.ExecutorReregistrationTimeout, 2*time.Second)
 	c.ExecutorShutdownGracePeriod = cmp.Or(c.ExecutorShutdownGracePeriod, 5*time.Second)
+	c.ExecutorHeartbeatInterval = cmp.Or(c.ExecutorHeartbeatInterval, 30*time.Minute)
 	c.RecoveryTimeout = cmp.Or(c.RecoveryTimeout, 15*time.Minute)
 	c.SubscriptionBackoffMax = cmp.Or(c.SubscriptionBackoffMax, 2*time.Second)
 	return c

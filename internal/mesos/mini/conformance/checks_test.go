@@ -20,14 +20,17 @@ import (
 
 // checks are what the excerpts cannot show: bytes, times, files and processes.
 var checks = map[string]func(*testing.T){
-	"raw bytes":     rawBytes,
-	"heartbeats":    heartbeats,
-	"master killed": masterKilled,
-	"not recovered": notRecovered,
-	"unknown path":  unknownPath,
-	"old format":    oldFormat,
-	"volume link":   volumeLink,
-	"environment":   environment,
+	"raw bytes":          rawBytes,
+	"heartbeats":         heartbeats,
+	"master killed":      masterKilled,
+	"not recovered":      notRecovered,
+	"unknown path":       unknownPath,
+	"old format":         oldFormat,
+	"volume link":        volumeLink,
+	"environment":        environment,
+	"operator fields":    operatorFields,
+	"pipelining":         pipelining,
+	"executor heartbeat": executorHeartbeat,
 }
 
 const demo = `"user":"root","name":"demo","failover_timeout":600.0,"checkpoint":%t,"principal":"demo-principal","roles":["demo"],"capabilities":[{"type":"MULTI_ROLE"},{"type":"RESERVATION_REFINEMENT"},{"type":"PARTITION_AWARE"}]`
@@ -278,5 +281,138 @@ func compareEnvironment(t *testing.T, environ, want string, values []string) {
 		if !strings.Contains("\x00"+environ, "\x00"+v+"\x00") {
 			t.Errorf("%s is not in the environment", v)
 		}
+	}
+}
+
+// operatorFields compares which fields the operator's reads have (recording 33).
+func operatorFields(t *testing.T) {
+	p := fresh(t, nil)
+	p.playScript("33-history", 0)
+	data, err := os.ReadFile("testdata/33-fields.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := map[string]map[string]bool{}
+	for _, l := range strings.Split(strings.TrimSpace(string(data)), "\n")[1:] {
+		call, path, _ := strings.Cut(l, " ")
+		if recorded[call] == nil {
+			recorded[call] = map[string]bool{}
+		}
+		recorded[call][path] = true
+	}
+	// What the recording's agents had been through, and what mesos-go's messages cannot hold.
+	notOurs := map[string]bool{".get_agents.agents.reregistered_time.nanoseconds": true, ".get_frameworks.frameworks.offer_constraints{}": true,
+		".get_agents.agents.agent_info.checkpoint": true}
+	parts := map[string]string{"GET_AGENTS": ".get_agents", "GET_FRAMEWORKS": ".get_frameworks.frameworks", "GET_EXECUTORS": ".get_executors", "GET_TASKS": ".get_tasks.tasks"}
+	for call, part := range parts {
+		ours := map[string]bool{}
+		err := poll(func() bool { // the offers of the other agent come on their own
+			answer, err := p.operator(`{"type":"` + call + `"}`)
+			if err != nil {
+				t.Error(err)
+				return true
+			}
+			ours = map[string]bool{}
+			fieldsOf(answer, "", ours)
+			for path := range recorded[call] {
+				if !ours[path] && !notOurs[path] {
+					return false
+				}
+			}
+			return true
+		})
+		for path := range recorded[call] {
+			if !ours[path] && !notOurs[path] {
+				t.Errorf("%s: %s was recorded and ours has none (%v)", call, path, err)
+			}
+		}
+		for path := range ours {
+			if strings.HasPrefix(path, part) && !recorded[call][path] {
+				t.Errorf("%s: ours has %s, which was not recorded", call, path)
+			}
+		}
+	}
+}
+
+// fieldsOf are the fields that hold something, by path; lists are passed through.
+func fieldsOf(v any, at string, out map[string]bool) {
+	switch v := v.(type) {
+	case object:
+		if len(v) == 0 {
+			out[at+"{}"] = true
+		}
+		for _, m := range v {
+			fieldsOf(m.value, at+"."+m.name, out)
+		}
+	case []any:
+		if len(v) == 0 {
+			out[at+"[]"] = true
+		}
+		for _, e := range v {
+			fieldsOf(e, at, out)
+		}
+	default:
+		out[at] = true
+	}
+}
+
+// pipelining sends two requests at once down one connection (recording 46).
+func pipelining(t *testing.T) {
+	p := fresh(t, nil)
+	addr := strings.TrimPrefix(p.mini.URL(), "http://")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	both := ""
+	for _, call := range []string{"GET_HEALTH", "GET_VERSION"} {
+		body := fmt.Sprintf(`{"type":%q}`, call)
+		both += fmt.Sprintf("POST /api/v1 HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", addr, len(body), body)
+	}
+	if _, err := io.WriteString(conn, both); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	for _, want := range []string{"GET_HEALTH", "GET_VERSION"} {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %s %s, %v", want, resp.Status, body, err)
+		}
+	}
+}
+
+// executorHeartbeat: none at the start, then one each interval (32; the interval
+// is from Mesos' source).
+func executorHeartbeat(t *testing.T) {
+	p := fresh(t, func(c *mini.Config) { c.ExecutorHeartbeatInterval = 50 * time.Millisecond })
+	if err := p.doSubscribe("-", "F0", fmt.Sprintf(demo, true)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.doLaunch([]string{"-", "h1", "exec-h", "agent1.example"}); err != nil {
+		t.Fatal(err)
+	}
+	err := poll(func() bool {
+		beats := 0
+		for _, e := range p.executorEvents() {
+			if text(e, "type") == "HEARTBEAT" {
+				beats++
+			}
+		}
+		return beats >= 3
+	})
+	if err != nil {
+		t.Errorf("three heartbeats: %v", err)
+	}
+	if first := p.executorEvents()[0]; text(first, "type") != "SUBSCRIBED" {
+		t.Errorf("the executor's first event is %s", spell(first))
 	}
 }

@@ -2,12 +2,12 @@ package mesos
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -19,8 +19,6 @@ import (
 )
 
 const (
-	// tokenEnv carries the agent's token where it authenticates executors.
-	tokenEnv = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
 	// firstAgentTimeout is how long an executor without a recovery timeout tries to reach its agent at the start. The
 	// agent gives up on it after a minute.
 	firstAgentTimeout = time.Minute
@@ -55,17 +53,9 @@ type ExecutorHandler interface {
 // ExecutorConfig is what the agent tells the executor by its environment.
 type ExecutorConfig struct {
 	config.Config
-	AuthToken string       // keep it from child processes
+	AuthToken string       // of the agent; empty where it asks for none
+	TLS       *tls.Config  // nil = the agent speaks plain HTTP
 	Log       *slog.Logger // default slog's
-}
-
-// ExecutorFromEnvironment reads MESOS_* variables; the error names all that are missing.
-func ExecutorFromEnvironment() (ExecutorConfig, error) {
-	c, err := config.FromEnv()
-	if err != nil {
-		return ExecutorConfig{}, fmt.Errorf("this process was not started by a Mesos agent: %w", err)
-	}
-	return ExecutorConfig{Config: c, AuthToken: os.Getenv(tokenEnv)}, nil
 }
 
 // Executor is an executor's connection to its agent.
@@ -98,10 +88,14 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 	if cfg.SubscriptionBackoffMax <= 0 {
 		cfg.SubscriptionBackoffMax = 2 * time.Second
 	}
+	scheme := "http://" // the endpoint comes without one (rule 31)
+	if cfg.TLS != nil {
+		scheme = "https://"
+	}
 	return &Executor{
 		cfg:     cfg,
-		url:     "http://" + cfg.AgentEndpoint + executorPath, // the endpoint comes without a scheme (rule 31)
-		http:    newTransport(Credentials{Token: cfg.AuthToken}, nil),
+		url:     scheme + cfg.AgentEndpoint + executorPath,
+		http:    newTransport(Credentials{Token: cfg.AuthToken}, cfg.TLS),
 		changed: make(chan struct{}),
 	}, nil
 }

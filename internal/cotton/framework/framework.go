@@ -48,6 +48,7 @@ type Framework struct {
 	working     sync.Mutex
 	hosts       map[string]string    // what clients connect to, by hostname
 	orphansSeen map[string]time.Time // by resource id
+	heard       heard
 	offering    offering
 	reconciling reconciling
 

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// inverseRefusal is how long an answer to an inverse offer stands: the master then asks again, for as long as
-	// something of ours is on the machine.
-	inverseRefusal = 30 * time.Second
-	// inverseSilence is when a window that was not asked about again is forgotten: it was called off, or nothing of ours
+	// answerStands is how long an answer to an inverse offer stands, in units of Config.Refuse: the master then asks
+	// again, for as long as something of ours is on the machine.
+	answerStands = 6
+	// answerForgotten is when a window that was not asked about again is forgotten: it was called off, or nothing of ours
 	// is there.
-	inverseSilence = 4 * inverseRefusal
+	answerForgotten = 4 * answerStands
 )
 
 // window is a maintenance that Mesos has told of.
@@ -58,10 +58,10 @@ func (w windows) begun(agentID string) {
 	}
 }
 
-// current drops what is over, and is the rest, the earliest first.
-func (w windows) current(now time.Time) []cotton.Maintenance {
+// current drops what is over, or was not spoken of for longer than silence, and is the rest, the earliest first.
+func (w windows) current(now time.Time, silence time.Duration) []cotton.Maintenance {
 	maps.DeleteFunc(w, func(_ string, known *window) bool {
-		return known.Over(now) || !known.Begun && now.Sub(known.heard) > inverseSilence
+		return known.Over(now) || !known.Begun && now.Sub(known.heard) > silence
 	})
 	all := []cotton.Maintenance{}
 	for _, known := range w {
@@ -78,7 +78,7 @@ func (w windows) current(now time.Time) []cotton.Maintenance {
 func (f *Framework) Maintenance() []cotton.Maintenance {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.windows.current(time.Now())
+	return f.windows.current(time.Now(), answerForgotten*f.cfg.Refuse)
 }
 
 // inverseOffers answers the question whether machines may be taken down: yes once nothing of ours is placed there, no
@@ -104,7 +104,7 @@ func (f *Framework) inverseOffers(ctx context.Context, all []mesos.InverseOffer)
 			decline = append(decline, o.OfferID)
 		}
 	}
-	filters := &mesos.Filters{RefuseSeconds: ptr(inverseRefusal.Seconds())}
+	filters := &mesos.Filters{RefuseSeconds: ptr(answerStands * f.cfg.Refuse.Seconds())}
 	if len(accept) > 0 {
 		f.call(ctx, &scheduler.Call{Type: scheduler.Call_ACCEPT_INVERSE_OFFERS,
 			AcceptInverseOffers: &scheduler.Call_AcceptInverseOffers{InverseOfferIDs: accept, Filters: filters}})

@@ -329,7 +329,7 @@ func TestWindows(t *testing.T) {
 	if len(f.windows) != 1 {
 		t.Fatalf("windows: %+v", f.windows)
 	}
-	w := f.windows.current(now)[0]
+	w := f.windows.current(now, time.Minute)[0]
 	if w.Hostname != "agent1.example" || !w.Start.Equal(start) || w.Duration != 10*time.Minute || w.Begun {
 		t.Errorf("the window is %+v", w)
 	}
@@ -353,15 +353,16 @@ func TestWindows(t *testing.T) {
 			t.Errorf("%+v: concerned is %t", m.member, !m.want)
 		}
 	}
+	const silence = time.Minute
 	for _, tc := range []struct {
 		name  string
 		then  func(w windows)
 		at    time.Time
 		known bool
 	}{
-		{"it stands", func(windows) {}, now.Add(inverseSilence), true},
-		{"nobody asked again", func(windows) {}, now.Add(inverseSilence + time.Second), false},
-		{"an inverse offer repeats it", func(w windows) { w.note(id, "agent1.example", &i.Unavailability, now.Add(time.Minute)) }, now.Add(inverseSilence + time.Second), true},
+		{"it stands", func(windows) {}, now.Add(silence), true},
+		{"nobody asked again", func(windows) {}, now.Add(silence + time.Second), false},
+		{"an inverse offer repeats it", func(w windows) { w.note(id, "agent1.example", &i.Unavailability, now.Add(time.Second)) }, now.Add(silence + time.Second), true},
 		{"an offer without it", func(w windows) { w.note(id, "agent1.example", nil, now) }, now, false},
 		{"an offer of the same machine under another id", func(w windows) { w.note("S7", "agent1.example", nil, now) }, now, false},
 		{"an offer of another machine", func(w windows) { w.note("S1", "agent2.example", nil, now) }, now, true},
@@ -372,7 +373,7 @@ func TestWindows(t *testing.T) {
 	} {
 		f := told()
 		tc.then(f.windows)
-		if known := len(f.windows.current(tc.at)) == 1; known != tc.known {
+		if known := len(f.windows.current(tc.at, silence)) == 1; known != tc.known {
 			t.Errorf("%s: known is %t", tc.name, known)
 		}
 	}

@@ -14,7 +14,10 @@ import (
 
 func (m *master) serveOperator(w http.ResponseWriter, r *http.Request) {
 	var call masterapi.Call
-	err := readCall(r, &call)
+	_, err := authenticate(r, m.cfg.OperatorAuth, "mesos-master-readwrite")
+	if err == nil {
+		err = readCall(r, &call)
+	}
 	if err == nil && call.Type == masterapi.Call_UNKNOWN {
 		err = badRequest("Failed to validate master::Call: Expecting 'type' to be present")
 	}

@@ -66,6 +66,8 @@ type Config struct {
 	// FrameworkAuth asks schedulers for HTTP basic authentication; it maps
 	// principals to their secrets. Nobody is asked when it is nil.
 	FrameworkAuth map[string]string
+	// OperatorAuth does the same for the operator API of the master.
+	OperatorAuth map[string]string
 }
 
 func (c Config) withDefaults() Config {

@@ -30,6 +30,7 @@ var checks = map[string]func(*testing.T){
 	"environment":        environment,
 	"operator fields":    operatorFields,
 	"pipelining":         pipelining,
+	"stays open":         staysOpen,
 	"executor heartbeat": executorHeartbeat,
 }
 
@@ -414,5 +415,44 @@ func executorHeartbeat(t *testing.T) {
 	}
 	if first := p.executorEvents()[0]; text(first, "type") != "SUBSCRIBED" {
 		t.Errorf("the executor's first event is %s", spell(first))
+	}
+}
+
+// staysOpen: the connection of a stream that the master ends serves other
+// requests (02, 32).
+func staysOpen(t *testing.T) {
+	p := fresh(t, nil)
+	addr := strings.TrimPrefix(p.mini.URL(), "http://")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	ask := func(path, body string) *http.Response {
+		t.Helper()
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", path, addr, len(body), body)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	resp := ask("/api/v1/scheduler", `{"type":"SUBSCRIBE","subscribe":{"framework_info":{`+fmt.Sprintf(demo, true)+`}}}`)
+	events := make(chan any, 100)
+	ended := make(chan error, 1)
+	go func() { ended <- records(resp.Body, events) }()
+	id := text(<-events, "subscribed", "framework_id", "value")
+	if _, err := p.operator(`{"type":"TEARDOWN","teardown":{"framework_id":{"value":"` + id + `"}}}`); err != nil && err.Error() != "EOF" {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != io.EOF {
+		t.Fatalf("the stream ended with %v", err)
+	}
+	if again := ask("/api/v1", `{"type":"GET_HEALTH"}`); again.StatusCode != http.StatusOK {
+		t.Errorf("the next request on the connection gives %s", again.Status)
 	}
 }

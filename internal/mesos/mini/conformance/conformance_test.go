@@ -40,6 +40,7 @@ var replays = map[string]func(*mini.Config){
 	"37-gone":               nil,
 	"38-agent-leaves":       nil,
 	"39-offer-timeout":      func(c *mini.Config) { c.OfferTimeout = 250 * time.Millisecond },
+	"40-old-style":          func(c *mini.Config) { c.AllocationInterval = 500 * time.Millisecond },
 	"41-update-framework":   nil,
 	"42-executor-http":      nil,
 	"43-executor-lost":      nil,

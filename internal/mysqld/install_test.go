@@ -93,6 +93,33 @@ func TestToolsWithoutHome(t *testing.T) {
 	}
 }
 
+// TestOwnDir: what is in a place where everybody may write is used only if nobody else wrote it.
+func TestOwnDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "aosc")
+	for range 2 { // made, and found
+		if got, err := ownDir(dir); err != nil || got != dir {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("made with %v, %v", info.Mode(), err)
+	}
+	if err := os.Chmod(dir, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ownDir(dir); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("one that others may write into: %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ownDir(link); err == nil {
+		t.Error("a link is taken")
+	}
+}
+
 func TestCopySparse(t *testing.T) {
 	dir := t.TempDir()
 	random := make([]byte, 3*copyGrain)

@@ -46,7 +46,7 @@ type Framework struct {
 
 	// working is held through one event of Mesos, or one round of chores; what follows is guarded by it.
 	working     sync.Mutex
-	hosts       map[string]string    // what clients connect to, by hostname
+	hosts       map[string]string    // by hostname: the same where it means something here, else empty
 	orphansSeen map[string]time.Time // by resource id
 	heard       heard
 	offering    offering

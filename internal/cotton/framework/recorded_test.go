@@ -422,3 +422,19 @@ func shape(t *testing.T, text []byte) map[string]bool {
 	walk("", v)
 	return paths
 }
+
+// TestHostOf: an agent whose name means nothing here is known by the address of its offer, as it is now.
+func TestHostOf(t *testing.T) {
+	f := &Framework{hosts: map[string]string{}}
+	for _, tc := range []struct{ hostname, address, want string }{
+		{"agent1.invalid", "10.0.0.1", "10.0.0.1"},
+		{"agent1.invalid", "10.0.0.2", "10.0.0.2"}, // it moved
+		{"localhost", "10.0.0.3", "localhost"},
+		{"agent2.invalid", "", "agent2.invalid"}, // nothing better is known
+		{"127.0.0.1", "10.0.0.4", "127.0.0.1"},
+	} {
+		if got := f.hostOf(t.Context(), tc.hostname, tc.address); got != tc.want {
+			t.Errorf("%s at %s is %s, want %s", tc.hostname, tc.address, got, tc.want)
+		}
+	}
+}

@@ -35,7 +35,12 @@ func recorded(t *testing.T, name string, into, again message, edit ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = []byte(strings.NewReplacer(edit...).Replace(string(text)))
+	decode(t, []byte(strings.NewReplacer(edit...).Replace(string(text))), into, again)
+}
+
+// decode reads JSON into a message by way of another one and protobuf.
+func decode(t *testing.T, text []byte, into, again message) {
+	t.Helper()
 	if err := wire.Unmarshal(wire.JSON, text, again); err != nil {
 		t.Fatal(err)
 	}
@@ -210,17 +215,8 @@ func TestRecordedAgents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var as, into master.Response
-		if err := wire.Unmarshal(wire.JSON, text, &as); err != nil {
-			t.Fatal(err)
-		}
-		data, err := as.Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := into.Unmarshal(data); err != nil {
-			t.Fatal(err)
-		}
+		var into master.Response
+		decode(t, text, &into, &master.Response{})
 		return into.GetAgents
 	}
 	holding := func(a map[string]any) {

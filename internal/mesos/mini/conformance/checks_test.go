@@ -46,17 +46,9 @@ func fresh(t *testing.T, change func(*mini.Config)) *player {
 // rawBytes reads a subscription as it is on the wire (recording 02).
 func rawBytes(t *testing.T) {
 	p := fresh(t, nil)
-	addr := strings.TrimPrefix(p.mini.URL(), "http://")
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	conn, addr := p.dial()
 	body := `{"type":"SUBSCRIBE","subscribe":{"framework_info":{` + fmt.Sprintf(demo, true) + `}}}`
-	fmt.Fprintf(conn, "POST /api/v1/scheduler HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", addr, len(body), body)
+	io.WriteString(conn, post(addr, "/api/v1/scheduler", body))
 	r := bufio.NewReader(conn)
 	var head []string
 	for {
@@ -92,6 +84,26 @@ func rawBytes(t *testing.T) {
 			t.Errorf("a record says %s and has %d bytes", length, len(message))
 		}
 	}
+}
+
+// dial is a bare connection to the master, with its address.
+func (p *player) dial() (net.Conn, string) {
+	p.t.Helper()
+	addr := strings.TrimPrefix(p.mini.URL(), "http://")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		p.t.Fatal(err)
+	}
+	return conn, addr
+}
+
+// post is a request as it stands on the wire.
+func post(addr, path, body string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", path, addr, len(body), body)
 }
 
 // heartbeats counts them: one at once, and one at each interval.
@@ -360,19 +372,10 @@ func fieldsOf(v any, at string, out map[string]bool) {
 // pipelining sends two requests at once down one connection (recording 46).
 func pipelining(t *testing.T) {
 	p := fresh(t, nil)
-	addr := strings.TrimPrefix(p.mini.URL(), "http://")
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	conn, addr := p.dial()
 	both := ""
 	for _, call := range []string{"GET_HEALTH", "GET_VERSION"} {
-		body := fmt.Sprintf(`{"type":%q}`, call)
-		both += fmt.Sprintf("POST /api/v1 HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", addr, len(body), body)
+		both += post(addr, "/api/v1", fmt.Sprintf(`{"type":%q}`, call))
 	}
 	if _, err := io.WriteString(conn, both); err != nil {
 		t.Fatal(err)
@@ -422,19 +425,11 @@ func executorHeartbeat(t *testing.T) {
 // requests (02, 32).
 func staysOpen(t *testing.T) {
 	p := fresh(t, nil)
-	addr := strings.TrimPrefix(p.mini.URL(), "http://")
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	conn, addr := p.dial()
 	r := bufio.NewReader(conn)
 	ask := func(path, body string) *http.Response {
 		t.Helper()
-		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", path, addr, len(body), body)
+		io.WriteString(conn, post(addr, path, body))
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
 			t.Fatal(err)

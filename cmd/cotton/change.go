@@ -17,8 +17,8 @@ import (
 type createFlags struct {
 	v1.Create
 	waiting
-	size, passwordFile      string
-	labels, config, scalars []string
+	size, passwordFile                   string
+	labels, config, scalars, constraints []string
 }
 
 func createCommand() *cobra.Command {
@@ -36,6 +36,7 @@ func createCommand() *cobra.Command {
 	flags.StringVar(&f.Policy, "policy", "", "lossless, available or single; empty = the safest for that many nodes")
 	flags.StringArrayVar(&f.labels, "label", nil, "name=value (repeatable); tier=NAME joins it to a tier of the pipeline")
 	flags.StringArrayVar(&f.config, "set", nil, "name=value of my.cnf (repeatable)")
+	flags.StringArrayVar(&f.constraints, "constraint", nil, "attribute=value[|value...] that every agent of it must have, such as rack=a|b; hostname counts as one (repeatable)")
 	flags.StringArrayVar(&f.scalars, "scalar", nil, "name=amount of a counted resource that each instance needs (repeatable)")
 	flags.StringVar(&f.Package, "package", "", "what is installed, a name of the scheduler's --packages; empty = mysqld of the host")
 	flags.BoolVar(&f.Sidecars, "sidecars", false, "run checksum and oscworker beside each mysqld")
@@ -87,6 +88,9 @@ func (f *createFlags) complete() (err error) {
 		return err
 	}
 	if f.Config, err = keyValues("set", f.config); err != nil {
+		return err
+	}
+	if f.Constraints, err = keyValues("constraint", f.constraints); err != nil {
 		return err
 	}
 	amounts, err := keyValues("scalar", f.scalars)

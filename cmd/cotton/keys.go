@@ -60,8 +60,8 @@ func schedulerKeys() []daemon.Key {
 		{Name: "secret-file", Default: "", Help: "file with the principal's secret; empty = Mesos does not ask for it"},
 		{Name: "failover-timeout", Default: 14 * 24 * time.Hour, Check: atLeast("failover-timeout", time.Minute),
 			Help: "how long Mesos keeps all instances running without a scheduler"},
-		{Name: "executor-cmd", Default: "", Help: "how an agent starts an executor, by the shell; empty = this program, which must lie at the same path there"},
-		{Name: "executor-uri", Default: []string{}, Help: "fetched into the sandbox before executor-cmd, executable; may be repeated"},
+		{Name: "executor-cmd", Default: "", Help: "how an agent starts an executor, by the shell; empty = what executor-uri brings, else this program, which must lie at the same path there"},
+		{Name: "executor-uri", Default: []string{}, Help: "fetched into the sandbox before executor-cmd and made executable, an archive (.tar.gz, .zip ...) unpacked; may be repeated"},
 		{Name: "executor-env", Default: []string{}, Check: checkEnv, Help: "name=value for executors and sidecars, no secrets: Mesos shows them; may be repeated"},
 
 		{Name: "kill-grace", Default: time.Minute, Check: atLeast("kill-grace", time.Second), Help: "for mysqld to stop in good order"},

@@ -63,6 +63,7 @@ func TestSchedulerRefusesConfigurations(t *testing.T) {
 		{"--mesos=http://127.0.0.1:1 --admin-keyfile=" + dir + "/key", []string{"read the admin key", dir + "/key", "/dev/urandom"}}, // made for the embedded Mesos only
 		{"--mesos=mini:3 --mini-ports=31000-31001", []string{"fewer ports than agents"}},
 		{"--mesos=mini:1 --haproxy-file=/nonexistent/haproxy.cfg --haproxy-ports=1-1", []string{"no range of two"}},
+		{"--mesos=mini:1 --executor-uri=https://repo/cotton.tar.gz", []string{"https://repo/cotton.tar.gz", "give --executor-cmd"}},
 		{"--mesos=mini:1 --secret-file=/nonexistent/secret", []string{"principal's secret", "/nonexistent/secret"}},
 		{"--mesos=mini:1 --token-file=/nonexistent/tokens", []string{"read the tokens", "/nonexistent/tokens"}},
 		{"--mesos=mini:1 --tls-cert=/nonexistent/cert --tls-key=/nonexistent/key", []string{"certificate", "/nonexistent/cert"}},

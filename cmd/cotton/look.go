@@ -103,6 +103,16 @@ func whyCommand() *cobra.Command {
 }
 
 func whyTable(w io.Writer, why v1.Why) {
+	for _, m := range why.Maintenance {
+		verb, end := "will be", ""
+		if m.Begun {
+			verb = "is"
+		}
+		if !m.End.IsZero() {
+			end = ", until " + m.End.Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "agent %s %s down for maintenance from %s%s\n", m.Hostname, verb, m.Start.Format(time.DateTime), end)
+	}
 	if len(why.Members) == 0 {
 		fmt.Fprintf(w, "all instances of %s have a place; `cotton show %s` says how they are\n", why.Cluster, why.Cluster)
 		return

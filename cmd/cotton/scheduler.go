@@ -21,6 +21,7 @@ import (
 	"github.com/aosc/aosc/internal/cotton/client"
 	"github.com/aosc/aosc/internal/cotton/framework"
 	"github.com/aosc/aosc/internal/daemon"
+	"github.com/aosc/aosc/internal/mesos"
 	"github.com/aosc/aosc/internal/mysqld"
 )
 
@@ -109,6 +110,8 @@ func (p *parts) frameworkConfig(env *daemon.Env) (framework.Config, error) {
 		if c.Secret, err = client.ReadSecret(file); err != nil {
 			return c, fmt.Errorf("read the principal's secret: %w", err)
 		}
+		// Masters may ask for it before they say who leads.
+		p.master.Creds = mesos.Credentials{Principal: c.Principal, Secret: c.Secret}
 	}
 	var err error
 	c.Executor, err = p.executorCommand(env)
@@ -124,12 +127,9 @@ func (p *parts) executorCommand(env *daemon.Env) (framework.Command, error) {
 	}
 	c := framework.Command{Value: v.GetString("executor-cmd"), URIs: v.GetStringSlice("executor-uri"), Env: variables}
 	if c.Value == "" {
-		program, err := os.Executable()
-		if err != nil {
-			return c, fmt.Errorf("find this program: %w; give --executor-cmd", err)
+		if c.Value, err = defaultExecutor(c.URIs); err != nil {
+			return c, err
 		}
-		// exec: the shell that Mesos starts must not stay between the agent and the executor.
-		c.Value = "exec " + shellQuote(program) + " executor"
 	}
 	if _, given := c.Env["AOSC_TOOLS"]; !given && p.mini != nil {
 		// An executor has no home and another working directory; on this machine it finds what we would.
@@ -138,6 +138,23 @@ func (p *parts) executorCommand(env *daemon.Env) (framework.Command, error) {
 		}
 	}
 	return c, nil
+}
+
+// defaultExecutor is the first program that agents fetch, or this one, which they must have at the same path.
+func defaultExecutor(uris []string) (string, error) {
+	// exec: the shell that Mesos starts must not stay between the agent and the executor.
+	if len(uris) > 0 {
+		program, ok := framework.FetchedProgram(uris[0])
+		if !ok {
+			return "", fmt.Errorf("executor-uri %s: which program is to be started is not to be seen from it; give --executor-cmd", uris[0])
+		}
+		return "exec " + program + " executor", nil
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w; give --executor-cmd", err)
+	}
+	return "exec " + shellQuote(program) + " executor", nil
 }
 
 func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

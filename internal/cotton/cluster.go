@@ -26,9 +26,11 @@ type Spec struct {
 	Config       map[string]string  `json:"config,omitempty"`  // my.cnf overrides
 	Package      string             `json:"package,omitempty"` // what the Installer installs; empty = mysqld of the host
 	Scalars      map[string]float64 `json:"scalars,omitempty"` // counted custom resources, per instance
-	BackupID     string             `json:"backup_id,omitempty"`
-	Sidecars     bool               `json:"sidecars,omitempty"`
-	CreatedAt    time.Time          `json:"created_at"`
+	// Constraints are attributes that agents must have, "hostname" among them, each with the values that serve: "a|b".
+	Constraints map[string]string `json:"constraints,omitempty"`
+	BackupID    string            `json:"backup_id,omitempty"`
+	Sidecars    bool              `json:"sidecars,omitempty"`
+	CreatedAt   time.Time         `json:"created_at"`
 }
 
 // Size is what one instance gets, mysqld and its executor together.

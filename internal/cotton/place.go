@@ -60,6 +60,8 @@ type Want struct {
 	Member  int
 	Size    Size
 	Scalars map[string]float64
+	// Constraints are what a new place must have; see Spec. One that the member has already is not given up for them.
+	Constraints map[string]string
 	// ResourceID, VolumeID and Port are those of its last placement, empty when there was none. One that HasData goes
 	// back to its volume or nowhere: by these ids, since an agent that was away may come back with another agent id.
 	ResourceID, VolumeID string
@@ -341,12 +343,35 @@ func (p *placing) unfit(w Want, need Amounts, o *open) string {
 	if why, failed := w.Avoid[o.AgentID]; failed {
 		return "it failed to start here: " + why
 	}
+	if problem := o.misses(w.Constraints); problem != "" {
+		return problem
+	}
 	for _, s := range p.siblings(w) {
 		if s.AgentID == o.AgentID || s.Hostname == o.Hostname {
 			return "the host has a member of the cluster already"
 		}
 	}
 	return shortage(need, o.ports.Count() == 0, o)
+}
+
+// hostnameConstraint is a constraint on the agent's hostname, which is no attribute.
+const hostnameConstraint = "hostname"
+
+// misses says which constraint an agent does not meet, empty when it meets all.
+func (o Offer) misses(constraints map[string]string) string {
+	for _, name := range slices.Sorted(maps.Keys(constraints)) {
+		value, there := o.Attributes[name]
+		if name == hostnameConstraint {
+			value, there = o.Hostname, true
+		}
+		switch {
+		case !there:
+			return fmt.Sprintf("%s: %s wanted, the agent has none", name, constraints[name])
+		case !slices.Contains(strings.Split(constraints[name], "|"), value):
+			return fmt.Sprintf("%s: %s wanted, the agent has %s", name, constraints[name], value)
+		}
+	}
+	return ""
 }
 
 // siblings are the other members, those that were placed a moment ago among them.

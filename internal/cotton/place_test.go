@@ -130,6 +130,21 @@ func TestPlace(t *testing.T) {
 			},
 		},
 		{
+			"constraints on attributes and the hostname", []cotton.Offer{agent("a", "r1", "z1"), agent("b", "r2", "z1"), agent("e", "r3", "z1")},
+			[]cotton.Want{want("c", 1, func(w *cotton.Want) { w.Constraints = map[string]string{"rack": "r2|r1", "hostname": "host-b"} }),
+				want("d", 1, func(w *cotton.Want) { w.Constraints = map[string]string{"os": "debian"} })},
+			[]string{
+				"c/1 on b as r-new-c-1/v-new-c-1 port ?, " + whole,
+				"no c/1 on a: hostname: host-b wanted, the agent has host-a", "no c/1 on e: hostname: host-b wanted, the agent has host-e",
+				"no d/1 on a: os: debian wanted, the agent has none", "no d/1 on b: os: debian wanted, the agent has none", "no d/1 on e: os: debian wanted, the agent has none",
+			},
+		},
+		{
+			"a place that it has is not given up for a constraint", []cotton.Offer{agent("a", "r1", "z1", held())},
+			[]cotton.Want{want("c", 1, placed, func(w *cotton.Want) { w.Constraints = map[string]string{"rack": "r2"} })},
+			[]string{"c/1 on a as r1/v1 port 31005, reserve "},
+		},
+		{
 			"never two of a cluster on one host", []cotton.Offer{agent("a", "", "")}, []cotton.Want{want("c", 1), want("c", 2), want("d", 1)},
 			[]string{
 				"c/1 on a as r-new-c-1/v-new-c-1 port ?, " + whole, "d/1 on a as r-new-d-1/v-new-d-1 port ?, " + whole,

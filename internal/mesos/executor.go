@@ -2,12 +2,12 @@ package mesos
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -19,14 +19,16 @@ import (
 )
 
 const (
-	// tokenEnv carries the agent's token where it authenticates executors.
-	tokenEnv = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
 	// firstAgentTimeout is how long an executor without a recovery timeout tries to reach its agent at the start. The
 	// agent gives up on it after a minute.
 	firstAgentTimeout = time.Minute
 	// unacknowledgedAfter is when an update that was sent is sent again. The agent acknowledges within milliseconds
 	// (rule 25), and knows a repetition by its uuid.
 	unacknowledgedAfter = 10 * time.Second
+	// subscriptionsInWait bounds the pause between two attempts to a part of what the agent allows at most. An agent that
+	// was restarted ends all executors that have not subscribed again within 2 s, which is as long as the longest pause it
+	// allows by default (rule 35): mysqld would go down for the restart of an agent.
+	subscriptionsInWait = 4
 )
 
 var (
@@ -51,17 +53,9 @@ type ExecutorHandler interface {
 // ExecutorConfig is what the agent tells the executor by its environment.
 type ExecutorConfig struct {
 	config.Config
-	AuthToken string       // keep it from child processes
+	AuthToken string       // of the agent; empty where it asks for none
+	TLS       *tls.Config  // nil = the agent speaks plain HTTP
 	Log       *slog.Logger // default slog's
-}
-
-// ExecutorFromEnvironment reads MESOS_* variables; the error names all that are missing.
-func ExecutorFromEnvironment() (ExecutorConfig, error) {
-	c, err := config.FromEnv()
-	if err != nil {
-		return ExecutorConfig{}, fmt.Errorf("this process was not started by a Mesos agent: %w", err)
-	}
-	return ExecutorConfig{Config: c, AuthToken: os.Getenv(tokenEnv)}, nil
 }
 
 // Executor is an executor's connection to its agent.
@@ -94,10 +88,14 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 	if cfg.SubscriptionBackoffMax <= 0 {
 		cfg.SubscriptionBackoffMax = 2 * time.Second
 	}
+	scheme := "http://" // the endpoint comes without one (rule 31)
+	if cfg.TLS != nil {
+		scheme = "https://"
+	}
 	return &Executor{
 		cfg:     cfg,
-		url:     "http://" + cfg.AgentEndpoint + executorPath, // the endpoint comes without a scheme (rule 31)
-		http:    newTransport(Credentials{Token: cfg.AuthToken}, nil),
+		url:     scheme + cfg.AgentEndpoint + executorPath,
+		http:    newTransport(Credentials{Token: cfg.AuthToken}, cfg.TLS),
 		changed: make(chan struct{}),
 	}, nil
 }
@@ -107,7 +105,8 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 // executor must stop its tasks and end.
 func (x *Executor) Run(ctx context.Context, h ExecutorHandler) error {
 	defer x.http.close()
-	wait := backoff{least: min(100*time.Millisecond, x.cfg.SubscriptionBackoffMax), most: x.cfg.SubscriptionBackoffMax}
+	most := x.cfg.SubscriptionBackoffMax / subscriptionsInWait
+	wait := backoff{least: min(100*time.Millisecond, most), most: most}
 	lostAt, subscribed := time.Now(), false
 	for {
 		began, err := x.subscribeOnce(ctx, h)

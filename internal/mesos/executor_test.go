@@ -2,11 +2,15 @@ package mesos_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -142,6 +146,44 @@ func runExecutor(t *testing.T, a *fakeAgent, h mesos.ExecutorHandler) (*mesos.Ex
 
 func status(id string, state mesosapi.TaskState) mesosapi.TaskStatus {
 	return mesosapi.TaskStatus{TaskID: mesosapi.TaskID{Value: id}, State: &state}
+}
+
+// TestExecutorFindsRestartedAgent: an agent ends every executor that is not back within 2 s of its start, so that one that
+// finds nobody there for a while must not come to wait as long as that.
+func TestExecutorFindsRestartedAgent(t *testing.T) {
+	a := newFakeAgent(t)
+	attempts := make(chan time.Time, 100)
+	a.onSubscribe = func(n int, w http.ResponseWriter, r *http.Request) {
+		attempts <- time.Now()
+		http.Error(w, "Agent has not finished recovery", http.StatusServiceUnavailable)
+	}
+	x, err := mesos.NewExecutor(mesos.ExecutorConfig{AuthToken: "t0ken", Log: quiet, Config: config.Config{
+		FrameworkID: "f", ExecutorID: "x", AgentEndpoint: strings.TrimPrefix(a.URL, "http://"),
+		Checkpoint: true, RecoveryTimeout: time.Minute, SubscriptionBackoffMax: 400 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- x.Run(ctx, &executorJournal{}) }()
+	// The pauses grow to their longest by the fourth; the shortest of many is free of what a busy machine adds.
+	shortest := time.Hour
+	var last time.Time
+	for n := range 12 {
+		at := <-attempts
+		if n > 5 {
+			shortest = min(shortest, at.Sub(last))
+		}
+		last = at
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	// Pauses are between half and all of their bound: were that 400 ms, none would be shorter than 200 ms.
+	if shortest >= 200*time.Millisecond {
+		t.Errorf("it waits %s and more between two attempts", shortest)
+	}
 }
 
 // TestExecutorCarriesUnacknowledged: SUBSCRIBE names the tasks and updates that the agent has not acknowledged, and no
@@ -287,7 +329,73 @@ func TestExecutorEnvironment(t *testing.T) {
 	}
 	c, err := mesos.ExecutorFromEnvironment()
 	if err != nil || !c.Checkpoint || c.RecoveryTimeout != 15*time.Minute || c.SubscriptionBackoffMax != 2*time.Second ||
-		c.ExecutorShutdownGracePeriod != 5*time.Second || c.AuthToken != "t0ken" {
+		c.ExecutorShutdownGracePeriod != 5*time.Second || c.AuthToken != "t0ken" || c.TLS != nil {
 		t.Errorf("%+v, %v", c, err)
+	}
+	if token, there := os.LookupEnv("MESOS_EXECUTOR_AUTHENTICATION_TOKEN"); there {
+		t.Errorf("children would have the agent's token %q", token)
+	}
+}
+
+// TestAgentWithTLS: an agent that speaks TLS says so by the variables that it passes on.
+func TestAgentWithTLS(t *testing.T) {
+	connected := make(chan struct{}, 1)
+	agent := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		select {
+		case connected <- struct{}{}:
+		default:
+		}
+	}))
+	agent.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // of the handshake that fails
+	agent.StartTLS()
+	t.Cleanup(agent.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: agent.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range map[string]string{
+		"MESOS_FRAMEWORK_ID": "f", "MESOS_EXECUTOR_ID": "x", "MESOS_DIRECTORY": "/s", "MESOS_SANDBOX": "/s",
+		"MESOS_AGENT_ENDPOINT": strings.TrimPrefix(agent.URL, "https://"), "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": "5secs",
+		"LIBPROCESS_SSL_ENABLED": "1",
+	} {
+		t.Setenv(k, v)
+	}
+	for _, tc := range []struct {
+		name, verify, ca string
+		reaches          bool
+	}{
+		{"nothing is checked", "", "", true},
+		{"checked, and trusted", "true", ca, true},
+		{"checked, and unknown", "true", "", false},
+	} {
+		t.Setenv("LIBPROCESS_SSL_VERIFY_SERVER_CERT", tc.verify)
+		t.Setenv("LIBPROCESS_SSL_CA_FILE", tc.ca)
+		c, err := mesos.ExecutorFromEnvironment()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Log = quiet
+		x, err := mesos.NewExecutor(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = x.Message(t.Context(), []byte("hello"))
+		if (err == nil) != tc.reaches {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		select {
+		case <-connected:
+			if !tc.reaches {
+				t.Errorf("%s: it was sent all the same", tc.name)
+			}
+		default:
+			if tc.reaches {
+				t.Errorf("%s: nothing came", tc.name)
+			}
+		}
+	}
+	t.Setenv("LIBPROCESS_SSL_CA_FILE", filepath.Join(t.TempDir(), "none"))
+	if _, err := mesos.ExecutorFromEnvironment(); err == nil || !strings.Contains(err.Error(), "LIBPROCESS_SSL_CA_FILE") {
+		t.Errorf("without the file: %v", err)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
@@ -123,7 +125,8 @@ func inspect(ctx context.Context, path string) (Install, error) {
 }
 
 // Tools is the directory of private installations and templates: $AOSC_TOOLS, else .tools of the checkout that the
-// working directory or this program lies in, else a directory in the user's cache.
+// working directory or this program lies in, else a directory in the user's cache; for an account without a home, as
+// servers' accounts often are, one below /var/tmp that nobody else may touch.
 func Tools() (string, error) {
 	if dir := os.Getenv("AOSC_TOOLS"); dir != "" {
 		return filepath.Abs(dir)
@@ -141,10 +144,36 @@ func Tools() (string, error) {
 		}
 	}
 	cache, err := os.UserCacheDir()
+	if err != nil { // a Mesos agent passes no HOME on to executors: ask who we are
+		if me, lookupErr := user.Current(); lookupErr == nil && filepath.IsAbs(me.HomeDir) {
+			cache, err = filepath.Join(me.HomeDir, ".cache"), nil
+		}
+	}
+	if err == nil && exists(filepath.Dir(cache)) {
+		return filepath.Join(cache, "aosc"), nil
+	}
+	dir, err := ownDir(fmt.Sprintf("/var/tmp/aosc-%d", os.Getuid()))
 	if err != nil {
 		return "", fmt.Errorf("no place for MySQL and its templates, set AOSC_TOOLS: %w", err)
 	}
-	return filepath.Join(cache, "aosc"), nil
+	return dir, nil
+}
+
+// ownDir makes a directory where everybody may, and takes one that is there only if it is ours alone: what lies in it is
+// run.
+func ownDir(dir string) (string, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() || int(st.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s is there and is not a directory of this account alone", dir)
+	}
+	return dir, nil
 }
 
 // checkout walks up from a directory to the root of this module.

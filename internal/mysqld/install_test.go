@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -76,6 +77,49 @@ func TestFind(t *testing.T) {
 }
 
 // TestCopySparse: a copy is equal to the letter whatever its size, and zeros take no room.
+// TestToolsWithoutHome: an executor of Mesos has no HOME, and works elsewhere than in a checkout.
+func TestToolsWithoutHome(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Skip("this account is not known: ", err)
+	}
+	t.Setenv("AOSC_TOOLS", "")
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Chdir(t.TempDir())
+	dir, err := Tools()
+	if want := filepath.Join(me.HomeDir, ".cache", "aosc"); err != nil || dir != want {
+		t.Errorf("%q, %v; want %q", dir, err, want)
+	}
+}
+
+// TestOwnDir: what is in a place where everybody may write is used only if nobody else wrote it.
+func TestOwnDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "aosc")
+	for range 2 { // made, and found
+		if got, err := ownDir(dir); err != nil || got != dir {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("made with %v, %v", info.Mode(), err)
+	}
+	if err := os.Chmod(dir, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ownDir(dir); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("one that others may write into: %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ownDir(link); err == nil {
+		t.Error("a link is taken")
+	}
+}
+
 func TestCopySparse(t *testing.T) {
 	dir := t.TempDir()
 	random := make([]byte, 3*copyGrain)

@@ -117,13 +117,13 @@ func TestSizes(t *testing.T) {
 func TestCreateByJSON(t *testing.T) {
 	b := serve(t)
 	a := b.send(t, "POST", "/clusters/c1", `{"cluster_user":"app","cluster_password":"s3cret äö","nodes":2,"size":"large","policy":"available",
-		"labels":{"tier":"udb"},"config":{"max_connections":"500"},"package":"mysql-8.4","scalars":{"ssd":1},"sidecars":true}`, asJSON)
+		"labels":{"tier":"udb"},"config":{"max_connections":"500"},"package":"mysql-8.4","scalars":{"ssd":1},"constraints":{"rack":"a|b"},"sidecars":true}`, asJSON)
 	if a.status != 201 || a.header.Get("Location") != "/clusters/c1" || into[v1.Created](t, a).Password != "s3cret äö" {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	spec := b.fake.spec(t, "c1")
 	if spec.Nodes != 2 || spec.Size.CPUs != 4 || spec.Policy != cotton.PolicyAvailable || spec.Labels["tier"] != "udb" || spec.Config["max_connections"] != "500" ||
-		spec.Package != "https://repo.internal/mysql-8.4.tar.gz" || spec.Scalars["ssd"] != 1 || !spec.Sidecars {
+		spec.Package != "https://repo.internal/mysql-8.4.tar.gz" || spec.Scalars["ssd"] != 1 || spec.Constraints["rack"] != "a|b" || !spec.Sidecars {
 		t.Errorf("stored: %+v", spec)
 	}
 	if !mysql.CheckPassword(spec.PasswordHash, "s3cret äö") {
@@ -160,6 +160,8 @@ func TestCreateByJSON(t *testing.T) {
 		{"an option that would run code", `{"cluster_user":"a","config":{"plugin-load":"evil.so"}}`, "config", "is refused"},
 		{"too many labels", `{"cluster_user":"a","labels":{` + strings.TrimSuffix(fmt.Sprintf(many, numbers...), ",") + `}}`, "labels", "more than 64"},
 		{"scalar amount", `{"cluster_user":"a","scalars":{"ssd":-1}}`, "scalars.ssd", "positive"},
+		{"constraint name", `{"cluster_user":"a","constraints":{"a b":"x"}}`, "constraints", "is not a name"},
+		{"constraint value", `{"cluster_user":"a","constraints":{"rack":"a|"}}`, "constraints.rack", "one of the values is empty"},
 		{"scalar name", `{"cluster_user":"a","scalars":{"'":1}}`, "scalars", "is not a name"},
 		{"a backup that nobody can restore", `{"cluster_user":"a","backup_id":"b1"}`, "backup_id", "no backup store"},
 		{"password with a line end", `{"cluster_user":"a","cluster_password":"geheim\n"}`, "cluster_password", "Invalid password"},

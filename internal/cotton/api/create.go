@@ -56,7 +56,7 @@ func (s *server) create(w http.ResponseWriter, r *http.Request) error {
 func (s *server) spec(name string, asked v1.Create) (cotton.Spec, error) {
 	spec := cotton.Spec{
 		Name: name, User: asked.User, Nodes: asked.Nodes, Size: s.DefaultSize, Policy: cotton.Policy(asked.Policy),
-		Labels: asked.Labels, Config: asked.Config, Scalars: asked.Scalars, Sidecars: asked.Sidecars,
+		Labels: asked.Labels, Config: asked.Config, Scalars: asked.Scalars, Constraints: asked.Constraints, Sidecars: asked.Sidecars,
 	}
 	if spec.Policy == "" {
 		spec.Policy = cotton.DefaultPolicy(spec.Nodes)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -180,6 +181,14 @@ func checkExtras(asked v1.Create) error {
 	}
 	if err := mycnf.Check(asked.Config); err != nil {
 		return invalid("config", err.Error(), "")
+	}
+	if err := checkMap("constraints", asked.Constraints, labelName); err != nil {
+		return err
+	}
+	for name, values := range asked.Constraints {
+		if slices.Contains(strings.Split(values, "|"), "") {
+			return invalid("constraints."+name, fmt.Sprintf("%q: one of the values is empty", values), "want values of the attribute, separated by |")
+		}
 	}
 	if len(asked.Scalars) > maxEntries {
 		return invalid("scalars", fmt.Sprintf("more than %d entries", maxEntries), "")

@@ -14,7 +14,7 @@ func (s *server) document(v framework.View) v1.Cluster {
 		Name: spec.Name, State: string(v.Record.State), User: spec.User, Nodes: spec.Nodes,
 		Size:   v1.Resources{CPUs: spec.Size.CPUs, MemMB: spec.Size.MemMB, DiskMB: spec.Size.DiskMB},
 		Policy: string(spec.Policy), Promise: v.Promise,
-		Labels: spec.Labels, Config: spec.Config, Package: s.packageName(spec), Scalars: spec.Scalars,
+		Labels: spec.Labels, Config: spec.Config, Package: s.packageName(spec), Scalars: spec.Scalars, Constraints: spec.Constraints,
 		BackupID: spec.BackupID, Sidecars: spec.Sidecars, CreatedAt: spec.CreatedAt,
 		Epoch: v.Record.Epoch, URL: s.ClusterURL(spec.Name), Endpoints: endpointsDocument(v.Endpoints),
 		Instances: make([]v1.Instance, len(v.Instances)), Problems: append([]string{}, v.Problems...),
@@ -65,6 +65,13 @@ func whyDocument(w framework.Wait) v1.Why {
 	out := v1.Why{Cluster: w.Cluster, Members: append([]int{}, w.Members...), Refusals: make([]v1.Refusal, len(w.Refusals)), OffersSeen: w.OffersSeen}
 	for i, r := range w.Refusals {
 		out.Refusals[i] = v1.Refusal{Member: r.Member, AgentID: r.AgentID, Hostname: r.Hostname, Reason: r.Reason, At: r.At}
+	}
+	for _, m := range w.Maintenance {
+		planned := v1.Maintenance{AgentID: m.AgentID, Hostname: m.Hostname, Start: m.Start, Begun: m.Begun}
+		if m.Duration > 0 {
+			planned.End = m.Start.Add(m.Duration)
+		}
+		out.Maintenance = append(out.Maintenance, planned)
 	}
 	return out
 }

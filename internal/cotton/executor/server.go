@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -73,12 +74,26 @@ func (x *Executor) startServer(ctx context.Context, task cotton.Task) (*mysqld.S
 }
 
 // listen says where to reach the server from here, and on which addresses it listens: on the one that clients are told
-// where that is an address, else on all.
+// where that is an address of this host, else on all: an agent may be known by an address that is translated on the way.
 func listen(host string) (local, bind string) {
-	if ip := net.ParseIP(host); ip != nil {
+	if ip := net.ParseIP(host); ip != nil && ofThisHost(ip) {
 		return host, host
 	}
 	return loopbackHost, "*"
+}
+
+func ofThisHost(ip net.IP) bool {
+	if ip.IsLoopback() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return true // then mysqld says what is wrong
+	}
+	return slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(ip)
+	})
 }
 
 // volume is the directory that outlives the task. One that should hold data and does not is an error: a new data

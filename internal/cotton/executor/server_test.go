@@ -130,6 +130,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestListen(t *testing.T) {
+	for host, want := range map[string]string{
+		"127.0.0.1":      "127.0.0.1 127.0.0.1",
+		"agent1.example": "127.0.0.1 *",
+		"203.0.113.7":    "127.0.0.1 *", // of documentation: never this host's, as one that is translated on the way
+		"::1":            "::1 ::1",
+	} {
+		if local, bind := listen(host); local+" "+bind != want {
+			t.Errorf("%s: %s %s, want %s", host, local, bind, want)
+		}
+	}
+}
+
 // TestTakeOver: what still works on the data directory is ended, by force if need be; what only has the pid of a server
 // that is long gone is left alone.
 func TestTakeOver(t *testing.T) {

@@ -62,6 +62,7 @@ func (f *Framework) gauges() {
 		c.mu.Unlock()
 	}
 	f.metrics.clusters.Set(float64(len(all)))
+	f.metrics.maintenance.Set(float64(len(f.Maintenance())))
 	for phase, n := range phases {
 		f.metrics.members.WithLabelValues(string(phase)).Set(float64(n))
 	}

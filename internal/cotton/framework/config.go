@@ -59,7 +59,7 @@ type Config struct {
 type Command struct {
 	// Value is run by the shell, in the sandbox.
 	Value string
-	URIs  []string // fetched into the sandbox first; executable
+	URIs  []string // fetched into the sandbox first: archives are unpacked there, anything else is made executable
 	// Env is added to the environment; nothing secret: Mesos shows it to everybody.
 	Env map[string]string
 }

@@ -67,8 +67,19 @@ func (f *Framework) Event(ctx context.Context, e *scheduler.Event) error {
 		f.message(e.GetMessage().GetData())
 	case scheduler.Event_FAILURE:
 		// Of an executor: a status follows. Of an agent: TASK_UNREACHABLE follows. For people only.
+		if e.Failure.ExecutorID == nil {
+			f.mu.Lock()
+			f.windows.begun(e.Failure.GetAgentID().GetValue())
+			f.mu.Unlock()
+		}
 		f.cfg.Log.Warn("Mesos reports a failure", "agent", e.Failure.GetAgentID().GetValue(),
 			"executor", e.Failure.GetExecutorID().GetValue(), "status", e.Failure.GetStatus())
+	case scheduler.Event_INVERSE_OFFERS:
+		f.inverseOffers(ctx, e.GetInverseOffers().GetInverseOffers())
+	case scheduler.Event_RESCIND_INVERSE_OFFER:
+		f.mu.Lock()
+		f.windows.rescinded(e.GetRescindInverseOffer().GetInverseOfferID().Value)
+		f.mu.Unlock()
 	case scheduler.Event_RESCIND:
 		// No offer is held; an ACCEPT that crossed with this is answered by TASK_DROPPED, REASON_INVALID_OFFERS.
 	}

@@ -46,8 +46,9 @@ type Framework struct {
 
 	// working is held through one event of Mesos, or one round of chores; what follows is guarded by it.
 	working     sync.Mutex
-	hosts       map[string]string    // what clients connect to, by hostname
+	hosts       map[string]string    // by hostname: the same where it means something here, else empty
 	orphansSeen map[string]time.Time // by resource id
+	heard       heard
 	offering    offering
 	reconciling reconciling
 
@@ -56,6 +57,7 @@ type Framework struct {
 	strays     map[string]*killing // by task id
 	refusals   map[string]map[string]cotton.Refusal
 	orphans    []cotton.Orphan
+	windows    windows // of maintenance
 	offersSeen int
 	health     Health
 }
@@ -75,7 +77,8 @@ func New(cfg Config) (*Framework, error) {
 		cfg: cfg, metrics: newMetrics(cfg.Metrics), maker: maker{role: cfg.Role, principal: cfg.Principal},
 		hosts: map[string]string{}, orphansSeen: map[string]time.Time{},
 		clusters: map[string]*cluster{}, strays: map[string]*killing{}, refusals: map[string]map[string]cotton.Refusal{},
-		health: Health{Problem: "waiting to become the leader"},
+		windows: windows{},
+		health:  Health{Problem: "waiting to become the leader"},
 	}, nil
 }
 

@@ -47,7 +47,7 @@ var portBase = struct {
 	next int
 }{next: 24000}
 
-func newSite(t testing.TB, mode string, agents int) *site {
+func newSite(t testing.TB, mode string, agents int, edit ...func(*mini.Config)) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "aosc-cotton-") // short: sockets
 	if err != nil {
@@ -68,6 +68,9 @@ func newSite(t testing.TB, mode string, agents int) *site {
 		portBase.next += 40
 	}
 	portBase.Unlock()
+	for _, e := range edit {
+		e(&cfg)
+	}
 	m, err := mini.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +92,9 @@ func newSite(t testing.TB, mode string, agents int) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.operator = mesos.NewOperator(mesos.OperatorConfig{Master: master})
+	creds := mesos.Credentials{Principal: "cotton", Secret: cfg.OperatorAuth["cotton"]}
+	master.Creds = creds
+	s.operator = mesos.NewOperator(mesos.OperatorConfig{Master: master, Credentials: creds})
 	t.Cleanup(s.close)
 	return s
 }

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
+	"regexp"
 	"slices"
+	"strings"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 
@@ -42,12 +45,28 @@ func (f *Framework) taskInfo(r cotton.Record, m cotton.Member, a cotton.Assignme
 func (c Command) info() *mesos.CommandInfo {
 	info := &mesos.CommandInfo{Shell: ptr(true), Value: ptr(c.Value), Environment: &mesos.Environment{}}
 	for _, uri := range c.URIs {
-		info.URIs = append(info.URIs, mesos.CommandInfo_URI{Value: uri, Executable: ptr(true), Extract: ptr(false)})
+		packed := archive(uri) // a fetcher unpacks nothing that it makes executable
+		info.URIs = append(info.URIs, mesos.CommandInfo_URI{Value: uri, Executable: ptr(!packed), Extract: ptr(packed)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
 		info.Environment.Variables = append(info.Environment.Variables, mesos.Environment_Variable{Name: name, Value: ptr(c.Env[name])})
 	}
 	return info
+}
+
+// FetchedProgram is the shell's word for the program that one of Command.URIs becomes in the sandbox; ok is false for an
+// archive, whose programs are not known, and for names that a shell would read otherwise.
+func FetchedProgram(uri string) (word string, ok bool) {
+	name := path.Base(uri) // as the fetcher names it, a query included
+	return "./" + name, !archive(uri) && programName.MatchString(name)
+}
+
+var programName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// archive tells, by its name, whether Mesos' fetcher can unpack what a URI leads to.
+func archive(uri string) bool {
+	return slices.ContainsFunc([]string{".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".zip"},
+		func(suffix string) bool { return strings.HasSuffix(uri, suffix) })
 }
 
 // newID is unique in the world: volumes are known by it alone (R14, R17).

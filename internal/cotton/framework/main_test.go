@@ -134,6 +134,7 @@ type settings struct {
 	Delete               string        // deleted once it runs
 	Tick                 time.Duration // 200 ms
 	Switchover           string        // of this cluster, once all is well
+	Secret               string        // of the principal
 }
 
 func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Store, error) {
@@ -145,6 +146,7 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 	if err != nil {
 		return nil, nil, err
 	}
+	master.Creds = mesos.Credentials{Principal: "cotton", Secret: s.Secret}
 	st, err := file.Open(filepath.Join(s.Dir, "store"))
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +155,7 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 		Store: st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Key: key, AdminKeyfile: s.Keyfile, Executor: s.Executor,
 		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
-		Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Log: log,
+		Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
 	})
 	return f, st, err
 }

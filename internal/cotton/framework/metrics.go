@@ -10,8 +10,9 @@ import (
 type metrics struct {
 	offersReceived, offersDeclined, offersAccepted prometheus.Counter
 	revives, suppresses, reconciles, kills         prometheus.Counter
+	repetitions                                    prometheus.Counter
 	operations, statuses, actions                  *prometheus.CounterVec
-	clusters, orphanMB                             prometheus.Gauge
+	clusters, orphanMB, maintenance                prometheus.Gauge
 	members                                        *prometheus.GaugeVec
 	registered                                     prometheus.Gauge
 	changes                                        *prometheus.CounterVec
@@ -36,11 +37,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		suppresses:     counter("suppresses_total", "SUPPRESS calls."),
 		reconciles:     counter("reconciles_total", "RECONCILE calls."),
 		kills:          counter("kills_total", "KILL calls, repetitions among them."),
+		repetitions:    counter("task_status_repetitions_total", "Task statuses that Mesos sent again, or that told what was known when it was asked."),
 		operations:     counters("operations_total", "Operations sent, by type.", "type"),
-		statuses:       counters("task_statuses_total", "Task statuses received, by state; repetitions among them.", "state"),
+		statuses:       counters("task_statuses_total", "Task statuses that said something new, by state.", "state"),
 		actions:        counters("actions_total", "Steps taken at servers, by kind and result.", "kind", "result"),
 		clusters:       gauge("clusters", "Clusters stored, those being deleted among them."),
 		orphanMB:       gauge("orphan_volume_mb", "Size of volumes reserved for us that no record claims."),
+		maintenance:    gauge("agents_in_maintenance", "Agents that an operator's plan takes down, or has taken down, and on which something of ours is."),
 		registered:     gauge("framework_registered", "1 while subscribed to a Mesos master."),
 		changes:        counters("primary_changes_total", "Changes of primary that ended, by kind and result (done, taken back).", "kind", "result"),
 		changeSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -50,8 +53,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		members: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cotton_members", Help: "Members, by phase."}, []string{"phase"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.offersReceived, m.offersDeclined, m.offersAccepted, m.revives, m.suppresses, m.reconciles, m.kills,
-			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.registered, m.members, m.changes, m.changeSeconds)
+		reg.MustRegister(m.offersReceived, m.offersDeclined, m.offersAccepted, m.revives, m.suppresses, m.reconciles, m.kills, m.repetitions,
+			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.registered, m.members, m.changes, m.changeSeconds)
 	}
 	return m
 }

@@ -1,6 +1,7 @@
 package framework
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -29,6 +30,7 @@ const (
 func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 	now := time.Now()
 	f.metrics.offersReceived.Add(float64(len(all)))
+	f.noteOffers(all, now)
 	byAgent := map[string]*bundle{}
 	var order []*bundle
 	for _, m := range all {
@@ -71,8 +73,25 @@ func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 		refuse = longRefusal
 	}
 	f.offering.declined = f.offering.declined || refuse == longRefusal
+	var unused []mesos.OfferID
 	for _, b := range order {
-		f.answer(ctx, b, refuse)
+		if len(b.ops) == 0 {
+			unused = append(unused, b.ids()...)
+			continue
+		}
+		f.accept(ctx, b, refuse)
+	}
+	f.decline(ctx, unused, refuse)
+}
+
+// decline gives offers of any agents back in one call.
+func (f *Framework) decline(ctx context.Context, ids []mesos.OfferID, refuse time.Duration) {
+	if len(ids) == 0 {
+		return
+	}
+	f.metrics.offersDeclined.Add(float64(len(ids)))
+	if err := f.scheduler.Call(ctx, calls.Decline(ids...).With(calls.RefuseSeconds(refuse))); err != nil {
+		f.cfg.Log.Warn("offers are not declined", "offers", len(ids), "error", err) // they expire with the subscription
 	}
 }
 
@@ -91,6 +110,14 @@ type claim struct {
 	task    string
 }
 
+func (b *bundle) ids() []mesos.OfferID {
+	var ids []mesos.OfferID
+	for _, id := range b.offer.IDs {
+		ids = append(ids, mesos.OfferID{Value: id})
+	}
+	return ids
+}
+
 func address(m mesos.Offer) string {
 	if m.URL == nil {
 		return ""
@@ -98,19 +125,9 @@ func address(m mesos.Offer) string {
 	return m.URL.Address.GetIP()
 }
 
-// answer sends ACCEPT or DECLINE for an agent's offers.
-func (f *Framework) answer(ctx context.Context, b *bundle, refuse time.Duration) {
-	ids := make([]mesos.OfferID, 0, len(b.offer.IDs))
-	for _, id := range b.offer.IDs {
-		ids = append(ids, mesos.OfferID{Value: id})
-	}
-	if len(b.ops) == 0 {
-		f.metrics.offersDeclined.Add(float64(len(ids)))
-		if err := f.scheduler.Call(ctx, calls.Decline(ids...).With(calls.RefuseSeconds(refuse))); err != nil {
-			f.cfg.Log.Warn("offers are not declined", "agent", b.offer.Hostname, "error", err) // they expire with the subscription
-		}
-		return
-	}
+// accept sends ACCEPT for an agent's offers.
+func (f *Framework) accept(ctx context.Context, b *bundle, refuse time.Duration) {
+	ids := b.ids()
 	f.metrics.offersAccepted.Add(float64(len(ids)))
 	for _, op := range b.ops {
 		f.metrics.operations.WithLabelValues(op.Type.String()).Inc()
@@ -220,7 +237,7 @@ func (f *Framework) wants(now time.Time) []cotton.Want {
 
 func want(r cotton.Record, m cotton.Member, now time.Time) cotton.Want {
 	w := cotton.Want{
-		Cluster: r.Spec.Name, Member: m.ID, Size: r.Spec.Size, Scalars: r.Spec.Scalars,
+		Cluster: r.Spec.Name, Member: m.ID, Size: r.Spec.Size, Scalars: r.Spec.Scalars, Constraints: r.Spec.Constraints,
 		ResourceID: m.ResourceID, VolumeID: m.VolumeID, Port: m.Port, HasData: m.HasData,
 		Stay: m.ResourceID != "" && now.Before(m.RetryAt.Add(stayFor)), AgentID: m.AgentID,
 		NewResourceID: newID(), NewVolumeID: newID(), Avoid: map[string]string{},
@@ -276,16 +293,16 @@ func (f *Framework) owned(offers []cotton.Offer, now time.Time) cotton.Owned {
 const resolveLimit = time.Second
 
 // hostOf is what clients connect to: the agent's hostname, or its address where the name is not known here.
-func (f *Framework) hostOf(ctx context.Context, hostname, address string) string {
-	if host, ok := f.hosts[hostname]; ok {
-		return host
+func (f *Framework) hostOf(ctx context.Context, hostname, agentAddress string) string {
+	if known, looked := f.hosts[hostname]; looked {
+		return cmp.Or(known, agentAddress, hostname)
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveLimit)
 	defer cancel()
-	host := hostname
-	if found, err := net.DefaultResolver.LookupHost(ctx, hostname); (err != nil || len(found) == 0) && address != "" {
-		host = address
+	known := hostname
+	if found, err := net.DefaultResolver.LookupHost(ctx, hostname); (err != nil || len(found) == 0) && agentAddress != "" {
+		known = "" // not the address: it may change
 	}
-	f.hosts[hostname] = host
-	return host
+	f.hosts[hostname] = known
+	return cmp.Or(known, agentAddress, hostname)
 }

@@ -58,6 +58,11 @@ func (f *Framework) Why(_ context.Context, name string) (Wait, error) {
 			w.Members, placing[m.ID] = append(w.Members, m.ID), true
 		}
 	}
+	for _, planned := range f.Maintenance() {
+		if slices.ContainsFunc(r.Members, planned.Concerns) {
+			w.Maintenance = append(w.Maintenance, planned)
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w.OffersSeen = f.offersSeen
@@ -145,6 +150,8 @@ func (c *cluster) instance(m cotton.Member) Instance {
 	i := Instance{Member: m, Name: c.record.MemberName(m.ID), Role: "unknown"}
 	s, seen := c.seen[m.ID]
 	switch {
+	case m.Phase != cotton.PhaseRunning: // its server is not asked: what Mesos said last matters
+		i.Problem = strings.TrimSpace(string(m.Phase) + " " + m.TaskState + " " + m.Reason)
 	case c.down[m.ID] != "":
 		i.Problem = c.down[m.ID]
 	case seen && s.Err != nil:

@@ -1,9 +1,11 @@
 package framework
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 
@@ -108,7 +110,7 @@ func (k maker) read(o *cotton.Offer, all []mesos.Resource) {
 	for _, r := range all {
 		info, reserved := current(r)
 		if !reserved {
-			if r.Disk == nil && r.GetRevocable() == nil {
+			if plain(r) {
 				addTo(o.Free, &o.FreePorts, r)
 			}
 			continue
@@ -138,6 +140,13 @@ func (k maker) read(o *cotton.Offer, all []mesos.Resource) {
 	}
 }
 
+// plain tells whether a resource is the agent's own and stays ours until we give it back: not a disk of its own (a mount, a
+// path, a block device, or one of a resource provider, all of which a volume would have to name), not what is lent from
+// others' idle share.
+func plain(r mesos.Resource) bool {
+	return r.Disk == nil && r.ProviderID == nil && r.Revocable == nil
+}
+
 func addTo(a cotton.Amounts, p *cotton.Ports, r mesos.Resource) {
 	switch r.GetType() {
 	case mesos.SCALAR:
@@ -152,6 +161,24 @@ func addTo(a cotton.Amounts, p *cotton.Ports, r mesos.Resource) {
 	}
 }
 
+// attribute is its value as it was given to the agent. Agents guess the type: rack:a is a text, rack:12 a number and
+// rack:[1-3] a range.
+func attribute(a mesos.Attribute) string {
+	switch {
+	case a.Scalar != nil:
+		return strconv.FormatFloat(a.Scalar.Value, 'f', -1, 64)
+	case a.Ranges != nil:
+		var parts []string
+		for _, r := range a.Ranges.Range {
+			parts = append(parts, fmt.Sprintf("%d-%d", r.Begin, r.End))
+		}
+		return "[" + strings.Join(parts, ",") + "]"
+	case a.Set != nil:
+		return "{" + strings.Join(a.Set.Item, ",") + "}"
+	}
+	return a.GetText().GetValue()
+}
+
 // offer is Mesos' offer in the words of placement.
 func (k maker) offer(m mesos.Offer) cotton.Offer {
 	o := cotton.Offer{
@@ -159,9 +186,7 @@ func (k maker) offer(m mesos.Offer) cotton.Offer {
 		Attributes: map[string]string{}, Free: cotton.Amounts{}, Draining: m.Unavailability != nil,
 	}
 	for _, a := range m.Attributes {
-		if a.Text != nil {
-			o.Attributes[a.Name] = a.Text.Value
-		}
+		o.Attributes[a.Name] = attribute(a)
 	}
 	k.read(&o, m.Resources)
 	return o
@@ -215,9 +240,10 @@ func (k maker) prepare(a cotton.Assignment) []mesos.Offer_Operation {
 // shares splits an instance's resources between the executor and the task.
 func (k maker) shares(a cotton.Assignment) (executor, task []mesos.Resource) {
 	info := k.reservation(a.ResourceID, a.Cluster, a.Member)
-	own := cotton.Amounts{
+	own := cotton.Amounts{}
+	own.Add(cotton.Amounts{ // rounded as Mesos does, or both parts together would be more than what is reserved
 		cotton.CPUs: min(executorCPUs, a.Use[cotton.CPUs]/2), cotton.Mem: min(executorMemMB, a.Use[cotton.Mem]/2),
-	}
+	})
 	task = k.amounts(a.Use.Minus(own), info)
 	task = append(task, k.ports(cotton.Ports{{Begin: a.Port, End: a.Port}}, info)...)
 	return k.amounts(own, info), append(task, k.volume(a.VolumeID, a.VolumeMB, info))

@@ -22,9 +22,10 @@ func taskID(cluster string, member, launch int) string {
 // status handles one status update. It is acknowledged only once its meaning is stored (I9); one that cannot be stored
 // now is left for Mesos to repeat. Nothing here minds repetition, or order.
 func (f *Framework) status(ctx context.Context, s mesos.TaskStatus) {
-	f.metrics.statuses.WithLabelValues(s.GetState().String()).Inc()
 	f.answered(s.TaskID.Value)
-	if err := f.keepStatus(ctx, s); err != nil {
+	news, err := f.keepStatus(ctx, s)
+	f.countStatus(s, news)
+	if err != nil {
 		f.cfg.Log.Error("a status is not stored: Mesos will repeat it", "task", s.TaskID.Value, "state", s.GetState(), "error", err)
 		return
 	}
@@ -34,14 +35,56 @@ func (f *Framework) status(ctx context.Context, s mesos.TaskStatus) {
 	}
 }
 
-func (f *Framework) keepStatus(ctx context.Context, s mesos.TaskStatus) error {
+// countStatus counts a status, apart from those that only repeat: Mesos sends one again until it is acknowledged, with
+// the same uuid, and tells what it knows when it is asked, without one.
+func (f *Framework) countStatus(s mesos.TaskStatus, news bool) {
+	again := !news
+	if len(s.UUID) > 0 {
+		again = !f.heard.add(string(s.UUID))
+	}
+	if again {
+		f.metrics.repetitions.Inc()
+		return
+	}
+	f.metrics.statuses.WithLabelValues(s.GetState().String()).Inc()
+}
+
+// heard are the uuids of the last statuses. Its zero value is ready for use.
+type heard struct {
+	known map[string]bool
+	order []string // as a ring, once it is full
+	next  int
+}
+
+// maxHeard is far more than are on their way at any time: one per task, and some thousand tasks.
+const maxHeard = 16384
+
+// add is false for one that is known.
+func (h *heard) add(uuid string) bool {
+	if h.known[uuid] {
+		return false
+	}
+	if h.known == nil {
+		h.known = map[string]bool{}
+	}
+	h.known[uuid] = true
+	if len(h.order) < maxHeard {
+		h.order = append(h.order, uuid)
+		return true
+	}
+	delete(h.known, h.order[h.next])
+	h.order[h.next], h.next = uuid, (h.next+1)%maxHeard
+	return true
+}
+
+// keepStatus stores what a status means; news tells whether it meant anything new.
+func (f *Framework) keepStatus(ctx context.Context, s mesos.TaskStatus) (news bool, err error) {
 	c, member := f.owner(s.TaskID.Value)
 	if c == nil {
-		f.stray(s)
-		return nil
+		return f.stray(s), nil
 	}
 	c.note(member, s)
-	err := f.change(ctx, c, func(r *cotton.Record) error {
+	err = f.change(ctx, c, func(r *cotton.Record) error {
 		m, ok := r.Member(member)
 		if !ok || m.TaskID != s.TaskID.Value { // launched anew meanwhile
 			return errUnchanged
@@ -51,11 +94,11 @@ func (f *Framework) keepStatus(ctx context.Context, s mesos.TaskStatus) error {
 	if err == nil && dead(s.GetState().String()) {
 		f.anew.Store(true)
 	}
-	if errors.Is(err, errUnchanged) {
-		err = nil
-	}
 	c.poke()
-	return err
+	if errors.Is(err, errUnchanged) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // applyStatus is pure: what a status of its present task means for a member.
@@ -167,18 +210,20 @@ func (f *Framework) message(data []byte) {
 }
 
 // stray is a task that no record knows: a launch that was given up. It is killed; all records are read completely before
-// Mesos is asked for anything, so it is nobody's (R10).
-func (f *Framework) stray(s mesos.TaskStatus) {
+// Mesos is asked for anything, so it is nobody's (R10). It tells whether that is news.
+func (f *Framework) stray(s mesos.TaskStatus) (news bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	_, known := f.strays[s.TaskID.Value]
 	if dead(s.GetState().String()) {
 		delete(f.strays, s.TaskID.Value)
-		return
+		return known
 	}
-	if _, known := f.strays[s.TaskID.Value]; !known {
+	if !known {
 		f.cfg.Log.Warn("a task runs that no cluster has: killing it", "task", s.TaskID.Value, "agent", s.GetAgentID().GetValue())
 		f.strays[s.TaskID.Value] = &killing{agent: s.GetAgentID().GetValue()}
 	}
+	return !known
 }
 
 // owner finds the cluster and member whose present task this is.

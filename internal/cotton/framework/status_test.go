@@ -8,6 +8,7 @@ import (
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aosc/aosc/internal/cotton"
 )
@@ -85,5 +86,56 @@ func TestApplyStatus(t *testing.T) {
 				t.Errorf("the same status again: %v", err)
 			}
 		})
+	}
+}
+
+// TestRepetitions: a status that Mesos sends again, or that only repeats what is known when it is asked, is counted apart.
+func TestRepetitions(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	f := &Framework{metrics: newMetrics(reg)}
+	status := func(state mesos.TaskState, uuid string) mesos.TaskStatus {
+		s := mesos.TaskStatus{State: &state, TaskID: mesos.TaskID{Value: "t"}}
+		if uuid != "" {
+			s.UUID = []byte(uuid)
+		}
+		return s
+	}
+	f.countStatus(status(mesos.TASK_RUNNING, "u1"), true)
+	f.countStatus(status(mesos.TASK_RUNNING, "u1"), false)
+	f.countStatus(status(mesos.TASK_RUNNING, "u2"), false) // mysqld is up again: another status, the same state
+	f.countStatus(status(mesos.TASK_RUNNING, ""), false)   // asked for
+	f.countStatus(status(mesos.TASK_LOST, ""), true)       // by the master
+	f.countStatus(status(mesos.TASK_FAILED, "u3"), true)
+	f.countStatus(status(mesos.TASK_FAILED, "u3"), true) // could not be stored before
+	got := map[string]float64{}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.Metric {
+			name := family.GetName()
+			for _, l := range m.Label {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.Counter.GetValue()
+		}
+	}
+	for name, want := range map[string]float64{
+		"cotton_task_statuses_total TASK_RUNNING": 2, "cotton_task_statuses_total TASK_LOST": 1, "cotton_task_statuses_total TASK_FAILED": 1,
+		"cotton_task_status_repetitions_total": 3,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %g, want %g", name, got[name], want)
+		}
+	}
+	var h heard
+	for n := range maxHeard + 1 {
+		if !h.add(fmt.Sprint(n)) {
+			t.Fatalf("%d is known", n)
+		}
+	}
+	if len(h.known) != maxHeard || !h.add("0") || h.add(fmt.Sprint(maxHeard)) {
+		t.Errorf("of %d uuids it keeps %d, and not the last ones", maxHeard+1, len(h.known))
 	}
 }

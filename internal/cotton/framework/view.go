@@ -53,6 +53,8 @@ type Wait struct {
 	Refusals []cotton.Refusal `json:"refusals"`
 	// OffersSeen counts the offers looked at since the scheduler started; 0 means that Mesos made none.
 	OffersSeen int `json:"offers_seen"`
+	// Maintenance are the agents of this cluster's members that will be, or are, taken down by an operator's plan.
+	Maintenance []cotton.Maintenance `json:"maintenance,omitempty"`
 }
 
 // Health is how the framework itself stands.

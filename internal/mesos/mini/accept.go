@@ -26,10 +26,12 @@ func (m *master) accept(f *framework, call *scheduler.Call_Accept) {
 	for _, o := range offers {
 		on.rest = on.rest.Plus(o.resources...)
 	}
+	offered := on.rest.Clone()
 	for _, op := range call.Operations {
 		on.carryOut(op)
 	}
-	m.refuse(f, on.agent, on.role, on.rest, call.Filters)
+	// What was converted is not refused: only what is left as it was offered (recording 48).
+	m.refuse(f, on.agent, on.role, on.rest.Common(offered), call.Filters)
 }
 
 // takeOffers uses up the offers that are named, and says what is wrong if they

@@ -33,8 +33,11 @@ type agent struct {
 	cut atomic.Bool
 	// fetching waits for those who fetch an executor's files.
 	fetching sync.WaitGroup
-	stopped  context.Context
-	cancel   context.CancelFunc
+	// leaving is set when the agent was told to end in good order, executors
+	// first, and ended when nothing runs any more.
+	leaving, ended atomic.Bool
+	stopped        context.Context
+	cancel         context.CancelFunc
 
 	id         string
 	info       mesos.AgentInfo
@@ -449,6 +452,38 @@ func (a *agent) shutdownGone() {
 	}
 	a.mustCheckpoint()
 	a.cut.Store(true)
+}
+
+// unregister is SIGUSR1: the agent leaves the master in good order.
+func (a *agent) unregister() {
+	id := a.id
+	a.toMaster(func(m *master) { m.unregister(id, a) })
+	a.leave()
+}
+
+// leave ends all executors, whose tasks the master has written off, and then
+// the agent. Of what they still say nobody hears.
+func (a *agent) leave() {
+	a.ready = false
+	a.leaving.Store(true)
+	a.cut.Store(true)
+	stopTimer(a.recovery)
+	for _, id := range sortedKeys(a.executors) {
+		e := a.executors[id]
+		e.silent = true
+		if e.over {
+			a.executorEnded(e, endedUnseen{})
+			continue
+		}
+		a.shutdown(e)
+	}
+	a.endWhenEmpty()
+}
+
+func (a *agent) endWhenEmpty() {
+	if a.leaving.Load() && len(a.executors) == 0 {
+		a.ended.Store(true)
+	}
 }
 
 // duration writes a time as Mesos does: in the largest unit that keeps it

@@ -47,10 +47,13 @@ func (m *master) allocate() {
 	for f, offers := range made {
 		event := &scheduler.Event_Offers{}
 		for _, o := range offers {
-			event.Offers = append(event.Offers, o.proto())
+			p := o.proto()
+			p.Unavailability = m.unavailability(o.agent)
+			event.Offers = append(event.Offers, p)
 		}
 		f.send(&scheduler.Event{Type: scheduler.Event_OFFERS, Offers: event})
 	}
+	m.askBack(now)
 }
 
 // claim is one role of one framework that wants offers.
@@ -169,17 +172,22 @@ func (f *framework) filtered(agent, role string, what resources.List, now time.T
 	return covered
 }
 
-// refuse keeps what was not taken from being offered again for a while. No
-// filters, and a negative time, mean the default.
+// refuse keeps what was not taken from being offered again for a while.
 func (m *master) refuse(f *framework, a *agentRecord, role string, what resources.List, filters *mesos.Filters) {
-	wait := m.cfg.DefaultFilter
-	if filters != nil && filters.RefuseSeconds != nil && *filters.RefuseSeconds >= 0 {
-		wait = time.Duration(min(*filters.RefuseSeconds, maxDuration/2) * float64(time.Second))
-	}
+	wait := m.filterTime(filters)
 	if wait <= 0 || len(what) == 0 {
 		return
 	}
 	f.filters = append(f.filters, filter{agent: a.id, role: role, refused: what, until: time.Now().Add(wait)})
+}
+
+// filterTime is how long filters stand. None, and a negative time, mean the
+// default.
+func (m *master) filterTime(filters *mesos.Filters) time.Duration {
+	if filters != nil && filters.RefuseSeconds != nil && *filters.RefuseSeconds >= 0 {
+		return time.Duration(min(*filters.RefuseSeconds, maxDuration/2) * float64(time.Second))
+	}
+	return m.cfg.DefaultFilter
 }
 
 // dropOffer forgets an offer; what it held is free again.
@@ -198,12 +206,10 @@ func (m *master) rescind(o *offer) {
 }
 
 func (o *offer) proto() mesos.Offer {
-	host, port := splitAddr(o.agent.addr)
 	out := mesos.Offer{
 		ID: mesos.OfferID{Value: o.id}, FrameworkID: mesos.FrameworkID{Value: o.framework.id},
 		AgentID: mesos.AgentID{Value: o.agent.id}, Hostname: o.agent.info.Hostname,
-		URL: &mesos.URL{Scheme: "http", Path: ptr("/slave(1)"),
-			Address: mesos.Address{Hostname: ptr(o.agent.info.Hostname), IP: ptr(host), Port: int32(port)}},
+		URL:         o.agent.url(),
 		Resources:   o.resources.ToProto(o.role, o.framework.format()),
 		Attributes:  o.agent.info.Attributes,
 		ExecutorIDs: o.agent.executorIDs(o.framework.id),
@@ -212,4 +218,11 @@ func (o *offer) proto() mesos.Offer {
 		out.AllocationInfo = &mesos.Resource_AllocationInfo{Role: ptr(o.role)}
 	}
 	return out
+}
+
+// url is where the agent says it is.
+func (a *agentRecord) url() *mesos.URL {
+	host, port := splitAddr(a.addr)
+	return &mesos.URL{Scheme: "http", Path: ptr("/slave(1)"),
+		Address: mesos.Address{Hostname: ptr(a.info.Hostname), IP: ptr(host), Port: int32(port)}}
 }

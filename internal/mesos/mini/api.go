@@ -128,16 +128,16 @@ func (m *master) redirected(w http.ResponseWriter, path string) bool {
 	return true
 }
 
-// authenticate asks a scheduler for its principal, when any are configured.
-func (m *master) authenticate(r *http.Request) (principal string, err error) {
-	if m.cfg.FrameworkAuth == nil {
+// authenticate asks who is calling for a principal, when any are configured.
+func authenticate(r *http.Request, secrets map[string]string, realm string) (principal string, err error) {
+	if secrets == nil {
 		return "", nil
 	}
 	name, secret, ok := r.BasicAuth()
-	want, known := m.cfg.FrameworkAuth[name]
+	want, known := secrets[name]
 	if !ok || !known || subtle.ConstantTimeCompare([]byte(secret), []byte(want)) != 1 {
 		return "", httpError{status: http.StatusUnauthorized,
-			header: http.Header{"Www-Authenticate": {`Basic realm="mesos-master-scheduler"`}}}
+			header: http.Header{"Www-Authenticate": {`Basic realm="` + realm + `"`}}}
 	}
 	return name, nil
 }

@@ -14,7 +14,10 @@ import (
 
 func (m *master) serveOperator(w http.ResponseWriter, r *http.Request) {
 	var call masterapi.Call
-	err := readCall(r, &call)
+	_, err := authenticate(r, m.cfg.OperatorAuth, "mesos-master-readwrite")
+	if err == nil {
+		err = readCall(r, &call)
+	}
 	if err == nil && call.Type == masterapi.Call_UNKNOWN {
 		err = badRequest("Failed to validate master::Call: Expecting 'type' to be present")
 	}
@@ -86,6 +89,9 @@ func (m *master) operatorCall(c *masterapi.Call) (*masterapi.Response, int, erro
 			return nil, 0, httpError{status: http.StatusNotFound, text: fmt.Sprintf("Agent '%s' not found", id)}
 		}
 		return nil, http.StatusOK, nil
+	}
+	if known, err := m.maintenanceCall(c); known {
+		return nil, http.StatusOK, err
 	}
 	if answer := m.read(c.Type); answer != nil {
 		return answer, http.StatusOK, nil
@@ -162,6 +168,12 @@ func (m *master) read(t masterapi.Call_Type) *masterapi.Response {
 		return &masterapi.Response{Type: masterapi.Response_GET_ROLES, GetRoles: m.getRoles()}
 	case masterapi.Call_GET_OPERATIONS:
 		return &masterapi.Response{Type: masterapi.Response_GET_OPERATIONS, GetOperations: &masterapi.Response_GetOperations{}}
+	case masterapi.Call_GET_MAINTENANCE_STATUS:
+		return &masterapi.Response{Type: masterapi.Response_GET_MAINTENANCE_STATUS,
+			GetMaintenanceStatus: &masterapi.Response_GetMaintenanceStatus{Status: m.maintenanceStatus()}}
+	case masterapi.Call_GET_MAINTENANCE_SCHEDULE:
+		return &masterapi.Response{Type: masterapi.Response_GET_MAINTENANCE_SCHEDULE,
+			GetMaintenanceSchedule: &masterapi.Response_GetMaintenanceSchedule{Schedule: m.maintenanceSchedule()}}
 	case masterapi.Call_GET_STATE:
 		return &masterapi.Response{Type: masterapi.Response_GET_STATE, GetState: m.getState()}
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
+	allocatorapi "github.com/mesos/mesos-go/api/v1/lib/allocator"
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 
 	"github.com/aosc/aosc/internal/mesos/mini/wire"
@@ -12,7 +13,7 @@ import (
 const streamIDHeader = "Mesos-Stream-Id"
 
 func (m *master) serveScheduler(w http.ResponseWriter, r *http.Request) {
-	principal, err := m.authenticate(r)
+	principal, err := authenticate(r, m.cfg.FrameworkAuth, "mesos-master-scheduler")
 	if err != nil {
 		writeError(w, err)
 		return
@@ -76,6 +77,10 @@ func validSchedulerCall(c *scheduler.Call) error {
 		return missing("accept", c.Accept != nil)
 	case scheduler.Call_DECLINE:
 		return missing("decline", c.Decline != nil)
+	case scheduler.Call_ACCEPT_INVERSE_OFFERS:
+		return missing("accept_inverse_offers", c.AcceptInverseOffers != nil)
+	case scheduler.Call_DECLINE_INVERSE_OFFERS:
+		return missing("decline_inverse_offers", c.DeclineInverseOffers != nil)
 	case scheduler.Call_KILL:
 		return missing("kill", c.Kill != nil)
 	case scheduler.Call_SHUTDOWN:
@@ -167,6 +172,10 @@ func (m *master) schedulerCall(c *scheduler.Call, streamIDs []string) error {
 		m.accept(f, c.Accept)
 	case scheduler.Call_DECLINE:
 		m.decline(f, c.Decline)
+	case scheduler.Call_ACCEPT_INVERSE_OFFERS:
+		m.answerInverse(f, c.AcceptInverseOffers.InverseOfferIDs, c.AcceptInverseOffers.Filters, allocatorapi.InverseOfferStatus_ACCEPT)
+	case scheduler.Call_DECLINE_INVERSE_OFFERS:
+		m.answerInverse(f, c.DeclineInverseOffers.InverseOfferIDs, c.DeclineInverseOffers.Filters, allocatorapi.InverseOfferStatus_DECLINE)
 	case scheduler.Call_SUPPRESS:
 		m.suppress(f, c.Suppress.GetRoles())
 	case scheduler.Call_REVIVE:

@@ -59,12 +59,15 @@ type Config struct {
 	ExecutorRegistrationTimeout   time.Duration // 1 min
 	ExecutorReregistrationTimeout time.Duration // 2 s, after an agent's start
 	ExecutorShutdownGracePeriod   time.Duration // 5 s
+	ExecutorHeartbeatInterval     time.Duration // 30 min; events to executors
 	RecoveryTimeout               time.Duration // 15 min; told to executors
 	SubscriptionBackoffMax        time.Duration // 2 s; told to executors
 
 	// FrameworkAuth asks schedulers for HTTP basic authentication; it maps
 	// principals to their secrets. Nobody is asked when it is nil.
 	FrameworkAuth map[string]string
+	// OperatorAuth does the same for the operator API of the master.
+	OperatorAuth map[string]string
 }
 
 func (c Config) withDefaults() Config {
@@ -79,6 +82,7 @@ func (c Config) withDefaults() Config {
 	c.ExecutorRegistrationTimeout = cmp.Or(c.ExecutorRegistrationTimeout, time.Minute)
 	c.ExecutorReregistrationTimeout = cmp.Or(c.ExecutorReregistrationTimeout, 2*time.Second)
 	c.ExecutorShutdownGracePeriod = cmp.Or(c.ExecutorShutdownGracePeriod, 5*time.Second)
+	c.ExecutorHeartbeatInterval = cmp.Or(c.ExecutorHeartbeatInterval, 30*time.Minute)
 	c.RecoveryTimeout = cmp.Or(c.RecoveryTimeout, 15*time.Minute)
 	c.SubscriptionBackoffMax = cmp.Or(c.SubscriptionBackoffMax, 2*time.Second)
 	return c

@@ -23,16 +23,18 @@ type executor struct {
 	tasks      map[string]*agentTask
 	queue      []string // tasks that wait for the first subscription
 
-	stream   *stream
-	silent   bool // its framework is over: nobody is told of its end
-	over     bool // the process has ended; updates may still wait
-	timer    *time.Timer
-	failure  endedUnseen
-	launched bool // the process was to be started: fetching has begun
+	stream    *stream
+	silent    bool // its framework is over: nobody is told of its end
+	over      bool // the process has ended; updates may still wait
+	timer     *time.Timer
+	heartbeat *time.Timer
+	failure   endedUnseen
+	launched  bool // the process was to be started: fetching has begun
 }
 
 func (e *executor) stopTimers() {
 	stopTimer(e.timer)
+	stopTimer(e.heartbeat)
 	for _, t := range e.tasks {
 		t.retry.stop()
 	}
@@ -198,6 +200,7 @@ func (a *agent) executorExited(e *executor, status int) {
 func (a *agent) executorEnded(e *executor, why endedUnseen) {
 	e.over = true
 	stopTimer(e.timer)
+	stopTimer(e.heartbeat)
 	if e.pid != 0 {
 		killSession(e.pid)
 	}
@@ -228,6 +231,7 @@ func (a *agent) tidy(e *executor) {
 		return
 	}
 	delete(a.executors, e.container)
+	a.endWhenEmpty()
 	if err := os.Remove(a.executorPath(e.container)); err != nil && !os.IsNotExist(err) {
 		slog.Error("mini: checkpoint of an executor not removed", "executor", e.key.executor, "error", err)
 	}
@@ -348,6 +352,7 @@ func (a *agent) subscribe(e *executor, call *executorapi.Call_Subscribe, s *stre
 	s.send(&executorapi.Event{Type: executorapi.Event_SUBSCRIBED, Subscribed: &executorapi.Event_Subscribed{
 		ExecutorInfo: e.info, FrameworkInfo: a.frameworks[e.key.framework], AgentInfo: info,
 		ContainerID: &mesos.ContainerID{Value: e.container}}})
+	a.beat(e, s)
 	for _, u := range call.UnacknowledgedUpdates {
 		a.executorUpdate(e, u.Status)
 	}
@@ -369,6 +374,18 @@ func (a *agent) subscribe(e *executor, call *executorapi.Call_Subscribe, s *stre
 			a.addUpdate(e, t, a.ownStatus(e, t, mesos.TASK_DROPPED, mesos.REASON_AGENT_RESTARTED, "Task launched during agent restart"))
 		}
 	}
+}
+
+// beat plans the next heartbeat, for as long as s is the executor's stream. There
+// is none at the start.
+func (a *agent) beat(e *executor, s *stream) {
+	stopTimer(e.heartbeat)
+	e.heartbeat = a.after(a.cfg.ExecutorHeartbeatInterval, func() {
+		if e.stream == s {
+			s.send(&executorapi.Event{Type: executorapi.Event_HEARTBEAT})
+			a.beat(e, s)
+		}
+	})
 }
 
 // executorDisconnected is told when an executor's connection is gone. Nothing

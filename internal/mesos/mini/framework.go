@@ -22,6 +22,7 @@ type framework struct {
 	recovered  bool    // known from before a restart, not subscribed since
 	suppressed map[string]bool
 	filters    []filter
+	answered   map[string]time.Time // agent -> until when its inverse offers are answered
 	offers     map[string]*offer
 	tasks      map[string]*task
 	lost       map[string]*task // on unreachable agents
@@ -51,7 +52,7 @@ type filter struct {
 func newFramework(id string, info mesos.FrameworkInfo) *framework {
 	info.ID = &mesos.FrameworkID{Value: id}
 	return &framework{id: id, info: info, suppressed: map[string]bool{}, offers: map[string]*offer{},
-		tasks: map[string]*task{}, lost: map[string]*task{}, operations: map[string]*operation{}}
+		tasks: map[string]*task{}, lost: map[string]*task{}, operations: map[string]*operation{}, answered: map[string]time.Time{}}
 }
 
 func (f *framework) has(c mesos.FrameworkInfo_Capability_Type) bool {
@@ -160,6 +161,7 @@ func (m *master) failOver(f *framework, info mesos.FrameworkInfo) {
 	for _, o := range f.offers {
 		m.dropOffer(o)
 	}
+	m.dropInverse(f)
 	// What may not change stays (recording 41).
 	info.User, info.Checkpoint = f.info.User, f.info.Checkpoint
 	f.info = info
@@ -213,6 +215,7 @@ func (m *master) disconnected(id string, s *stream) {
 	for _, o := range f.offers {
 		m.dropOffer(o)
 	}
+	m.dropInverse(f)
 	wait := time.Duration(min(max(f.info.GetFailoverTimeout(), 0)*float64(time.Second), math.MaxInt64/2))
 	f.failover = m.after(wait, func() {
 		if m.frameworks[id] == f && f.stream == nil {
@@ -229,6 +232,7 @@ func (m *master) removeFramework(f *framework) {
 	for _, o := range f.offers {
 		m.dropOffer(o)
 	}
+	m.dropInverse(f)
 	for _, a := range m.agents {
 		a.send(func(a *agent) { a.shutdownFramework(f.id) })
 		for k := range a.executors {

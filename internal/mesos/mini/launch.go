@@ -1,6 +1,7 @@
 package mini
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -175,7 +177,27 @@ func fetch(ctx context.Context, uri mesos.CommandInfo_URI, sandbox string) error
 		return err
 	}
 	_, err = io.Copy(f, source)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if uri.GetExecutable() || uri.Extract != nil && !*uri.Extract {
+		return nil
+	}
+	return unpack(ctx, target, sandbox)
+}
+
+// unpack unpacks what its name says is a tar archive, and leaves all else as it
+// is. (Mesos knows .gz and .zip as well.)
+func unpack(ctx context.Context, archive, sandbox string) error {
+	for _, suffix := range []string{".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz"} {
+		if strings.HasSuffix(archive, suffix) {
+			if said, err := exec.CommandContext(ctx, "tar", "-C", sandbox, "-xf", archive).CombinedOutput(); err != nil {
+				return fmt.Errorf("unpack: %w: %s", err, bytes.TrimSpace(said))
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 // open opens a path, a file:// URI or an http(s):// URI.

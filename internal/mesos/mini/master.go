@@ -37,6 +37,8 @@ type master struct {
 	gone        map[string]*agentRecord
 	recovered   map[string]mesos.AgentInfo // known from before, not back yet
 	offers      map[string]*offer
+	inverse     map[string]*inverseOffer
+	machines    map[machineID]*machine // of the maintenance schedule
 	allocateAt  *time.Timer
 	operators   map[*stream]*time.Timer // subscribers of the operator API
 
@@ -51,6 +53,8 @@ type masterState struct {
 	Frameworks map[string]mesosBytes // framework id -> FrameworkInfo
 	Completed  []string              // framework ids that are never taken again
 	Gone       []string              // agent ids that are never taken again
+	// The maintenance schedule, and which of its machines are down.
+	Schedule, Maintenance mesosBytes
 }
 
 func startMaster(cfg Config) (*master, error) {
@@ -59,6 +63,7 @@ func startMaster(cfg Config) (*master, error) {
 		frameworks: map[string]*framework{}, completed: map[string]*framework{},
 		agents: map[string]*agentRecord{}, unreachable: map[string]*agentRecord{}, gone: map[string]*agentRecord{},
 		recovered: map[string]mesos.AgentInfo{}, offers: map[string]*offer{}, operators: map[*stream]*time.Timer{},
+		inverse: map[string]*inverseOffer{}, machines: map[machineID]*machine{},
 	}
 	var state masterState
 	if _, err := load(m.statePath(), &state); err != nil {
@@ -134,6 +139,9 @@ func (m *master) restore(state masterState) error {
 	for _, id := range state.Gone {
 		m.gone[id] = &agentRecord{id: id}
 	}
+	if err := m.restoreMaintenance(state.Schedule, state.Maintenance); err != nil {
+		return fmt.Errorf("%s: maintenance: %w", m.statePath(), err)
+	}
 	return nil
 }
 
@@ -166,6 +174,11 @@ func (m *master) checkpoint() error {
 	}
 	state.Completed = sortedKeys(m.completed)
 	state.Gone = sortedKeys(m.gone)
+	schedule, status := m.maintenanceSchedule(), m.maintenanceStatus()
+	var scheduleErr, statusErr error
+	state.Schedule, scheduleErr = schedule.Marshal()
+	state.Maintenance, statusErr = status.Marshal()
+	err = errors.Join(err, scheduleErr, statusErr)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package mini
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
@@ -36,10 +37,16 @@ type registeredOperation struct {
 	status    mesos.OperationStatus
 }
 
-// register takes an agent in. One that was marked gone is told to end.
+// register takes an agent in. One that was marked gone, or whose machine is
+// down for maintenance, is told to end.
 func (m *master) register(r registration, from *agent) {
 	if m.gone[r.id] != nil {
 		from.fromMaster(func(a *agent) { a.shutdownGone() })
+		return
+	}
+	host, _ := splitAddr(r.addr)
+	if known := m.machines[machineID{strings.ToLower(r.info.Hostname), host}]; known != nil && known.down {
+		from.fromMaster(func(a *agent) { a.leave() })
 		return
 	}
 	now := time.Now()
@@ -60,9 +67,7 @@ func (m *master) register(r registration, from *agent) {
 	delete(m.unreachable, r.id)
 	delete(m.recovered, r.id)
 	// Offers made before are void: what they held is counted anew.
-	for _, o := range a.offers {
-		m.rescind(o)
-	}
+	m.withdraw(a)
 	a.info, a.addr, a.total, a.link, a.connected = r.info, r.addr, r.total, from, true
 	a.info.ID = &mesos.AgentID{Value: a.id}
 	m.agents[a.id] = a
@@ -201,9 +206,7 @@ func (m *master) agentDisconnected(id string, from *agent) {
 		return
 	}
 	a.connected = false
-	for _, o := range a.offers {
-		m.rescind(o)
-	}
+	m.withdraw(a)
 	for _, t := range a.tasks {
 		if t.checkpointed {
 			continue
@@ -260,9 +263,7 @@ func (m *master) markUnreachable(a *agentRecord) {
 		f.sendStatus(status)
 		m.tellOperatorsUpdate(t, status)
 	}
-	for _, o := range a.offers {
-		m.rescind(o)
-	}
+	m.withdraw(a)
 	m.agentFailed(a)
 	m.mustCheckpoint()
 }
@@ -302,9 +303,7 @@ func (m *master) markGone(id string) (found bool) {
 		}
 		m.endTask(t, masterStatus(t.proto.TaskID, t.framework.aware(mesos.TASK_GONE_BY_OPERATOR), reason, "Agent has been marked gone"))
 	}
-	for _, o := range a.offers {
-		m.rescind(o)
-	}
+	m.withdraw(a)
 	m.agentFailed(a)
 	m.mustCheckpoint()
 	return true

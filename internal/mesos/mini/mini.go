@@ -56,11 +56,12 @@ func Start(ctx context.Context, cfg Config) (*Mini, error) {
 // URL is where the master listens, such as http://127.0.0.1:5050.
 func (m *Mini) URL() string { return "http://" + m.master.addr }
 
-// AgentURL is where a running agent listens, empty when it does not run.
+// AgentURL is where a running agent listens, empty when it does not run or has
+// ended by itself.
 func (m *Mini) AgentURL(name string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if a := m.agents[name]; a != nil {
+	if a := m.agents[name]; a != nil && !a.ended.Load() {
 		return "http://" + a.addr
 	}
 	return ""
@@ -77,10 +78,19 @@ func (m *Mini) StartAgent(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if a := m.agents[name]; a != nil {
-		if !a.restoreLink() {
+		switch {
+		case a.ended.Load(): // by itself
+			delete(m.agents, name)
+			if err := a.stop(true); err != nil {
+				return err
+			}
+		case a.leaving.Load():
+			return fmt.Errorf("agent %s has not ended its executors yet", name)
+		case a.restoreLink():
+			return nil
+		default:
 			return fmt.Errorf("agent %s runs already", name)
 		}
-		return nil
 	}
 	for _, cfg := range m.cfg.Agents {
 		if cfg.Name != name {
@@ -113,6 +123,20 @@ func (m *Mini) endAgent(name string, orderly bool) error {
 	}
 	delete(m.agents, name)
 	return a.stop(orderly)
+}
+
+// UnregisterAgent has an agent leave in good order (SIGUSR1): it ends its
+// executors, whose tasks are lost, and then itself. StartAgent starts it again
+// once it has ended, that is once AgentURL is empty.
+func (m *Mini) UnregisterAgent(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := m.agents[name]
+	if a == nil || a.ended.Load() {
+		return fmt.Errorf("agent %q does not run", name)
+	}
+	a.post(a.unregister)
+	return nil
 }
 
 // LoseAgent cuts an agent off from the master and leaves it and its executors

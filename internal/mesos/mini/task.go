@@ -49,6 +49,7 @@ func (t *task) record(status mesos.TaskStatus) {
 	if n := len(t.proto.Statuses); n > 0 && string(t.proto.Statuses[n-1].UUID) == string(status.UUID) {
 		return
 	}
+	status.Data = nil // for the scheduler alone
 	t.proto.Statuses = append(t.proto.Statuses, status)
 }
 

@@ -13,13 +13,15 @@ type Create struct {
 	Nodes    int    `json:"nodes,omitempty"` // absent = 1
 	Size     *Size  `json:"size,omitempty"`  // nil = the scheduler's default
 	// Policy is lossless, available or single; empty = the safest that many nodes allow.
-	Policy   string             `json:"policy,omitempty"`
-	Labels   map[string]string  `json:"labels,omitempty"`
-	Config   map[string]string  `json:"config,omitempty"`  // my.cnf overrides
-	Package  string             `json:"package,omitempty"` // what is installed; empty = mysqld of the host
-	Scalars  map[string]float64 `json:"scalars,omitempty"` // counted custom resources, per instance
-	BackupID string             `json:"backup_id,omitempty"`
-	Sidecars bool               `json:"sidecars,omitempty"`
+	Policy  string             `json:"policy,omitempty"`
+	Labels  map[string]string  `json:"labels,omitempty"`
+	Config  map[string]string  `json:"config,omitempty"`  // my.cnf overrides
+	Package string             `json:"package,omitempty"` // what is installed; empty = mysqld of the host
+	Scalars map[string]float64 `json:"scalars,omitempty"` // counted custom resources, per instance
+	// Constraints are attributes of agents (or "hostname"), each with the values that serve: {"rack": "a|b"}.
+	Constraints map[string]string `json:"constraints,omitempty"`
+	BackupID    string            `json:"backup_id,omitempty"`
+	Sidecars    bool              `json:"sidecars,omitempty"`
 }
 
 // Created is the answer to a create, the same as the original's.
@@ -40,25 +42,26 @@ type Clusters struct {
 
 // Cluster is what may be known of a cluster.
 type Cluster struct {
-	Name      string             `json:"name"`
-	State     string             `json:"state"` // creating, running or deleting
-	User      string             `json:"cluster_user"`
-	Nodes     int                `json:"nodes"`
-	Size      Resources          `json:"size"`
-	Policy    string             `json:"policy"`
-	Promise   string             `json:"promise"` // what the policy means for clients
-	Labels    map[string]string  `json:"labels,omitempty"`
-	Config    map[string]string  `json:"config,omitempty"`
-	Package   string             `json:"package,omitempty"`
-	Scalars   map[string]float64 `json:"scalars,omitempty"`
-	BackupID  string             `json:"backup_id,omitempty"`
-	Sidecars  bool               `json:"sidecars,omitempty"`
-	CreatedAt time.Time          `json:"created_at"`
-	Epoch     uint64             `json:"epoch"` // raised with every change of primary
-	URL       string             `json:"cluster_url"`
-	Endpoints Endpoints          `json:"endpoints"`
-	Instances []Instance         `json:"instances"`
-	Problems  []string           `json:"problems"` // none when all is as it was asked for
+	Name        string             `json:"name"`
+	State       string             `json:"state"` // creating, running or deleting
+	User        string             `json:"cluster_user"`
+	Nodes       int                `json:"nodes"`
+	Size        Resources          `json:"size"`
+	Policy      string             `json:"policy"`
+	Promise     string             `json:"promise"` // what the policy means for clients
+	Labels      map[string]string  `json:"labels,omitempty"`
+	Config      map[string]string  `json:"config,omitempty"`
+	Package     string             `json:"package,omitempty"`
+	Scalars     map[string]float64 `json:"scalars,omitempty"`
+	Constraints map[string]string  `json:"constraints,omitempty"`
+	BackupID    string             `json:"backup_id,omitempty"`
+	Sidecars    bool               `json:"sidecars,omitempty"`
+	CreatedAt   time.Time          `json:"created_at"`
+	Epoch       uint64             `json:"epoch"` // raised with every change of primary
+	URL         string             `json:"cluster_url"`
+	Endpoints   Endpoints          `json:"endpoints"`
+	Instances   []Instance         `json:"instances"`
+	Problems    []string           `json:"problems"` // none when all is as it was asked for
 }
 
 // Resources are what one instance has.
@@ -117,6 +120,17 @@ type Why struct {
 	Refusals []Refusal `json:"refusals"`
 	// OffersSeen counts the offers looked at since the scheduler started.
 	OffersSeen int `json:"offers_seen"`
+	// Maintenance are the agents of this cluster's instances that will be, or are, taken down by an operator's plan.
+	Maintenance []Maintenance `json:"maintenance,omitempty"`
+}
+
+// Maintenance is a planned absence of a machine.
+type Maintenance struct {
+	AgentID  string    `json:"agent_id"`
+	Hostname string    `json:"hostname"`
+	Start    time.Time `json:"start"`
+	End      time.Time `json:"end,omitzero"` // zero = not known
+	Begun    bool      `json:"begun,omitempty"`
 }
 
 // Refusal is why an agent does not serve a member.

@@ -84,7 +84,7 @@ func Record(name string) cotton.Record {
 		Spec: cotton.Spec{Name: name, User: "app", PasswordHash: "$A$005$h\x01sh", Nodes: 3,
 			Size: cotton.Size{CPUs: 0.5, MemMB: 512, DiskMB: 2048}, Policy: cotton.PolicyLossless,
 			Labels: map[string]string{"tier": "udb"}, Config: map[string]string{"max_connections": "50"},
-			Scalars: map[string]float64{"ssd": 1}, Sidecars: true, CreatedAt: at},
+			Scalars: map[string]float64{"ssd": 1}, Constraints: map[string]string{"rack": "a|b"}, Sidecars: true, CreatedAt: at},
 		State:   cotton.StateRunning,
 		Members: []cotton.Member{{ID: 1, Phase: cotton.PhaseRunning, TaskID: name + "-1-1", AgentID: "S0", Port: 31000, VolumeID: "v1", LaunchedAt: at}},
 		Primary: 1, Epoch: 7, NextID: 4,

@@ -20,14 +20,18 @@ import (
 
 // checks are what the excerpts cannot show: bytes, times, files and processes.
 var checks = map[string]func(*testing.T){
-	"raw bytes":     rawBytes,
-	"heartbeats":    heartbeats,
-	"master killed": masterKilled,
-	"not recovered": notRecovered,
-	"unknown path":  unknownPath,
-	"old format":    oldFormat,
-	"volume link":   volumeLink,
-	"environment":   environment,
+	"raw bytes":          rawBytes,
+	"heartbeats":         heartbeats,
+	"master killed":      masterKilled,
+	"not recovered":      notRecovered,
+	"unknown path":       unknownPath,
+	"old format":         oldFormat,
+	"volume link":        volumeLink,
+	"environment":        environment,
+	"operator fields":    operatorFields,
+	"pipelining":         pipelining,
+	"stays open":         staysOpen,
+	"executor heartbeat": executorHeartbeat,
 }
 
 const demo = `"user":"root","name":"demo","failover_timeout":600.0,"checkpoint":%t,"principal":"demo-principal","roles":["demo"],"capabilities":[{"type":"MULTI_ROLE"},{"type":"RESERVATION_REFINEMENT"},{"type":"PARTITION_AWARE"}]`
@@ -42,17 +46,9 @@ func fresh(t *testing.T, change func(*mini.Config)) *player {
 // rawBytes reads a subscription as it is on the wire (recording 02).
 func rawBytes(t *testing.T) {
 	p := fresh(t, nil)
-	addr := strings.TrimPrefix(p.mini.URL(), "http://")
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	conn, addr := p.dial()
 	body := `{"type":"SUBSCRIBE","subscribe":{"framework_info":{` + fmt.Sprintf(demo, true) + `}}}`
-	fmt.Fprintf(conn, "POST /api/v1/scheduler HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", addr, len(body), body)
+	io.WriteString(conn, post(addr, "/api/v1/scheduler", body))
 	r := bufio.NewReader(conn)
 	var head []string
 	for {
@@ -88,6 +84,26 @@ func rawBytes(t *testing.T) {
 			t.Errorf("a record says %s and has %d bytes", length, len(message))
 		}
 	}
+}
+
+// dial is a bare connection to the master, with its address.
+func (p *player) dial() (net.Conn, string) {
+	p.t.Helper()
+	addr := strings.TrimPrefix(p.mini.URL(), "http://")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		p.t.Fatal(err)
+	}
+	return conn, addr
+}
+
+// post is a request as it stands on the wire.
+func post(addr, path, body string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: %d\r\n\r\n%s", path, addr, len(body), body)
 }
 
 // heartbeats counts them: one at once, and one at each interval.
@@ -278,5 +294,160 @@ func compareEnvironment(t *testing.T, environ, want string, values []string) {
 		if !strings.Contains("\x00"+environ, "\x00"+v+"\x00") {
 			t.Errorf("%s is not in the environment", v)
 		}
+	}
+}
+
+// operatorFields compares which fields the operator's reads have (recording 33).
+func operatorFields(t *testing.T) {
+	p := fresh(t, nil)
+	p.playScript("33-history", 0)
+	data, err := os.ReadFile("testdata/33-fields.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := map[string]map[string]bool{}
+	for _, l := range strings.Split(strings.TrimSpace(string(data)), "\n")[1:] {
+		call, path, _ := strings.Cut(l, " ")
+		if recorded[call] == nil {
+			recorded[call] = map[string]bool{}
+		}
+		recorded[call][path] = true
+	}
+	// What the recording's agents had been through, and what mesos-go's messages cannot hold.
+	notOurs := map[string]bool{".get_agents.agents.reregistered_time.nanoseconds": true, ".get_frameworks.frameworks.offer_constraints{}": true,
+		".get_agents.agents.agent_info.checkpoint": true}
+	parts := map[string]string{"GET_AGENTS": ".get_agents", "GET_FRAMEWORKS": ".get_frameworks.frameworks", "GET_EXECUTORS": ".get_executors", "GET_TASKS": ".get_tasks.tasks"}
+	for call, part := range parts {
+		ours := map[string]bool{}
+		err := poll(func() bool { // the offers of the other agent come on their own
+			answer, err := p.operator(`{"type":"` + call + `"}`)
+			if err != nil {
+				t.Error(err)
+				return true
+			}
+			ours = map[string]bool{}
+			fieldsOf(answer, "", ours)
+			for path := range recorded[call] {
+				if !ours[path] && !notOurs[path] {
+					return false
+				}
+			}
+			return true
+		})
+		for path := range recorded[call] {
+			if !ours[path] && !notOurs[path] {
+				t.Errorf("%s: %s was recorded and ours has none (%v)", call, path, err)
+			}
+		}
+		for path := range ours {
+			if strings.HasPrefix(path, part) && !recorded[call][path] {
+				t.Errorf("%s: ours has %s, which was not recorded", call, path)
+			}
+		}
+	}
+}
+
+// fieldsOf are the fields that hold something, by path; lists are passed through.
+func fieldsOf(v any, at string, out map[string]bool) {
+	switch v := v.(type) {
+	case object:
+		if len(v) == 0 {
+			out[at+"{}"] = true
+		}
+		for _, m := range v {
+			fieldsOf(m.value, at+"."+m.name, out)
+		}
+	case []any:
+		if len(v) == 0 {
+			out[at+"[]"] = true
+		}
+		for _, e := range v {
+			fieldsOf(e, at, out)
+		}
+	default:
+		out[at] = true
+	}
+}
+
+// pipelining sends two requests at once down one connection (recording 46).
+func pipelining(t *testing.T) {
+	p := fresh(t, nil)
+	conn, addr := p.dial()
+	both := ""
+	for _, call := range []string{"GET_HEALTH", "GET_VERSION"} {
+		both += post(addr, "/api/v1", fmt.Sprintf(`{"type":%q}`, call))
+	}
+	if _, err := io.WriteString(conn, both); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	for _, want := range []string{"GET_HEALTH", "GET_VERSION"} {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %s %s, %v", want, resp.Status, body, err)
+		}
+	}
+}
+
+// executorHeartbeat: none at the start, then one each interval (32; the interval
+// is from Mesos' source).
+func executorHeartbeat(t *testing.T) {
+	p := fresh(t, func(c *mini.Config) { c.ExecutorHeartbeatInterval = 50 * time.Millisecond })
+	if err := p.doSubscribe("-", "F0", fmt.Sprintf(demo, true)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.doLaunch([]string{"-", "h1", "exec-h", "agent1.example"}); err != nil {
+		t.Fatal(err)
+	}
+	err := poll(func() bool {
+		beats := 0
+		for _, e := range p.executorEvents() {
+			if text(e, "type") == "HEARTBEAT" {
+				beats++
+			}
+		}
+		return beats >= 3
+	})
+	if err != nil {
+		t.Errorf("three heartbeats: %v", err)
+	}
+	if first := p.executorEvents()[0]; text(first, "type") != "SUBSCRIBED" {
+		t.Errorf("the executor's first event is %s", spell(first))
+	}
+}
+
+// staysOpen: the connection of a stream that the master ends serves other
+// requests (02, 32).
+func staysOpen(t *testing.T) {
+	p := fresh(t, nil)
+	conn, addr := p.dial()
+	r := bufio.NewReader(conn)
+	ask := func(path, body string) *http.Response {
+		t.Helper()
+		io.WriteString(conn, post(addr, path, body))
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	resp := ask("/api/v1/scheduler", `{"type":"SUBSCRIBE","subscribe":{"framework_info":{`+fmt.Sprintf(demo, true)+`}}}`)
+	events := make(chan any, 100)
+	ended := make(chan error, 1)
+	go func() { ended <- records(resp.Body, events) }()
+	id := text(<-events, "subscribed", "framework_id", "value")
+	if _, err := p.operator(`{"type":"TEARDOWN","teardown":{"framework_id":{"value":"` + id + `"}}}`); err != nil && err.Error() != "EOF" {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != io.EOF {
+		t.Fatalf("the stream ended with %v", err)
+	}
+	if again := ask("/api/v1", `{"type":"GET_HEALTH"}`); again.StatusCode != http.StatusOK {
+		t.Errorf("the next request on the connection gives %s", again.Status)
 	}
 }

@@ -18,8 +18,9 @@ func TestMain(m *testing.M) {
 // replays are the excerpts and the times that each needs.
 var replays = map[string]func(*mini.Config){
 	"01-subscribe": nil,
-	"03-decline":   nil,
-	"04-suppress":  nil,
+	// What a negative time does must not end together with what 0 does.
+	"03-decline":  func(c *mini.Config) { c.DefaultFilter = time.Second },
+	"04-suppress": nil,
 	// Offers must come after a task has taken its 0.3 s to end.
 	"05-volume":             func(c *mini.Config) { c.AllocationInterval = time.Second },
 	"12-launch":             nil,
@@ -30,18 +31,23 @@ var replays = map[string]func(*mini.Config){
 	"22-failover":           func(c *mini.Config) { c.UpdateRetryInterval = time.Minute },
 	"24-expired":            nil,
 	"26-agent-killed":       func(c *mini.Config) { c.AgentPingTimeout = 300 * time.Millisecond },
+	"28-maintenance":        nil,
 	"29-agent-restart":      func(c *mini.Config) { c.AgentPingTimeout = time.Minute },
 	"31-executor-dies":      func(c *mini.Config) { c.AgentPingTimeout = time.Minute },
 	"32-teardown":           nil,
 	"33-operator-reads":     nil,
 	"35-operator-errors":    nil,
 	"37-gone":               nil,
+	"38-agent-leaves":       nil,
 	"39-offer-timeout":      func(c *mini.Config) { c.OfferTimeout = 250 * time.Millisecond },
+	"40-old-style":          func(c *mini.Config) { c.AllocationInterval = 500 * time.Millisecond },
 	"41-update-framework":   nil,
 	"42-executor-http":      nil,
 	"43-executor-lost":      nil,
 	"44-early":              func(c *mini.Config) { c.ExecutorRegistrationTimeout = 1500 * time.Millisecond },
 	"47-redirect":           nil,
+	// A task must come to run before the default ends.
+	"48-accept-filter": func(c *mini.Config) { c.DefaultFilter = 3 * time.Second },
 }
 
 // TestConformance replays every excerpt and makes every check, and holds

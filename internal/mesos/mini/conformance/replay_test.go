@@ -37,6 +37,7 @@ type player struct {
 	dead           map[string]bool // offers that were used or given back
 	later          []line          // the executor's side, compared at the end
 	pid            int             // of an executor, for a step that needs it later
+	sent           time.Time       // the last request
 }
 
 // listener reads one stream.
@@ -190,6 +191,7 @@ func (p *player) send(l line) error {
 		name, value, _ := strings.Cut(h, ":")
 		req.Header.Set(name, p.known.fill(strings.TrimSpace(value)))
 	}
+	p.sent = time.Now()
 	resp, err := p.client.Do(req)
 	if err != nil {
 		cancel()

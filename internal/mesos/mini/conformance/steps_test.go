@@ -26,9 +26,12 @@ import (
 //	pass FROM TO                 FROM gives back its offers and wants none, TO wants them
 //	hold LABEL HOST TOKEN        an offer of HOST is held as {{TOKEN}}
 //	offers LABEL HOST...         offers of exactly these hosts come
+//	soon LABEL HOST              HOST is offered before the default filter has ended
+//	late LABEL HOST              HOST is not offered before that
 //	silence LABEL MS             nothing but heartbeats comes
 //	quiet                        what came so far is not looked at
 //	kill-agent HOST, start-agent HOST, inactive-agent HOST
+//	unregister-agent HOST, ended HOST   it leaves in good order; its process is over
 //	kill-executor TASK, pid TASK, kill-pid, dead, signal EXEC STOP|CONT TASK
 //	gone TASK                    the agent has noticed that the task is over
 //	said EXEC                    the executor tried a call in vain
@@ -83,6 +86,8 @@ func (p *player) do(args []string) error {
 		return err
 	case "offers":
 		return p.doOffers(args[0], args[1:])
+	case "soon", "late":
+		return p.doReturn(args[0], args[1], verb == "soon")
 	case "silence":
 		return p.doSilence(args[0], args[1])
 	case "quiet":
@@ -94,6 +99,10 @@ func (p *player) do(args []string) error {
 		return p.mini.KillAgent(args[0])
 	case "start-agent":
 		return p.mini.StartAgent(args[0])
+	case "unregister-agent":
+		return p.mini.UnregisterAgent(args[0])
+	case "ended":
+		return poll(func() bool { return p.mini.AgentURL(args[0]) == "" })
 	case "inactive-agent":
 		return p.awaitAgent(args[0], false)
 	case "inactive":
@@ -391,6 +400,28 @@ func (p *player) doOffers(label string, hosts []string) error {
 		}
 	}
 	return nil
+}
+
+// doReturn waits for an offer of a host, and holds how long that took since the
+// last request against the default filter.
+func (p *player) doReturn(label, host string, soon bool) error {
+	for {
+		e, err := p.streams[label].next("OFFERS")
+		if err != nil {
+			return err
+		}
+		took := time.Since(p.sent)
+		list, _ := walk(e, "offers", "offers").([]any)
+		for _, o := range list {
+			if text(o, "hostname") != host {
+				continue
+			}
+			if soon != (took < p.cfg.DefaultFilter) {
+				return fmt.Errorf("%s was offered again after %s; the default filter is %s", host, took, p.cfg.DefaultFilter)
+			}
+			return nil
+		}
+	}
 }
 
 func (p *player) doSilence(label, ms string) error {

@@ -227,6 +227,27 @@ func (l List) Contains(others ...Resource) bool {
 	return ok
 }
 
+// Common is what is in both lists.
+func (l List) Common(other List) List {
+	var out List
+	for _, a := range l {
+		for _, b := range other {
+			if a.key() != b.key() || a.Volume != nil && a.Milli != b.Milli {
+				continue
+			}
+			r := a
+			r.Milli = min(a.Milli, b.Milli)
+			r.Ranges = cutRanges(a.Ranges, cutRanges(a.Ranges, b.Ranges))
+			r.Items = cutItems(a.Items, cutItems(a.Items, b.Items))
+			if !r.Empty() {
+				out = out.add(r)
+			}
+			break
+		}
+	}
+	return out
+}
+
 // Filter is the entries for which keep holds.
 func (l List) Filter(keep func(Resource) bool) List {
 	var out List

@@ -64,6 +64,33 @@ func TestPlusMinus(t *testing.T) {
 	}
 }
 
+func TestCommon(t *testing.T) {
+	volume := withVolume(reserved(NewScalar("disk", 512), "a"), "v")
+	for name, c := range map[string]struct {
+		a, b List
+		want string
+	}{
+		"less of the one":     {List{NewScalar("cpus", 4)}, List{NewScalar("cpus", 2.4)}, "cpus:2.4"},
+		"less of the other":   {List{NewScalar("cpus", 1)}, List{NewScalar("cpus", 2.4)}, "cpus:1"},
+		"not what is alike":   {List{NewScalar("cpus", 1), reserved(NewScalar("cpus", 1), "a")}, List{NewScalar("cpus", 2)}, "cpus:1"},
+		"ports":               {List{NewRanges("ports", Range{1, 9})}, List{NewRanges("ports", Range{3, 4}, Range{8, 12})}, "ports:[3-4, 8-9]"},
+		"items":               {List{{Name: "zones", Kind: Set, Items: []string{"a", "b"}}}, List{{Name: "zones", Kind: Set, Items: []string{"b", "c"}}}, "zones:{b}"},
+		"a volume":            {List{volume}, List{volume}, volume.Text("")},
+		"a volume and a disk": {List{volume}, List{volume.WithoutVolume()}, ""},
+		"nothing":             {List{NewScalar("cpus", 1)}, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := c.a.Text("") + c.b.Text("")
+			if got := c.a.Common(c.b).Text(""); got != c.want {
+				t.Errorf("common is %q, want %q", got, c.want)
+			}
+			if after := c.a.Text("") + c.b.Text(""); after != before {
+				t.Errorf("arithmetic changed its operands from %s to %s", before, after)
+			}
+		})
+	}
+}
+
 func TestProtoRoundTrip(t *testing.T) {
 	list := List{}.Plus(NewScalar("cpus", 1.5), NewRanges("ports", Range{31000, 31099}), reserved(NewScalar("mem", 256), "a/b"),
 		withVolume(reserved(NewScalar("disk", 64), "a"), "v"), Resource{Name: "zones", Kind: Set, Items: []string{"x"}})

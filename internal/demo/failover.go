@@ -18,8 +18,8 @@ import (
 	"github.com/aosc/aosc/internal/cotton/client"
 )
 
-// failsOver: the demo ends with the death of a primary. Off until cotton fails over by itself.
-const failsOver = false
+// failsOver: the demo ends with the death of a primary.
+const failsOver = true
 
 const (
 	// strikeAt is how far the copy has come, in percent, when its primary is killed.

@@ -35,15 +35,15 @@ const (
 func (d *demo) failover(ctx context.Context) error {
 	victim := d.room.clusters[0]
 	d.columns, d.struck = columnsV4, victim
-	group, ctx := errgroup.WithContext(ctx)
+	group, acting := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return d.alter(ctx, "Widen owner of "+table, ddlV4, "a copy again, during which a primary is killed")
+		return d.alter(acting, "Widen owner of "+table, ddlV4, "a copy again, during which a primary is killed")
 	})
 	group.Go(func() error {
-		if err := d.awaitCopy(ctx, victim); err != nil {
+		if err := d.awaitCopy(acting, victim); err != nil {
 			return err
 		}
-		return d.strike(ctx, victim)
+		return d.strike(acting, victim)
 	})
 	if err := group.Wait(); err != nil {
 		return err

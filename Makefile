@@ -19,7 +19,7 @@ build: ## all programs, into bin/; their version is that of the commit
 	@mkdir -p $(BINARIES)
 	$(GO) build -o $(BINARIES)/ ./cmd/...
 
-demo: tools-mysql build ## two clusters, two alters, every row read back; options in ARGS="--keep"
+demo: tools-mysql build ## cotton, two clusters, alters, a primary killed, every row read back; options in ARGS="--keep"
 	$(BINARIES)/aosc demo $(ARGS)
 
 test: tools build ## all tests, on real servers

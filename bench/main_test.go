@@ -5,10 +5,14 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +22,19 @@ import (
 	"github.com/aosc/aosc/internal/testkit/site"
 )
 
-func TestMain(m *testing.M) { site.Main(m) }
+// TestMain lets the test binary be an executor, too.
+func TestMain(m *testing.M) {
+	if os.Getenv(standInEnv) == "" {
+		site.Main(m)
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := standInMain(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 // took measures.
 func took(do func()) time.Duration {
@@ -92,4 +108,10 @@ func peakMemory(b *testing.B, pid int) float64 {
 	}
 	b.Fatal("no VmHWM")
 	return 0
+}
+
+// median of some durations.
+func median(list []time.Duration) time.Duration {
+	list = slices.Sorted(slices.Values(list))
+	return list[len(list)/2]
 }

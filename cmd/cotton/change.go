@@ -72,6 +72,9 @@ func (f *createFlags) run(ctx context.Context, a *asking, name string) error {
 
 // complete reads the flags that are more than a value.
 func (f *createFlags) complete() (err error) {
+	if f.Nodes < 1 { // in the request 0 would be absent, which is 1
+		return fmt.Errorf("--nodes %d: a cluster has at least one instance", f.Nodes)
+	}
 	if f.size != "" {
 		size, err := v1.ParseSize(f.size)
 		if err != nil {

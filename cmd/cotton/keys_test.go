@@ -172,6 +172,7 @@ func TestTokenCommand(t *testing.T) {
 func TestCommandsRefuse(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"create", "accepts 1 arg"},
+		{"create c0 --nodes=0", "--nodes 0"},
 		{"create c0 --size=1/2", "--size"},
 		{"create c0 --label=tier", "--label"},
 		{"create c0 --label=a=1 --label=a=2", "each name once"},

@@ -26,15 +26,17 @@ type daemons struct {
 var daemonNames = []string{"checksum", "brain", "collector", "scheduler", "oscworker"}
 
 // startDaemons starts the five as an operator would: one configuration in the environment, a log file each.
-func startDaemons(bin, dir string, fleet *servers, repo string) (*daemons, error) {
+func startDaemons(bin, dir string, r *room, repo string) (*daemons, error) {
 	d := &daemons{
 		died:     make(chan error, len(daemonNames)),
 		stopping: make(chan struct{}),
 		env: []string{
-			"AOSC_AOSCDB_DSN=" + fleet.aoscdbDSN(),
+			"AOSC_AOSCDB_DSN=" + r.dsn(),
 			"AOSC_SCHEMAS_REPO=" + repo,
-			"AOSC_INVENTORY=" + fleet.inventoryPath(),
-			"AOSC_MYSQL_USER=root",
+			"AOSC_INVENTORY=" + r.inventory(),
+			"AOSC_MYSQL_USER=" + account,
+			"AOSC_MYSQL_PASSWORD_FILE=" + r.passwordPath(),
+			"AOSC_MYSQL_TLS=skip-verify", // the servers have certificates of their own making
 		},
 	}
 	for _, name := range daemonNames {
@@ -60,7 +62,7 @@ func (d *daemons) start(path, logPath string, args ...string) error {
 	}
 	defer log.Close()
 	cmd := exec.Command(path, args...)
-	cmd.Env = append(os.Environ(), d.env...)
+	cmd.Env = append(environment(), d.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := process.Start(cmd)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package demo is `aosc demo`: the whole pipeline on one machine, on real MySQL servers. It starts a fleet, a steady writer on
-// every database and the five daemons as processes of their own, commits a schema change, inserts one row by SQL, and
-// then reads everything back.
+// Package demo is `aosc demo`: everything on one machine, on real MySQL servers. cotton launches the clusters on an embedded
+// Mesos; a steady writer works on every database, through what cotton publishes; the five daemons are processes of their
+// own. A schema change is committed, one row inserted by SQL, and then everything is read back.
 package demo
 
 import (
@@ -10,11 +10,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
-	"github.com/aosc/aosc/internal/fleet/static"
-	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/fleet/cottonapi"
 	"github.com/aosc/aosc/internal/operate"
 	"github.com/aosc/aosc/internal/testkit/writer"
 )
@@ -40,13 +40,14 @@ const (
 type demo struct {
 	Options
 	began   time.Time
-	fleet   *servers
+	room    *room
 	repo    *repository
 	store   *aoscdb.Store
-	pool    *mysql.Pool
 	desk    *operate.Desk
 	daemons *daemons
 	writers map[string]*writer.Writer // by database
+	columns string                    // that every table must have in the end
+	struck  *cluster                  // whose primary was killed: there, and there only, writes may have failed
 }
 
 // Run runs the demo. Its error says what did not hold; everything it started is stopped before it returns.
@@ -55,17 +56,18 @@ func Run(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("rows: %d is negative", o.Rows)
 	}
 	if o.Dir == "" {
-		dir, err := os.MkdirTemp("", "aosc-demo-")
-		if err != nil {
+		if o.Dir, err = os.MkdirTemp("", "aosc-demo-"); err != nil {
 			return err
 		}
-		o.Dir = dir
 		defer func() {
 			// The logs are what explains a failure: they stay.
-			if err == nil {
-				err = os.RemoveAll(dir)
+			if err == nil || errors.Is(err, context.Canceled) {
+				err = errors.Join(err, os.RemoveAll(o.Dir))
 			}
 		}()
+	}
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return err
 	}
 	d := &demo{Options: o, began: time.Now()}
 	defer func() {
@@ -82,12 +84,15 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // prepare starts the fleet, seeds it and starts the daemons.
 func (d *demo) prepare(ctx context.Context) (err error) {
-	d.say("Starting an aoscdb server and two clusters of a primary and a replica (GTID, semi-sync).")
-	if d.fleet, err = startServers(ctx, d.Dir); err != nil {
+	d.say("cotton launches aoscdb and two clusters of three (lossless semi-sync), on an embedded Mesos with agents in racks a, b and c.")
+	if d.room, err = startRoom(ctx, d.Bin, d.Dir); err != nil {
+		return err
+	}
+	if err := d.showClusters(ctx); err != nil {
 		return err
 	}
 	d.say("Seeding six databases, %d rows per table; dbid3 lacks the table, dbid5 already has the new form.", d.Rows)
-	if d.writers, err = d.fleet.seed(ctx, d.Rows); err != nil {
+	if d.writers, err = d.room.seed(ctx, d.Rows); err != nil {
 		return err
 	}
 	if d.repo, err = newRepository(filepath.Join(d.Dir, "schemas.git")); err != nil {
@@ -100,30 +105,58 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	d.say("Starting checksum, brain, collector, scheduler and oscworker as processes.")
-	d.daemons, err = startDaemons(d.Bin, d.Dir, d.fleet, d.repo.dir)
+	d.daemons, err = startDaemons(d.Bin, d.Dir, d.room, d.repo.dir)
 	return err
+}
+
+// showClusters says what runs where.
+func (d *demo) showClusters(ctx context.Context) error {
+	clusters, err := d.room.api.Clusters(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range clusters {
+		var where []string
+		for _, i := range c.Instances {
+			where = append(where, fmt.Sprintf("%s %s:%d in rack %s", i.Role, i.Host, i.Port, i.Rack))
+		}
+		d.say("  %-6s %-8s %s", c.Name, c.Policy, strings.Join(where, ", "))
+	}
+	return nil
+}
+
+// writersOf are the writers of a cluster's databases.
+func (d *demo) writersOf(c *cluster) []*writer.Writer {
+	var mine []*writer.Writer
+	for _, p := range d.room.places() {
+		if w, written := d.writers[p.name]; written && p.cluster == c {
+			mine = append(mine, w)
+		}
+	}
+	return mine
 }
 
 // openDesk creates the tables of aoscdb, as `aosc init` and `aosc tier set` do, and opens what watching takes.
 func (d *demo) openDesk(ctx context.Context) (err error) {
-	if d.store, err = aoscdb.Open(d.fleet.aoscdbDSN()); err != nil {
+	if d.store, err = aoscdb.Open(d.room.dsn()); err != nil {
 		return err
 	}
 	if _, err := d.store.Init(ctx); err != nil {
 		return err
 	}
 	tier := aoscdb.NewTier(tierName)
+	// cotton's replicas are super_read_only: what is known of them is kept in aoscdb.
+	tier.StatusStore = aoscdb.StoreCentral
 	// Both clusters at once, though all share one host here.
 	tier.MaxRunning, tier.MaxRunningPerHost, tier.VerifyIntervalS, tier.VerifyTries = 2, 2, 2, 2
 	if err := d.store.PutTier(ctx, tier); err != nil {
 		return err
 	}
-	inventory, err := static.Load(d.fleet.inventoryPath())
+	inventory, err := cottonapi.Open(d.room.inventory())
 	if err != nil {
 		return err
 	}
-	d.pool = mysql.NewPool(mysql.Credentials{User: "root"}, mysql.Options{})
-	d.desk = &operate.Desk{Store: d.store, Inventory: inventory, Pool: d.pool, FanOut: 8, Timeout: 5 * time.Second}
+	d.desk = &operate.Desk{Store: d.store, Inventory: inventory, Pool: d.room.pool, FanOut: 8, Timeout: 5 * time.Second}
 	return nil
 }
 
@@ -140,6 +173,12 @@ func (d *demo) show(ctx context.Context) error {
 	}
 	if err := d.alter(ctx, "Add note to "+table, ddlV3, "INSTANT: nothing is rewritten"); err != nil {
 		return err
+	}
+	d.columns = columnsV3
+	if failsOver {
+		if err := d.failover(ctx); err != nil {
+			return err
+		}
 	}
 	for _, w := range d.writers {
 		w.Stop()
@@ -167,7 +206,11 @@ func (d *demo) alter(ctx context.Context, message, ddl, how string) error {
 	d.say("git commit %.10s %q (%s)", commit, message, how)
 	insert := fmt.Sprintf("INSERT INTO allowed_alters VALUES ('%s','%s','demo',NULL,10,'default')", tierName, table)
 	d.say("mysql> %s;", insert)
-	if err := execIn(ctx, d.fleet.aoscdb.DB(), "aoscdb", insert); err != nil {
+	central, err := d.room.pool.DB(d.room.aoscdb)
+	if err != nil {
+		return err
+	}
+	if err := execIn(ctx, central, "aoscdb", insert); err != nil {
 		return err
 	}
 	finished, err := d.follow(ctx)
@@ -202,7 +245,7 @@ func (d *demo) follow(ctx context.Context) (aoscdb.FinishedAlter, error) {
 			return view.Finished[0], nil
 		}
 		for _, a := range view.Alters {
-			if a.Status == aoscdb.AlterHold {
+			if d.onHold(a.CurrentAlter) {
 				return aoscdb.FinishedAlter{}, fmt.Errorf("%s.%s is on HOLD by %s: %s", a.Group, a.Table, a.HoldBy, a.Reason)
 			}
 		}
@@ -221,7 +264,11 @@ func (d *demo) invite() {
 	for _, line := range d.daemons.environment() {
 		fmt.Fprintf(d.Out, "    export %s\n", line)
 	}
-	fmt.Fprintf(d.Out, "    %s\n    mysql -h 127.0.0.1 -P %d -u root aoscdb\n", filepath.Join(d.Bin, "aosc")+" status", d.fleet.aoscdb.Addr().Port)
+	fmt.Fprintf(d.Out, "    export COTTON_API=%s MYSQL_PWD=$(cat %s)\n", d.room.url, d.room.passwordPath())
+	for _, command := range []string{"aosc status", "cotton list", "cotton show udb-1"} {
+		fmt.Fprintf(d.Out, "    %s\n", filepath.Join(d.Bin, command))
+	}
+	fmt.Fprintf(d.Out, "    mysql -h %s -P %d -u %s aoscdb\n", d.room.aoscdb.Host, d.room.aoscdb.Port, account)
 }
 
 // stop stops everything that was started, in reverse order. The demo's context may have ended: stopping has its own.
@@ -235,11 +282,8 @@ func (d *demo) stop() error {
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}
-	if d.pool != nil {
-		errs = append(errs, d.pool.Close())
-	}
-	if d.fleet != nil {
-		errs = append(errs, d.fleet.stop(ctx))
+	if d.room != nil {
+		errs = append(errs, d.room.stop(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"database/sql"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/testkit/writer"
@@ -20,6 +23,15 @@ var ddlV2 string
 //go:embed ddl/v3.sql
 var ddlV3 string
 
+//go:embed ddl/v4.sql
+var ddlV4 string
+
+// columnsOf what was committed last, as the servers must have it in the end.
+const (
+	columnsV3 = "id bigint unsigned,owner int unsigned,name varchar(64),email varchar(128),hits bigint unsigned,body varchar(255),created_at timestamp,note varchar(64)"
+	columnsV4 = "id bigint unsigned,owner bigint unsigned,name varchar(64),email varchar(128),hits bigint unsigned,body varchar(255),created_at timestamp,note varchar(64)"
+)
+
 // seedKind is how a database of the demo starts.
 type seedKind int
 
@@ -29,8 +41,57 @@ const (
 	seedMissing                 // a new database that lacks the table
 )
 
+// place is one database of the demo.
+type place struct {
+	name    string
+	cluster *cluster
+	kind    seedKind
+}
+
+// places are the databases and how each starts.
+func (r *room) places() []place {
+	kinds := []seedKind{seedOld, seedOld, seedMissing, seedOld, seedAlready, seedOld}
+	out := make([]place, len(kinds))
+	for i, kind := range kinds {
+		out[i] = place{fmt.Sprintf("dbid%d", i+1), r.clusters[i/3], kind}
+	}
+	return out
+}
+
+// seed makes the databases, fills their tables and waits until the replicas have it all. It returns the writers that own
+// the rows, by database.
+func (r *room) seed(ctx context.Context, rows int) (map[string]*writer.Writer, error) {
+	writers := map[string]*writer.Writer{}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, c := range r.clusters {
+		var mine []*writer.Writer
+		for _, p := range r.places() {
+			if p.cluster != c {
+				continue
+			}
+			if err := seed(ctx, c.db, p.name, p.kind); err != nil {
+				return nil, errors.Join(err, group.Wait())
+			}
+			if p.kind != seedMissing {
+				writers[p.name] = newWriter(c.db, p.name)
+				mine = append(mine, writers[p.name])
+			}
+		}
+		group.Go(func() error {
+			for _, w := range mine {
+				if err := w.Seed(ctx, rows); err != nil {
+					return err
+				}
+			}
+			_, err := c.sync(ctx)
+			return err
+		})
+	}
+	return writers, group.Wait()
+}
+
 // newWriter is the load on one table: it fills it, writes to it while it is altered, and can tell afterwards whether
-// anything that the server acknowledged is missing.
+// anything that the server acknowledged is missing. It writes to whoever is published as the primary.
 func newWriter(db *sql.DB, database string) *writer.Writer {
 	return writer.New(writer.Options{
 		DB: func() *sql.DB { return db }, Database: database, Table: table,

@@ -36,9 +36,9 @@ type Port struct {
 
 // Reserve finds a port of 127.0.0.1 that nothing listens on and nobody else has reserved.
 func Reserve() (*Port, error) {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("aosc-ports-%d", os.Getuid()))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("reserve a port: %w", err)
+	dir, err := lockDir()
+	if err != nil {
+		return nil, err
 	}
 	for range attempts {
 		number := firstPort + rand.IntN(lastPort-firstPort+1)
@@ -53,6 +53,14 @@ func Reserve() (*Port, error) {
 	return nil, fmt.Errorf("reserve a port: none free on 127.0.0.1 among %d tried from %d to %d", attempts, firstPort, lastPort)
 }
 
+func lockDir() (string, error) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("aosc-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("reserve a port: %w", err)
+	}
+	return dir, nil
+}
+
 // ReserveN reserves n ports, or none.
 func ReserveN(n int) ([]*Port, error) {
 	var ports []*Port
@@ -61,6 +69,36 @@ func ReserveN(n int) ([]*Port, error) {
 		if err != nil {
 			for _, p := range ports {
 				err = errors.Join(err, p.Release())
+			}
+			return nil, err
+		}
+		ports = append(ports, p)
+	}
+	return ports, nil
+}
+
+// ReserveBlock reserves n consecutive ports, or none, for software that is configured with a range.
+func ReserveBlock(n int) ([]*Port, error) {
+	dir, err := lockDir()
+	if err != nil {
+		return nil, err
+	}
+	for range attempts {
+		ports, err := reserveBlock(dir, firstPort+rand.IntN(lastPort-firstPort-n+2), n)
+		if err != nil || ports != nil {
+			return ports, err
+		}
+	}
+	return nil, fmt.Errorf("reserve %d consecutive ports: none free on 127.0.0.1 in %d tries from %d to %d", n, attempts, firstPort, lastPort)
+}
+
+// reserveBlock takes n numbers from first on; nil means that somebody has one of them.
+func reserveBlock(dir string, first, n int) (ports []*Port, err error) {
+	for i := range n {
+		p, err := reserve(dir, first+i)
+		if err != nil || p == nil {
+			for _, taken := range ports {
+				err = errors.Join(err, taken.Release())
 			}
 			return nil, err
 		}

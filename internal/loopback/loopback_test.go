@@ -54,3 +54,34 @@ func TestBusyPort(t *testing.T) {
 		t.Fatalf("a busy port was given: %v, %v", p, err)
 	}
 }
+
+// TestBlock: consecutive ports, all or none.
+func TestBlock(t *testing.T) {
+	dir := t.TempDir()
+	ports, err := ReserveBlock(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := ports[0].Number
+	for i, p := range ports {
+		if p.Number != first+i {
+			t.Errorf("port %d of the block is %d, the first is %d", i, p.Number, first)
+		}
+		if err := p.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	middle, err := reserve(dir, first+2)
+	if err != nil || middle == nil {
+		t.Fatalf("reserve the one in the middle: %v, %v", middle, err)
+	}
+	defer middle.Release()
+	if block, err := reserveBlock(dir, first, 5); err != nil || block != nil {
+		t.Fatalf("a block with a port of somebody's was given: %v, %v", block, err)
+	}
+	p, err := reserve(dir, first)
+	if err != nil || p == nil {
+		t.Fatalf("what was taken for a block that could not be had is still taken: %v, %v", p, err)
+	}
+	p.Release()
+}

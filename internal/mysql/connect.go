@@ -60,7 +60,34 @@ func OpenDSN(dsn string) (*sql.DB, error) {
 	return open(cfg, Options{ConnectTimeout: cfg.Timeout, ReadTimeout: cfg.ReadTimeout, Params: cfg.Params})
 }
 
+// OpenMoving is Open for a server that may become another one, such as whoever is the primary of a cluster: each new
+// connection asks locate where to. A connection on which a write is refused because the server is read-only is given up
+// and the statement is tried on another, so that a pool follows a switchover; nothing was done by then. An error of locate
+// is a *ConnectError with the name.
+func OpenMoving(name string, locate func(context.Context) (Addr, error), c Credentials, o Options) (*sql.DB, error) {
+	tls, err := c.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	cfg := driver.NewConfig()
+	cfg.Net, cfg.Addr, cfg.DBName = "tcp", name, o.DB
+	cfg.User, cfg.Passwd, cfg.TLSConfig = c.User, c.Password, tls
+	cfg.RejectReadOnly = true
+	complete(cfg, &o)
+	return pool(&moving{name: name, locate: locate, cfg: cfg, timeout: o.ConnectTimeout}, o), nil
+}
+
 func open(cfg *driver.Config, o Options) (*sql.DB, error) {
+	complete(cfg, &o)
+	inner, err := driver.NewConnector(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connection settings for %s: %w", cfg.Addr, err)
+	}
+	return pool(&connector{inner: inner, addr: cfg.Addr, timeout: o.ConnectTimeout}, o), nil
+}
+
+// complete fills in the defaults, and what all our sessions have in common.
+func complete(cfg *driver.Config, o *Options) {
 	if o.ConnectTimeout <= 0 {
 		o.ConnectTimeout = DefaultConnectTimeout
 	}
@@ -77,15 +104,14 @@ func open(cfg *driver.Config, o Options) (*sql.DB, error) {
 	params := map[string]string{"time_zone": "'+00:00'", "sql_mode": sessionSQLMode}
 	maps.Copy(params, o.Params)
 	cfg.Params = params
-	inner, err := driver.NewConnector(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("connection settings for %s: %w", cfg.Addr, err)
-	}
-	db := sql.OpenDB(&connector{inner: inner, addr: cfg.Addr, timeout: o.ConnectTimeout})
+}
+
+func pool(c sqldriver.Connector, o Options) *sql.DB {
+	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(o.MaxOpen)
 	db.SetMaxIdleConns(o.MaxOpen)
 	db.SetConnMaxIdleTime(idleTime)
-	return db, nil
+	return db
 }
 
 // connector bounds the whole of connecting. The driver bounds only the dial, and a stopped mysqld (SIGSTOP, a hung
@@ -110,6 +136,32 @@ func (c *connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 }
 
 func (c *connector) Driver() sqldriver.Driver { return c.inner.Driver() }
+
+// moving connects to wherever the server is at that moment.
+type moving struct {
+	name    string
+	locate  func(context.Context) (Addr, error)
+	cfg     *driver.Config // without the address
+	timeout time.Duration
+}
+
+func (m *moving) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	locateCtx, cancel := context.WithTimeout(ctx, m.timeout)
+	defer cancel()
+	addr, err := m.locate(locateCtx)
+	if err != nil {
+		return nil, &ConnectError{Addr: m.name, Err: err}
+	}
+	cfg := m.cfg.Clone()
+	cfg.Addr = addr.String()
+	inner, err := driver.NewConnector(cfg)
+	if err != nil {
+		return nil, &ConnectError{Addr: cfg.Addr, Err: err}
+	}
+	return (&connector{inner: inner, addr: cfg.Addr, timeout: m.timeout}).Connect(ctx)
+}
+
+func (m *moving) Driver() sqldriver.Driver { return driver.MySQLDriver{} }
 
 // ConnectError says that no session could be made with a server: unreachable, hung, or it refused us.
 type ConnectError struct {

@@ -125,6 +125,40 @@ func WaitForGTID(ctx context.Context, db *sql.DB, set GTIDSet, timeout time.Dura
 	return fmt.Errorf("%w: after %v still without %s", ErrNotApplied, timeout, strings.ReplaceAll(missing, "\n", ""))
 }
 
+// CatchUp returns when a replica has applied all that the primary had committed at the time of the call, after at most
+// timeout; see WaitForGTID.
+func CatchUp(ctx context.Context, replica, primary *sql.DB, timeout time.Duration) error {
+	var text string
+	if err := primary.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&text); err != nil {
+		return fmt.Errorf("ask the primary what it has committed: %w", err)
+	}
+	committed, err := ParseGTIDSet(text)
+	if err != nil {
+		return fmt.Errorf("ask the primary what it has committed: %w", err)
+	}
+	return WaitForGTID(ctx, replica, committed, timeout)
+}
+
+// ErrantGTIDs are the transactions that a replica has executed and the primary has not (I7): they were written on the
+// replica itself and would break replication or be lost at the next failover.
+func ErrantGTIDs(ctx context.Context, replica, primary *sql.DB) (GTIDSet, error) {
+	// Of the primary's own transactions a replica may have some first: with lossless semi-sync the primary commits once the
+	// replica has received one, and the replica may have applied it by then. They are not errant.
+	var theirs, extra, source string
+	if err := replica.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&theirs); err != nil {
+		return GTIDSet{}, fmt.Errorf("read gtid_executed of the replica: %w", err)
+	}
+	err := primary.QueryRowContext(ctx, "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed), @@server_uuid", theirs).Scan(&extra, &source)
+	if err != nil {
+		return GTIDSet{}, fmt.Errorf("compare the replica's GTIDs with the primary's: %w", err)
+	}
+	set, err := ParseGTIDSet(extra)
+	if err != nil {
+		return GTIDSet{}, fmt.Errorf("compare the replica's GTIDs with the primary's: %w", err)
+	}
+	return set.Without(source), nil
+}
+
 func exec(ctx context.Context, db *sql.DB, statement, what string) error {
 	if _, err := db.ExecContext(ctx, statement); err != nil {
 		return fmt.Errorf("%s: %w", what, err)

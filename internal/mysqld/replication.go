@@ -177,42 +177,23 @@ func (c *Cluster) Remove() error {
 
 // Sync returns when every replica has applied all that the primary had committed at the time of the call.
 func (c *Cluster) Sync(ctx context.Context) error {
-	primary, err := mysql.ReadServer(ctx, c.Primary.db)
-	if err != nil {
-		return fmt.Errorf("ask %s what it has committed: %w", c.Primary.addr, err)
-	}
-	committed, err := mysql.ParseGTIDSet(primary.GTIDExecuted)
-	if err != nil {
-		return fmt.Errorf("ask %s what it has committed: %w", c.Primary.addr, err)
-	}
 	for _, replica := range c.Replicas {
-		if err := mysql.WaitForGTID(ctx, replica.db, committed, startLimit); err != nil {
+		if err := mysql.CatchUp(ctx, replica.db, c.Primary.db, startLimit); err != nil {
 			return fmt.Errorf("wait for %s to catch up with %s: %w", replica.addr, c.Primary.addr, err)
 		}
 	}
 	return nil
 }
 
-// ErrantGTIDs are the transactions that a replica has executed and the primary has not, by replica; those without any
-// are left out (I7). They were written on the replica itself and would break or be lost at the next failover.
+// ErrantGTIDs are those of each replica, see mysql.ErrantGTIDs; replicas without any are left out (I7).
 func (c *Cluster) ErrantGTIDs(ctx context.Context) (map[mysql.Addr]string, error) {
 	errant := map[mysql.Addr]string{}
 	for _, replica := range c.Replicas {
-		// Of the primary's own transactions a replica may have some first: with lossless semi-sync the primary commits once
-		// the replica has received one, and the replica may have applied it by then. They are not errant.
-		var theirs, extra, primary string
-		if err := replica.db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&theirs); err != nil {
-			return nil, fmt.Errorf("read gtid_executed of %s: %w", replica.addr, err)
-		}
-		err := c.Primary.db.QueryRowContext(ctx, "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed), @@server_uuid", theirs).Scan(&extra, &primary)
+		set, err := mysql.ErrantGTIDs(ctx, replica.db, c.Primary.db)
 		if err != nil {
 			return nil, fmt.Errorf("compare GTIDs of %s with %s: %w", replica.addr, c.Primary.addr, err)
 		}
-		set, err := mysql.ParseGTIDSet(extra)
-		if err != nil {
-			return nil, fmt.Errorf("compare GTIDs of %s with %s: %w", replica.addr, c.Primary.addr, err)
-		}
-		if set = set.Without(primary); !set.Empty() {
+		if !set.Empty() {
 			errant[replica.addr] = set.String()
 		}
 	}

@@ -24,6 +24,9 @@ type turn struct {
 	Drift bool
 	// Before are the members that must have the desired form before this instance is touched.
 	Before []fleet.Observed
+	// Sealed: it is a super_read_only replica, on which nothing can be altered. It was the primary when the scheduler chose it
+	// and a failover came since, or it alone differs: what the primary, Before[0], has tells one from the other.
+	Sealed bool
 	// Replicas are those that throttle a copy.
 	Replicas []fleet.Observed
 }
@@ -48,11 +51,11 @@ func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn,
 	if !isPrimary && me.Role != fleet.RoleReplica {
 		return turn{}, fmt.Errorf("%w: the role of %s is unknown (%v)", errNotNow, self, me.Err)
 	}
-	if me.Server.SuperReadOnly {
-		return turn{}, refusal(fmt.Sprintf("%s is super_read_only and takes no DDL, not even unlogged: with ordering 'primary' its "+
-			"primary is altered and replication carries it here; if only this replica differs, clone it anew", self))
-	}
 	switch {
+	case me.Server.SuperReadOnly && ordering == aoscdb.OrderingPrimary && !isPrimary:
+		return turn{Sealed: true, NoBinlog: true, Drift: true, Before: []fleet.Observed{primary}}, nil
+	case me.Server.SuperReadOnly:
+		return turn{}, sealed(self)
 	case ordering == aoscdb.OrderingPrimary && isPrimary:
 		return turn{Replicas: view.Replicas()}, nil
 	case ordering == aoscdb.OrderingPrimary:
@@ -66,4 +69,10 @@ func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn,
 		return turn{NoBinlog: true, Before: others}, nil
 	}
 	return turn{NoBinlog: true}, nil
+}
+
+// sealed is the refusal of an instance that takes no DDL.
+func sealed(self fleet.Instance) refusal {
+	return refusal(fmt.Sprintf("%s is super_read_only and takes no DDL, not even unlogged: with ordering 'primary' its "+
+		"primary is altered and replication carries it here; if only this replica differs, clone it anew", self))
 }

@@ -71,6 +71,8 @@ func TestTurnOf(t *testing.T) {
 		{"rolling, the primary with a replica nobody can ask (I11)", rolling, "p", view(down("b")), false, false, "", "", "primary goes last"},
 		{"super_read_only takes no DDL", rolling, "a", view(func(m map[string]*fleet.Observed) { m["a"].Server.SuperReadOnly = true }),
 			false, false, "", "", "super_read_only"},
+		{"a super_read_only replica, perhaps after a failover", primary, "a", view(func(m map[string]*fleet.Observed) { m["a"].Server.SuperReadOnly = true }),
+			true, true, "p", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := turnOf(c.ordering, c.view, inst(c.self))
@@ -82,6 +84,9 @@ func TestTurnOf(t *testing.T) {
 			}
 			if err != nil {
 				t.Fatal(err)
+			}
+			if got.Sealed != strings.HasPrefix(c.name, "a super_read_only") {
+				t.Errorf("sealed: %v", got.Sealed)
 			}
 			if got.NoBinlog != c.noBinlog || got.Drift != c.drift || hosts(got.Before) != c.before || hosts(got.Replicas) != c.replicas {
 				t.Errorf("got %+v", got)

@@ -80,6 +80,9 @@ func (j *job) gather(ctx context.Context) (scene, error) {
 	if s.turn, err = turnOf(j.tier.Ordering, fleet.Observe(ctx, j.d.Pool, cluster, j.d.cfg.Timeout), j.inst); err != nil {
 		return s, err
 	}
+	if s.turn.Sealed {
+		return s, j.sealed(ctx, s)
+	}
 	j.mu.Lock()
 	j.primary = !s.turn.NoBinlog
 	j.mu.Unlock()
@@ -103,7 +106,7 @@ func (j *job) settings(t turn, allowUnsafe bool) osc.Settings {
 
 // plan plans every database that is not known to have the desired form, and returns those with something to do.
 func (j *job) plan(ctx context.Context, s scene) ([]osc.Plan, error) {
-	databases, err := j.databases(ctx, s)
+	databases, err := j.databases(ctx, s, s.db, j.inst)
 	if err != nil || len(databases) == 0 {
 		return nil, err
 	}
@@ -121,14 +124,32 @@ func (j *job) plan(ctx context.Context, s scene) ([]osc.Plan, error) {
 	return todo, nil
 }
 
-// databases are those of the tier on the instance, less those whose status is OK for this very text. What the status
+// sealed says why a super_read_only replica is not altered. After a failover the alter is the new primary's, and this row
+// goes back to the queue, where the scheduler withdraws it; a replica that alone differs is for a person.
+func (j *job) sealed(ctx context.Context, s scene) error {
+	primary := s.turn.Before[0]
+	db, err := j.d.Pool.DB(primary.Addr())
+	if err != nil {
+		return err
+	}
+	lacking, err := j.databases(ctx, s, db, primary.Instance)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: look at what primary %s has: %w", errNotNow, primary, err)
+	case len(lacking) > 0:
+		return fmt.Errorf("%w: the primary is %s, which goes first and does not have the desired form of %s.%s yet", errNotNow, primary, lacking[0], j.table)
+	}
+	return sealed(j.inst)
+}
+
+// databases are those of the tier on an instance, less those whose status is OK for this very text. What the status
 // says is only used to leave out work: planning compares again.
-func (j *job) databases(ctx context.Context, s scene) ([]string, error) {
-	there, err := fleet.Databases(ctx, s.db, s.tier.Databases)
+func (j *job) databases(ctx context.Context, s scene, db *sql.DB, inst fleet.Instance) ([]string, error) {
+	there, err := fleet.Databases(ctx, db, s.tier.Databases)
 	if err != nil {
 		return nil, err
 	}
-	ok, err := j.rows.KnownOK(ctx, j.inst.Host, j.inst.Port, j.inst.Tier, j.table, j.row.DesiredBlob)
+	ok, err := j.rows.KnownOK(ctx, inst.Host, inst.Port, j.inst.Tier, j.table, j.row.DesiredBlob)
 	if err != nil {
 		return nil, err
 	}

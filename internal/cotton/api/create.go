@@ -123,6 +123,9 @@ func original(err error, asked v1.Create) error {
 	case "size":
 		message = "Instance 'size' too small: " + wrong.Problem
 	}
+	if strings.Contains(message, wrong.Problem) {
+		return invalid(wrong.Field, message, "") // said already
+	}
 	return invalid(wrong.Field, message, wrong.Problem)
 }
 

@@ -36,7 +36,7 @@ func (x *Executor) startSidecars(task cotton.Task) *sidecars {
 	}
 	env := append(os.Environ(),
 		fmt.Sprintf("AOSC_INSTANCE=%s:%d", task.Host, task.Port),
-		"AOSC_LISTEN=", // no port of the host is theirs
+		"AOSC_LISTEN=off", // no port of the host is theirs
 	)
 	if task.Tier != "" {
 		env = append(env, "AOSC_TIER="+task.Tier)

@@ -140,6 +140,9 @@ func TestAgentWithoutMySQL(t *testing.T) {
 	if err != nil || v.Record.Members[0].Launches != 3 || len(v.Problems) == 0 {
 		t.Errorf("%+v, %v", v, err)
 	}
+	if why := v.Instances[0].Problem; !contains(why, "no usable mysqld here") {
+		t.Errorf("the instance's problem is %q", why)
+	}
 	if err := f.Delete(t.Context(), "c0"); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package framework
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -154,9 +155,9 @@ func (c *cluster) instance(m cotton.Member) Instance {
 		i.Problem = strings.TrimSpace(string(m.Phase) + " " + m.TaskState + " " + m.Reason)
 	case c.down[m.ID] != "":
 		i.Problem = c.down[m.ID]
-	case seen && s.Err != nil:
+	case seen && s.Err != nil && !errors.Is(s.Err, errNotUp):
 		i.Problem = s.Err.Error()
-	case !seen:
+	case !seen || s.Err != nil: // what Mesos or the executor said last, such as why it did not start
 		i.Problem = strings.TrimSpace(string(m.Phase) + " " + m.TaskState + " " + m.Reason)
 	}
 	if f, ok := c.facts[m.ID]; ok {

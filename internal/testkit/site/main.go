@@ -34,7 +34,7 @@ func build() (string, error) {
 		return "", err
 	}
 	args := []string{"build", "-o", dir + string(filepath.Separator)}
-	for _, name := range append([]string{"aosc"}, Names...) {
+	for _, name := range append([]string{"aosc", "cotton"}, Names...) {
 		args = append(args, "github.com/aosc/aosc/cmd/"+name)
 	}
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {

@@ -70,6 +70,9 @@ func NewOn(t testing.TB, central *mysqld.Server, database string, tier func(*aos
 	return s
 }
 
+// DSN is that of the central database.
+func (s *Site) DSN() string { return s.Central.DSN(s.database) }
+
 // Do fails the test for an error.
 func (s *Site) Do(err error) {
 	s.T.Helper()
@@ -100,7 +103,7 @@ func (s *Site) inventory() string { return filepath.Join(s.Dir, "inventory.yaml"
 
 // env is the configuration of every program.
 func (s *Site) env() []string {
-	return append(append(os.Environ(), "AOSC_AOSCDB_DSN="+s.Central.DSN(s.database), "AOSC_SCHEMAS_REPO="+s.Repo.Dir,
+	return append(append(os.Environ(), "AOSC_AOSCDB_DSN="+s.DSN(), "AOSC_SCHEMAS_REPO="+s.Repo.Dir,
 		"AOSC_INVENTORY="+s.inventory()), s.Account...)
 }
 

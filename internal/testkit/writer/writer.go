@@ -9,6 +9,7 @@ package writer
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -121,6 +122,13 @@ func (w *Writer) Stats() Stats {
 	return w.stats
 }
 
+// NewGap forgets the longest gap so far: Stats.LongestGap is then of what follows.
+func (w *Writer) NewGap() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.LongestGap = 0
+}
+
 // refusalPause keeps workers from spinning while a server refuses or is away.
 const refusalPause = 20 * time.Millisecond
 
@@ -213,7 +221,7 @@ func splitmix(x uint64) uint64 {
 // refused it. Errors a server also gives when it is interrupted while committing do not say that.
 func refused(err error) bool {
 	var connect *mysql.ConnectError
-	if errors.As(err, &connect) {
+	if errors.As(err, &connect) || errors.Is(err, driver.ErrBadConn) { // ErrBadConn promises that nothing was done
 		return true
 	}
 	return mysql.Number(err) != 0 && !mysql.IsConnection(err) &&

@@ -159,16 +159,12 @@ func TestStopWhileCopying(t *testing.T) {
 	before := b.form("t")
 	a := b.begin(b.plan("t", newT))
 	a.until("rows are copied", copying)
-	began := time.Now()
+	watch := testkit.StartStopwatch(t, b.srv)
 	a.control.Set(PrivStop)
 	<-a.done
-	took := time.Since(began)
-	t.Logf("STOP obeyed, everything removed, after %v", took)
+	watch.Within(t, 2*time.Second, "STOP, with everything removed,")
 	if !errors.Is(a.err, ErrStopped) {
 		t.Errorf("got %v", a.err)
-	}
-	if took > 2*time.Second {
-		t.Errorf("STOP took %v", took)
 	}
 	b.untouched("t", before)
 }
@@ -180,33 +176,27 @@ func TestPauseWhileCopying(t *testing.T) {
 	rows := b.sum("t")
 	a := b.begin(b.plan("t", newT))
 	a.until("rows are copied", copying)
-	began := time.Now()
+	watch := testkit.StartStopwatch(t, b.srv)
 	a.control.Set(PrivPause)
 	a.until("paused", func(p Progress) bool { return p.State == StatePaused })
 	copied, since := a.progress().RowsCopied, time.Now()
 	// Paused means that the number stands still; gh-ost has 2 s to get there.
-	testkit.Eventually(t, 10*time.Second, "nothing is copied any more", func() bool {
+	testkit.Eventually(t, time.Minute, "nothing is copied any more", func() bool {
 		if now := a.progress().RowsCopied; now != copied {
 			copied, since = now, time.Now()
 		}
 		return time.Since(since) > time.Second
 	})
-	t.Logf("PAUSE obeyed after %v at %d rows", since.Sub(began), copied)
-	if since.Sub(began) > 2*time.Second {
-		t.Errorf("PAUSE took %v", since.Sub(began))
-	}
+	watch.Within(t, 3*time.Second, "PAUSE, and a second without a row,")
 	if copied == 0 || copied >= 30_000 {
 		t.Fatalf("paused at %d rows: nothing is shown", copied)
 	}
 	b.exec("UPDATE t SET v = 'changed while paused' WHERE id = 1")
 	b.exec("UPDATE t SET v = 'row 1' WHERE id = 1")
-	began = time.Now()
+	watch = testkit.StartStopwatch(t, b.srv)
 	a.control.Set(PrivOK)
 	a.until("copying again", func(p Progress) bool { return p.RowsCopied > copied })
-	t.Logf("OK obeyed after %v", time.Since(began))
-	if time.Since(began) > 2*time.Second {
-		t.Errorf("OK took %v", time.Since(began))
-	}
+	watch.Within(t, 2*time.Second, "OK")
 	<-a.done
 	if a.err != nil {
 		t.Fatal(a.err)
@@ -367,6 +357,9 @@ func TestLagThrottles(t *testing.T) {
 	rows := b.sum("t")
 	a := b.begin(b.plan("t", newT))
 	a.until("rows are copied", copying)
+	// Paused, the copy does not come to its end before the replica lags by enough.
+	a.control.Set(PrivPause)
+	a.until("paused", func(p Progress) bool { return p.State == StatePaused })
 	testkit.Exec(t, cluster.Replicas[0], "STOP REPLICA SQL_THREAD")
 	started := false
 	start := func() {
@@ -376,11 +369,16 @@ func TestLagThrottles(t *testing.T) {
 		}
 	}
 	defer start()
-	a.until("throttled", func(p Progress) bool { return p.State == StateThrottled })
-	if detail := a.progress().Detail; !strings.Contains(detail, "lag") {
-		t.Errorf("why is not said: %q", detail)
-	}
+	testkit.Eventually(t, time.Minute, "the replica lags", func() bool {
+		return testkit.Ask(t, cluster.Replicas[0], "SELECT MAX(last_update) < NOW() - INTERVAL 3 SECOND FROM "+
+			mysql.QuoteIdents(b.database, ghost.NamesFor("t").Changelog)) == "1"
+	})
+	a.control.Set(PrivOK)
+	a.until("throttled, and why is said", func(p Progress) bool { return p.State == StateThrottled && strings.Contains(p.Detail, "replica-lag") })
 	copied := a.progress().RowsCopied
+	if copied >= 20_000 {
+		t.Fatalf("throttled at %d rows: nothing is shown", copied)
+	}
 	start()
 	a.until("copying again", func(p Progress) bool { return p.RowsCopied > copied })
 	<-a.done

@@ -28,17 +28,20 @@ func (c *copyRun) conclude(ctx context.Context, cause error) (Outcome, error) {
 	}
 	fault.Point(faultConcludeDone)
 	mine, err := c.recordsOf(ctx, c.plan.Target)
-	if err != nil {
-		return Outcome{}, errors.Join(cause, err)
-	}
 	if !exists || form.Hash != c.plan.Desired.Hash {
+		if err != nil {
+			return Outcome{}, errors.Join(cause, err)
+		}
 		return Outcome{}, c.failed(ctx, cause, mine)
 	}
 	if cause != nil {
 		c.logger.Info("the copy ended with an error after a good cut-over", "error", cause)
 	}
-	if err := c.settle(ctx, c.db, mine, c.settings.Retention); err != nil {
-		// The alter is done; the rows stay recorded and the next clean-up goes on.
+	if err == nil {
+		err = c.settle(ctx, c.db, mine, c.settings.Retention)
+	}
+	if err != nil {
+		// The alter is done, whatever became of its records (aoscdb may be away): they stay, and the next clean-up goes on.
 		c.logger.Warn("the copy is done, its leftovers are not settled yet", "error", err)
 	}
 	return Outcome{Engine: EngineGhost, Form: form}, nil

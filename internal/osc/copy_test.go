@@ -266,6 +266,44 @@ func TestForeignCopy(t *testing.T) {
 	}
 }
 
+// TestDoneWithoutRecords: where the records cannot be read after a good cut-over the alter is done all the same, and what it
+// left is settled by the next clean-up.
+func TestDoneWithoutRecords(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.exec(oldT)
+	b.fill("t", 300)
+	rows := b.sum("t")
+	p := b.plan("t", newT)
+	away := func(err error) {
+		defer b.leftovers.open()()
+		b.leftovers.away = err
+	}
+	_, err := b.runner.Run(t.Context(), p, b.settings, NewControl(), func(p Progress) {
+		if p.State == StateCuttingOver {
+			away(errors.New("aoscdb is away"))
+		}
+	})
+	if err != nil {
+		t.Errorf("the copy is done, and called a failure: %v", err)
+	}
+	if form := b.form("t"); form.Hash != p.Desired.Hash {
+		t.Fatalf("the table is %s", form.Text)
+	}
+	away(nil)
+	testkit.Eventually(t, time.Minute, "the next clean-up settles it", func() bool {
+		_, err := b.runner.Clean(t.Context(), "c1", b.db, nil)
+		all := b.tables()
+		return err == nil && len(all) == 2 && all[0] == "_t_del"
+	})
+	if kept := b.sum("_t_del"); kept != rows {
+		t.Errorf("I1: the old table has %s, had %s", kept, rows)
+	}
+	if left, _ := b.leftovers.List(t.Context(), "c1"); len(left) != 1 || left[0].State != LeftoverKeep || time.Until(left[0].KeepUntil) < b.settings.Retention/2 {
+		t.Errorf("recorded: %+v", left)
+	}
+}
+
 // TestKeptOldTable: the old table is kept for the retention, moves aside for the next copy, and goes in steps when it is due.
 func TestKeptOldTable(t *testing.T) {
 	t.Parallel()

@@ -219,7 +219,7 @@ func (d *demo) follow(ctx context.Context) (aoscdb.FinishedAlter, error) {
 func (d *demo) invite() {
 	d.say("Left running (--keep); Ctrl-C stops everything. To look around:")
 	for _, line := range d.daemons.environment() {
-		fmt.Fprintf(d.Out, "    export %s\n", line)
+		fmt.Fprintf(d.Out, "    export '%s'\n", line) // quoted: a DSN has parentheses
 	}
 	fmt.Fprintf(d.Out, "    %s\n    mysql -h 127.0.0.1 -P %d -u root aoscdb\n", filepath.Join(d.Bin, "aosc")+" status", d.fleet.aoscdb.Addr().Port)
 }

@@ -304,6 +304,23 @@ func TestDoneWithoutRecords(t *testing.T) {
 	}
 }
 
+// TestSystemTablespace: a server without innodb_file_per_table prints another definition of every table it has altered, and
+// the alter is finished all the same.
+func TestSystemTablespace(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.FreshServer(t, map[string]string{"innodb_file_per_table": "OFF"}))
+	b.exec(oldT)
+	b.fill("t", 50)
+	b.run("t", strings.Replace(oldT, "NOT NULL, PRIMARY", "NOT NULL, n int NOT NULL DEFAULT 7, PRIMARY", 1), EngineInstant)
+	b.run("t", newT, EngineDirect)
+	b.exec("DELETE FROM t")
+	b.fill("t", 1000)
+	b.run("t", strings.Replace(newT, "text", "mediumtext", 1), EngineGhost)
+	if text := testkit.Ask(t, b.srv, "SELECT name FROM information_schema.innodb_tables WHERE space = 0 AND name = ?", b.database+"/t"); text == "" {
+		t.Error("the table is not in the system tablespace: nothing is shown")
+	}
+}
+
 // TestKeptOldTable: the old table is kept for the retention, moves aside for the next copy, and goes in steps when it is due.
 func TestKeptOldTable(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,8 @@ type turn struct {
 	NoBinlog bool
 	// Drift: this is a replica that differs from its primary, which has the desired form already.
 	Drift bool
+	// Source is the primary whose rows this instance should have, nil on the primary itself.
+	Source *fleet.Observed
 	// Before are the members that must have the desired form before this instance is touched.
 	Before []fleet.Observed
 	// Replicas are those that throttle a copy.
@@ -56,7 +58,7 @@ func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn,
 	case ordering == aoscdb.OrderingPrimary && isPrimary:
 		return turn{Replicas: view.Replicas()}, nil
 	case ordering == aoscdb.OrderingPrimary:
-		return turn{NoBinlog: true, Drift: true, Before: []fleet.Observed{primary}}, nil
+		return turn{NoBinlog: true, Drift: true, Source: &primary, Before: []fleet.Observed{primary}}, nil
 	case isPrimary:
 		for _, o := range others {
 			if o.Role != fleet.RoleReplica {
@@ -65,5 +67,5 @@ func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn,
 		}
 		return turn{NoBinlog: true, Before: others}, nil
 	}
-	return turn{NoBinlog: true}, nil
+	return turn{NoBinlog: true, Source: &primary}, nil
 }

@@ -262,7 +262,8 @@ func (r *Runner) dropSlowly(ctx context.Context, db *sql.DB, l Leftover) (gone b
 	}
 }
 
-// lagging tells whether a replica of a cluster is behind, or cannot be asked (I11).
+// lagging tells whether a replica of a cluster is behind, or cannot be asked (I11). One that is meant to stay behind does not
+// count.
 func (r *Runner) lagging(ctx context.Context, cluster string) bool {
 	if r.Replicas == nil {
 		return false
@@ -275,7 +276,7 @@ func (r *Runner) lagging(ctx context.Context, cluster string) bool {
 		ask, cancel := context.WithTimeout(ctx, time.Second)
 		status, err := mysql.ReadReplicaStatus(ask, db)
 		cancel()
-		if err != nil || status != nil && (status.SecondsBehind == nil || *status.SecondsBehind > 1) {
+		if err != nil || status != nil && status.Delay == 0 && (status.SecondsBehind == nil || *status.SecondsBehind > 1) {
 			return true
 		}
 	}

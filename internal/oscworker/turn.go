@@ -3,6 +3,7 @@ package oscworker
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
@@ -28,6 +29,11 @@ type turn struct {
 	Before []fleet.Observed
 	// Replicas are those that throttle a copy.
 	Replicas []fleet.Observed
+}
+
+// keepingUp leaves out the replicas that are meant to stay behind: a copy that waited for one of them would wait for ever.
+func keepingUp(replicas []fleet.Observed) []fleet.Observed {
+	return slices.DeleteFunc(replicas, func(o fleet.Observed) bool { return o.Replica != nil && o.Replica.Delay > 0 })
 }
 
 // turnOf decides what the order in the cluster allows. The scheduler has decided the same, on what it saw; a failover may
@@ -56,7 +62,7 @@ func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn,
 	}
 	switch {
 	case ordering == aoscdb.OrderingPrimary && isPrimary:
-		return turn{Replicas: view.Replicas()}, nil
+		return turn{Replicas: keepingUp(view.Replicas())}, nil
 	case ordering == aoscdb.OrderingPrimary:
 		return turn{NoBinlog: true, Drift: true, Source: &primary, Before: []fleet.Observed{primary}}, nil
 	case isPrimary:

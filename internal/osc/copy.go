@@ -261,6 +261,9 @@ func (c *copyRun) phases(ctx context.Context) error {
 		return err
 	}
 	fault.Point(faultVerifyBefore)
+	if err := c.unchanged(ctx); err != nil {
+		return err
+	}
 	if err := c.verify(ctx); err != nil {
 		return err
 	}
@@ -411,6 +414,9 @@ func (c *copyRun) cutOver(ctx context.Context) error {
 		if err := c.awaitOpportunity(ctx); err != nil {
 			return err
 		}
+		if err := c.unchanged(ctx); err != nil {
+			return err
+		}
 		c.enter(StateCuttingOver, fmt.Sprintf("attempt %d of %d", attempt, c.settings.Retries))
 		fault.Point(faultCutoverBefore)
 		ended, err := c.tryCutOver(ctx)
@@ -427,6 +433,26 @@ func (c *copyRun) cutOver(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// unchanged makes sure that the table still is what was copied. Nothing keeps anybody from altering it during the hours of a
+// copy, and the swap would undo that without a word: a new column with all its values, an index, a trigger.
+func (c *copyRun) unchanged(ctx context.Context) error {
+	form, exists, err := schema.CurrentForm(ctx, c.db, c.plan.Database, c.plan.Table)
+	switch {
+	case err != nil:
+		return err
+	case !exists, form.Hash != c.plan.Current.Hash:
+		return errors.New("somebody altered the table while it was copied, which the swap would undo: plan again")
+	}
+	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Bytes)
+	if err != nil {
+		return err
+	}
+	if reason := facts.shapeRefusal(); reason != "" {
+		return c.refuse("since the copy began: %s", reason)
+	}
+	return nil
 }
 
 // tryCutOver commands one attempt; ended when gh-ost has gone, false when it postpones again.

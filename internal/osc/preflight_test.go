@@ -2,12 +2,14 @@ package osc
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/schema"
+	"github.com/aosc/aosc/internal/testkit"
 )
 
 // good are facts that speak for a copy of table t.
@@ -236,5 +238,49 @@ func TestSettingsBounds(t *testing.T) {
 			got.MaxLag != c.want.MaxLag || got.ChunkSize != c.want.ChunkSize {
 			t.Errorf("%+v becomes %+v, want %+v", c.in, got, c.want)
 		}
+	}
+}
+
+// TestChangedWhileCopying: what somebody does to the table while its rows are copied is not undone by the swap.
+func TestChangedWhileCopying(t *testing.T) {
+	srv := testkit.Server(t)
+	for name, c := range map[string]struct{ statement, there string }{
+		"a column": {"ALTER TABLE t ADD COLUMN z int DEFAULT 5",
+			"SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = ? AND table_name = 't' AND column_name = 'z'"},
+		"an index": {"ALTER TABLE t ADD KEY z (v)",
+			"SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = ? AND table_name = 't' AND index_name = 'z'"},
+		"a trigger": {"CREATE TRIGGER z BEFORE INSERT ON t FOR EACH ROW SET NEW.v = UPPER(NEW.v)",
+			"SELECT COUNT(*) FROM information_schema.triggers WHERE trigger_schema = ? AND event_object_table = 't'"},
+		"a foreign key to it": {"CREATE TABLE child (id bigint PRIMARY KEY, FOREIGN KEY (id) REFERENCES t (id))",
+			"SELECT COUNT(*) FROM information_schema.referential_constraints WHERE constraint_schema = ? AND referenced_table_name = 't'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, srv).slowly()
+			b.exec(oldT)
+			b.fill("t", 3000)
+			rows := b.sum("t")
+			var once sync.Once
+			_, err := b.runner.Run(t.Context(), b.plan("t", newT), b.settings, NewControl(), func(p Progress) {
+				if copying(p) {
+					once.Do(func() { b.exec(c.statement) })
+				}
+			})
+			if err == nil {
+				t.Error("the run succeeded")
+			}
+			if testkit.Ask(t, srv, c.there, b.database) != "1" {
+				t.Error("I1: it is gone")
+			}
+			if now := b.sum("t"); now != rows {
+				t.Errorf("I1: rows %s, before %s", now, rows)
+			}
+			for _, table := range b.tables() {
+				if table != "t" && table != "child" {
+					t.Errorf("I5: table %s is left", table)
+				}
+			}
+			t.Log(err)
+		})
 	}
 }

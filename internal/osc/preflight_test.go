@@ -284,3 +284,34 @@ func TestChangedWhileCopying(t *testing.T) {
 		})
 	}
 }
+
+// TestChangedInTheLastMoment: a change made between the last look and the swap cannot be kept out. It is not lost: the table
+// before stays, and a person is told.
+func TestChangedInTheLastMoment(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.settings.Retention = 0 // else it would be kept anyway
+	b.exec(oldT)
+	b.fill("t", 300)
+	var once sync.Once
+	_, err := b.runner.Run(t.Context(), b.plan("t", newT), b.settings, NewControl(), func(p Progress) {
+		if p.State == StateCuttingOver && strings.HasPrefix(p.Detail, "attempt") {
+			once.Do(func() { b.exec("ALTER TABLE t ADD COLUMN z int DEFAULT 5") })
+		}
+	})
+	if !final(err) || !strings.Contains(err.Error(), "`_t_del`") {
+		t.Errorf("nobody is told: %v", err)
+	}
+	if left, _ := b.leftovers.List(t.Context(), "c1"); len(left) != 1 || left[0].Name != "_t_del" || left[0].State != LeftoverKeep {
+		t.Errorf("recorded: %+v", left)
+	}
+	if _, err := b.runner.Clean(t.Context(), "c1", b.db, nil); err != nil {
+		t.Error(err)
+	}
+	if all := b.tables(); len(all) != 2 || all[0] != "_t_del" {
+		t.Fatalf("I1: tables %v", all)
+	}
+	if n := testkit.Ask(t, b.srv, "SELECT COUNT(z) FROM "+mysql.QuoteIdents(b.database, "_t_del")); n != "300" {
+		t.Errorf("I1: %s values of the new column", n)
+	}
+}

@@ -321,6 +321,27 @@ func TestSystemTablespace(t *testing.T) {
 	}
 }
 
+// TestCleanOnFormerPrimary: an old table that is due is not touched on a server that is a replica by now (I7).
+func TestCleanOnFormerPrimary(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	b := newBench(t, cluster.Primary)
+	b.exec("CREATE TABLE _t_del (id int PRIMARY KEY)", "INSERT INTO _t_del VALUES (1)")
+	if err := cluster.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	due := Leftover{Target: b.target("t"), Name: "_t_del", Kind: LeftoverOld, State: LeftoverKeep, KeepUntil: time.Now().Add(-time.Hour)}
+	if err := b.leftovers.Record(t.Context(), []Leftover{due}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.runner.Clean(t.Context(), "c1", cluster.Replicas[0].DB(), nil); !errors.Is(err, errNotPrimary) {
+		t.Errorf("I7: got %v", err)
+	}
+	testkit.NoErrantGTIDs(t, cluster)
+	if n, err := b.runner.Clean(t.Context(), "c1", b.db, nil); n != 1 || err != nil {
+		t.Errorf("on the primary: cleaned %d, %v", n, err)
+	}
+}
+
 // TestKeptOldTable: the old table is kept for the retention, moves aside for the next copy, and goes in steps when it is due.
 func TestKeptOldTable(t *testing.T) {
 	t.Parallel()

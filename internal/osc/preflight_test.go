@@ -285,6 +285,37 @@ func TestChangedWhileCopying(t *testing.T) {
 	}
 }
 
+// TestTruncatedAfterVerification: rows that went by TRUNCATE, of which gh-ost learns nothing, do not come back with the swap,
+// however long it has to wait after the comparison.
+func TestTruncatedAfterVerification(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.exec(oldT)
+	b.fill("t", 300)
+	p := b.plan("t", newT)
+	tx := b.occupy("t")
+	a := b.begin(p)
+	a.until("the cut-over waits for the table", func(p Progress) bool { return p.State == StateCuttingOver && strings.HasPrefix(p.Detail, "waits") })
+	var truncated sync.WaitGroup
+	truncated.Go(func() { b.exec("TRUNCATE TABLE t") })
+	testkit.Eventually(t, time.Minute, "TRUNCATE waits, too", func() bool {
+		return testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE object_schema = ? AND object_name = 't' AND lock_status = 'PENDING'",
+			b.database) != "0"
+	})
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	truncated.Wait()
+	<-a.done
+	if a.err == nil || final(a.err) {
+		t.Errorf("got %v", a.err)
+	}
+	if rows := testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM "+mysql.QuoteIdents(b.database, "t")); rows != "0" {
+		t.Errorf("%s rows came back", rows)
+	}
+	b.untouched("t", p.Current)
+}
+
 // TestChangedInTheLastMoment: a change made between the last look and the swap cannot be kept out. It is not lost: the table
 // before stays, and a person is told.
 func TestChangedInTheLastMoment(t *testing.T) {

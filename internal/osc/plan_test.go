@@ -118,8 +118,9 @@ func TestManyTables(t *testing.T) {
 	plain := time.Since(began)
 	per := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000/n) }
 	t.Logf("per table: planned %s, run %s; a plain ALTER alone %s", per(planned), per(ran), per(plain))
-	if over := (planned + ran - plain) / n; over > 50*time.Millisecond {
-		t.Errorf("%v per table over a plain ALTER", over)
+	// Where a plain ALTER is slow the machine is.
+	if over, most := (planned+ran-plain)/n, 50*time.Millisecond+2*plain/n; over > most {
+		t.Errorf("%v per table over a plain ALTER, want at most %v", over, most)
 	}
 }
 

@@ -126,7 +126,7 @@ func TestStaleLeaderWritesNothing(t *testing.T) {
 // else leads.
 func TestNoTakeoverDuringAWrite(t *testing.T) {
 	s := newStore(t)
-	a := acquire(t, s, "brain", "a", 300*time.Millisecond)
+	a := acquire(t, s, "brain", "a", 2*time.Second) // long enough to begin under, short enough to outlast
 	inside, goOn := make(chan struct{}), make(chan struct{})
 	var wrote error
 	var wg sync.WaitGroup
@@ -166,14 +166,14 @@ func TestNoTakeoverDuringAWrite(t *testing.T) {
 func TestContenders(t *testing.T) {
 	s := newStore(t)
 	tell(t, s.db, "CREATE TABLE writes (id bigint AUTO_INCREMENT PRIMARY KEY, holder varchar(8), epoch bigint) ENGINE=InnoDB")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
 	var refused atomic.Int64
 	for _, holder := range []string{"a", "b"} {
 		wg.Go(func() {
 			for n := 0; n < 15; {
-				const ttl = 20 * time.Millisecond
+				const ttl = 50 * time.Millisecond
 				epoch, taken, err := s.Acquire(ctx, "brain", holder, ttl)
 				if err != nil {
 					t.Error(err)

@@ -38,6 +38,9 @@ func printStatus(out io.Writer, v operate.View) error {
 		if alter.Reason != "" {
 			fmt.Fprintf(out, "  held by %s: %s\n", alter.HoldBy, alter.Reason)
 		}
+		if alter.Status == aoscdb.AlterHold && alter.HoldBy != aoscdb.HoldBrain { // its own reasons say what to do
+			fmt.Fprintf(out, "  to lift it: aosc resume %s %s\n", alter.Group, alter.Table)
+		}
 		w := tabwriter.NewWriter(out, 2, 0, 2, ' ', 0)
 		for _, r := range alter.Runs {
 			fmt.Fprintf(w, "  %s:%d\t%s\t%s\t%5.1f %%\t%s\n", r.Host, r.Port, r.Cluster, r.State(), r.Percentage(), runNote(r))
@@ -62,7 +65,10 @@ func printStatus(out io.Writer, v operate.View) error {
 
 // looked says what the collector last found for the alter.
 func looked(a aoscdb.CurrentAlter) string {
-	if a.Targets < 0 {
+	switch {
+	case a.Targets < 0 && a.Status == aoscdb.AlterHold:
+		return ""
+	case a.Targets < 0:
 		return "not looked at yet"
 	}
 	text := fmt.Sprintf("%d targets", a.Targets)

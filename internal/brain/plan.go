@@ -107,6 +107,7 @@ func (d *Daemon) inquire(ctx context.Context, q inquiry) ([]finding, error) {
 		}
 		findings[i] = finding{Cluster: q.cluster.Name}
 		if len(databases) == 0 {
+			findings[i].None = true
 			continue
 		}
 		target := osc.Target{Tier: sub.k.Group, Cluster: q.cluster.Name, Addr: primary.Addr(), Table: sub.k.Table}

@@ -24,6 +24,7 @@ type finding struct {
 	Cluster   string
 	Obstacles []obstacle
 	Err       error // why it could not be judged there, or the server's refusal of the text itself
+	None      bool  // it has no database of the tier
 }
 
 // obstacle is something in one database that keeps the alter from running.
@@ -64,7 +65,11 @@ func lossOrObstacle(p osc.Plan, text, site string) obstacle {
 // stop at. Else one cluster that cannot be judged leaves the whole alter waiting (I11).
 func fold(k key, d schema.Desired, found []finding) verdict {
 	var losses, others, refusals, silent []obstacle
+	none := 0
 	for _, f := range found {
+		if f.None && f.Err == nil {
+			none++
+		}
 		for _, o := range f.Obstacles {
 			if o.Loss {
 				losses = append(losses, o)
@@ -91,6 +96,11 @@ func fold(k key, d schema.Desired, found []finding) verdict {
 	if len(others) > 0 {
 		reasons = append(reasons, fmt.Sprintf("The change cannot be made: %s. Commit a corrected schema, or remove what stands in its way: "+
 			"it is looked at again from time to time.", enumerate(others)))
+	}
+	if none > 0 && none == len(found) {
+		// On no database at all it would be finished at once. That is more often a mistake in the pattern.
+		reasons = append(reasons, fmt.Sprintf("No cluster has a database of tier %q. Correct the pattern under \"databases\" in the inventory, "+
+			"or create the databases: it is looked at again from time to time.", k.Group))
 	}
 	if len(reasons) > 0 {
 		return verdict{refused, sentence(strings.Join(reasons, " "))}

@@ -35,8 +35,13 @@ func TestFold(t *testing.T) {
 		say   []string
 		not   []string
 	}{
-		"everything fits":           {[]finding{{Cluster: "udb-1"}, {Cluster: "udb-2"}}, fits, nil, nil},
-		"no cluster has a database": {nil, fits, nil, nil},
+		"everything fits":   {[]finding{{Cluster: "udb-1"}, {Cluster: "udb-2"}}, fits, nil, nil},
+		"no cluster at all": {nil, fits, nil, nil},
+		"no cluster has a database": {[]finding{{Cluster: "udb-1", None: true}, {Cluster: "udb-2", None: true}}, refused,
+			[]string{`No cluster has a database of tier "udb"`, `"databases" in the inventory`}, []string{"cannot be made"}},
+		"one cluster has none yet": {[]finding{{Cluster: "udb-1", None: true}, {Cluster: "udb-2"}}, fits, nil, nil},
+		"I11: the one that may have some does not answer": {[]finding{{Cluster: "udb-1", None: true}, {Cluster: "udb-2", Err: down}}, waiting,
+			[]string{"Waiting for"}, []string{"No cluster has"}},
 		"one database would lose data": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", dropped), false)}, {Cluster: "udb-2"}}, refused,
 			[]string{"The change would lose data: drop_column c: its values are dropped (dbid1 on db1:3306).", "set allow_unsafe=1 for udb/tabla1 in allowed_alters"}, []string{"cannot be made"}},
 		"two hundred would": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(200, "db1", dropped), false)}}, refused,

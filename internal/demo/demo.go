@@ -262,7 +262,7 @@ func (d *demo) follow(ctx context.Context) (aoscdb.FinishedAlter, error) {
 func (d *demo) invite() {
 	d.say("Left running (--keep); Ctrl-C stops everything. To look around:")
 	for _, line := range d.daemons.environment() {
-		fmt.Fprintf(d.Out, "    export %s\n", line)
+		fmt.Fprintf(d.Out, "    export '%s'\n", line) // quoted: a DSN has parentheses
 	}
 	fmt.Fprintf(d.Out, "    export COTTON_API=%s MYSQL_PWD=$(cat %s)\n", d.room.url, d.room.passwordPath())
 	for _, command := range []string{"aosc status", "cotton list", "cotton show udb-1"} {

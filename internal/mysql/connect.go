@@ -127,12 +127,22 @@ func (c *connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	defer cancel()
 	conn, err := c.inner.Connect(dialCtx)
 	if err != nil {
+		awaitEnd(dialCtx)
 		if ctx.Err() == nil && dialCtx.Err() != nil {
 			err = fmt.Errorf("no answer within %v: %w", c.timeout, err)
 		}
 		return nil, &ConnectError{Addr: c.addr, Err: err}
 	}
 	return conn, nil
+}
+
+// awaitEnd waits for the end of a context whose deadline has passed. The dialer takes its deadline from the context and keeps
+// it by a timer of its own, so "i/o timeout" can arrive a moment before ctx.Err() says why: callers would
+// take the end of their own time for a fault of the server.
+func awaitEnd(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
 }
 
 func (c *connector) Driver() sqldriver.Driver { return c.inner.Driver() }

@@ -130,7 +130,7 @@ func TestLockOnHungServer(t *testing.T) {
 		t.Errorf("a lock nobody can confirm is still ours (I11): %v", err)
 	}
 	lock.Release()
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 20*time.Second { // the server never answers: without time-outs of their own, for ever
 		t.Errorf("a hung server held Check and Release for %v", took)
 	}
 }

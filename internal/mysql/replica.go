@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ReplicaStatus is how a server's replication stands, as SHOW REPLICA STATUS tells it.
@@ -23,7 +24,9 @@ type ReplicaStatus struct {
 	// connected and nobody knows what the source has. It means something only together with Receiving. nil when the
 	// server does not know.
 	SecondsBehind *int64
-	AutoPosition  bool // follows by GTIDs
+	// Delay is by how much it is meant to stay behind (SOURCE_DELAY): its lag says nothing of its health.
+	Delay        time.Duration
+	AutoPosition bool // follows by GTIDs
 }
 
 // Receiving tells whether the receiver is connected to its source at this moment.
@@ -104,6 +107,13 @@ func replicaStatusOf(row map[string]sql.NullString) (*ReplicaStatus, error) {
 			return nil, fmt.Errorf("SHOW REPLICA STATUS: Seconds_Behind_Source is %q", s.String)
 		}
 		r.SecondsBehind = &n
+	}
+	if s := row["SQL_Delay"]; s.Valid {
+		n, err := strconv.ParseInt(s.String, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("SHOW REPLICA STATUS: SQL_Delay is %q", s.String)
+		}
+		r.Delay = time.Duration(n) * time.Second
 	}
 	return r, nil
 }

@@ -49,11 +49,17 @@ func TestReplication(t *testing.T) {
 	s, r := source.DB(), replica.DB()
 	run(t, s, "CREATE USER repl IDENTIFIED BY 'ge\\'he\"im\\\\'", "GRANT REPLICATION SLAVE ON *.* TO repl")
 	options := mysql.SourceOptions{Addr: source.Addr(), User: "repl", Password: `ge'he"im\`, ConnectRetry: 1500 * time.Millisecond,
-		RetryCount: 77, HeartbeatPeriod: 500 * time.Millisecond}
+		RetryCount: 77, HeartbeatPeriod: 500 * time.Millisecond, Delay: time.Hour}
 	check(t, mysql.ChangeSource(ctx, r, options))
 
 	st := status(t, r)
-	if st == nil || st.Source != source.Addr() || !st.AutoPosition || st.IORunning != "No" || st.SQLRunning != "No" || st.Receiving() {
+	if st == nil || st.Delay != time.Hour {
+		t.Fatalf("configured to stay behind: %+v", st)
+	}
+	options.Delay = 0
+	run(t, r, "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 0")
+	st = status(t, r)
+	if st == nil || st.Delay != 0 || st.Source != source.Addr() || !st.AutoPosition || st.IORunning != "No" || st.SQLRunning != "No" || st.Receiving() {
 		t.Fatalf("configured, not started: %+v", st)
 	}
 	var retry, count int

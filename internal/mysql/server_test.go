@@ -113,6 +113,23 @@ func TestConnectErrors(t *testing.T) {
 	}
 }
 
+// lateContext has passed its deadline and ends a moment later, as every context with a deadline does on a busy machine.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+// TestConnectOutOfTime: a connection that the caller's own deadline kept from being made is seen to be that: ctx.Err() is set
+// when the error arrives, so nobody takes the end of his time for a fault of the server.
+func TestConnectOutOfTime(t *testing.T) {
+	db := connect(t, testkit.Server(t).Addr())
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := db.Conn(lateContext{ctx})
+	if err == nil || ctx.Err() == nil {
+		t.Errorf("got %v, and the context says %v", err, ctx.Err())
+	}
+}
+
 // Sessions are in UTC and utf8mb4, and text is quoted one way whatever the server's own sql_mode says, so that what
 // SHOW CREATE TABLE prints and what QuoteString writes mean the same everywhere.
 func TestSessionsHoldUnderAnySQLMode(t *testing.T) {

@@ -45,11 +45,11 @@ func Choose(f Facts) (Engine, string) {
 	if f.ProofFailed != "" {
 		return engine, f.ProofFailed
 	}
+	if len(f.Blocks) > 0 { // first: allow_unsafe would not help
+		return engine, "rows are in the way, and leaving them out is not a loss that can be allowed: " + strings.Join(f.Blocks, "; ")
+	}
 	if len(f.Loses) > 0 && !f.AllowUnsafe {
 		return engine, "data would be lost and allow_unsafe is 0: " + strings.Join(f.Loses, "; ")
-	}
-	if len(f.Blocks) > 0 {
-		return engine, "rows are in the way, and leaving them out is not a loss that can be allowed: " + strings.Join(f.Blocks, "; ")
 	}
 	if f.NoBinlog {
 		return engine, rollingRefusal(engine, f)

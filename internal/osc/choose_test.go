@@ -46,6 +46,7 @@ func TestChoose(t *testing.T) {
 		{"I6: loses data", with(func(f *Facts) { f.Instant, f.Loses = true, []string{"drops column a"} }), EngineInstant, "drops column a"},
 		{"loses data with permission", with(func(f *Facts) { f.Instant, f.AllowUnsafe, f.Loses = true, true, []string{"drops column a"} }), EngineInstant, ""},
 		{"I1: rows in the way, whatever is allowed", with(func(f *Facts) { f.Instant, f.AllowUnsafe, f.Blocks = true, true, []string{"duplicates"} }), EngineInstant, "duplicates"},
+		{"rows in the way come before a loss that could be allowed", with(func(f *Facts) { f.Loses, f.Blocks = []string{"duplicates"}, []string{"duplicates"} }), EngineGhost, "rows are in the way"},
 		{"I6: not proven, whatever is allowed", with(func(f *Facts) { f.ProofFailed, f.AllowUnsafe = "does not converge", true }), EngineGhost, "does not converge"},
 		{"rolling needs a copy", with(func(f *Facts) { f.NoBinlog = true }), EngineGhost, "'rolling'"},
 		{"rolling breaks replication", with(func(f *Facts) { f.NoBinlog, f.Instant, f.NotRolling = true, true, "column order" }), EngineInstant, "column order"},

@@ -200,6 +200,9 @@ func anyLive(rows []Leftover) bool {
 // moveAside renames a kept old table to a name of its own. The new name is recorded first: whatever happens in between,
 // each table that exists is recorded.
 func (r *Runner) moveAside(ctx context.Context, db *sql.DB, l Leftover) error {
+	if err := checkRole(ctx, db, Settings{}); err != nil { // a dead run may have been waited for since the last look
+		return err
+	}
 	_, exists, err := commentOf(ctx, db, l.Database, l.Name)
 	if err != nil {
 		return err
@@ -235,6 +238,10 @@ func asideName(table string, now time.Time) string {
 func (r *Runner) dropSlowly(ctx context.Context, db *sql.DB, l Leftover) (gone bool, err error) {
 	name := mysql.QuoteIdents(l.Database, l.Name)
 	for deadline := time.Now().Add(dropBudget); ; {
+		// At every step: a failover may come in between, and what is deleted on a former primary is errant (I7).
+		if err := checkRole(ctx, db, Settings{}); err != nil {
+			return false, fmt.Errorf("drop the old table %s: %w", name, err)
+		}
 		var many bool
 		err := db.QueryRowContext(ctx, fmt.Sprintf("SELECT COUNT(*) > %d FROM (SELECT 1 FROM %s LIMIT %d) t", dropDirect, name, dropDirect+1)).Scan(&many)
 		if mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err) {
@@ -262,7 +269,8 @@ func (r *Runner) dropSlowly(ctx context.Context, db *sql.DB, l Leftover) (gone b
 	}
 }
 
-// lagging tells whether a replica of a cluster is behind, or cannot be asked (I11).
+// lagging tells whether a replica of a cluster is behind, or cannot be asked (I11). One that is meant to stay behind does not
+// count.
 func (r *Runner) lagging(ctx context.Context, cluster string) bool {
 	if r.Replicas == nil {
 		return false
@@ -275,7 +283,7 @@ func (r *Runner) lagging(ctx context.Context, cluster string) bool {
 		ask, cancel := context.WithTimeout(ctx, time.Second)
 		status, err := mysql.ReadReplicaStatus(ask, db)
 		cancel()
-		if err != nil || status != nil && (status.SecondsBehind == nil || *status.SecondsBehind > 1) {
+		if err != nil || status != nil && status.Delay == 0 && (status.SecondsBehind == nil || *status.SecondsBehind > 1) {
 			return true
 		}
 	}

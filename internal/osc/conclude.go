@@ -28,20 +28,64 @@ func (c *copyRun) conclude(ctx context.Context, cause error) (Outcome, error) {
 	}
 	fault.Point(faultConcludeDone)
 	mine, err := c.recordsOf(ctx, c.plan.Target)
-	if err != nil {
-		return Outcome{}, errors.Join(cause, err)
-	}
 	if !exists || form.Hash != c.plan.Desired.Hash {
+		if err != nil {
+			return Outcome{}, errors.Join(cause, err)
+		}
 		return Outcome{}, c.failed(ctx, cause, mine)
 	}
 	if cause != nil {
 		c.logger.Info("the copy ended with an error after a good cut-over", "error", cause)
 	}
-	if err := c.settle(ctx, c.db, mine, c.settings.Retention); err != nil {
-		// The alter is done; the rows stay recorded and the next clean-up goes on.
+	if err := c.undid(ctx, mine); err != nil {
+		return Outcome{}, err
+	}
+	if err == nil {
+		err = c.settle(ctx, c.db, mine, c.settings.Retention)
+	}
+	if err != nil {
+		// The alter is done, whatever became of its records (aoscdb may be away): they stay, and the next clean-up goes on.
 		c.logger.Warn("the copy is done, its leftovers are not settled yet", "error", err)
 	}
 	return Outcome{Engine: EngineGhost, Form: form}, nil
+}
+
+// keepEvidence is how long an old table is kept whose definition was not what was copied.
+const keepEvidence = 30 * 24 * time.Hour
+
+// undid finds out whether the swap took a change with it that somebody made in the second between the last look at the
+// table and the swap. The old table has it still: it is kept, and a person is told.
+func (c *copyRun) undid(ctx context.Context, mine []Leftover) error {
+	old, exists, err := schema.CurrentForm(ctx, c.db, c.plan.Database, c.names.Old)
+	if err != nil || !exists {
+		return nil // dropped by somebody already, or not to be read now: nothing can be told
+	}
+	if comment, _, err := commentOf(ctx, c.db, c.plan.Database, c.names.Old); err != nil || comment == ghost.OldSentinel {
+		return nil
+	}
+	was, err := schema.Normalise(strings.Replace(old.Text, mysql.QuoteIdent(c.names.Old), mysql.QuoteIdent(c.plan.Table), 1))
+	if err != nil || was.Hash == c.plan.Current.Hash {
+		return nil
+	}
+	err = c.refuse("the table has the desired definition, but somebody altered it in the moment before the swap, which undid that: "+
+		"the table before is kept as %s, take from it what is missing", mysql.QuoteIdents(c.plan.Database, c.names.Old))
+	for _, l := range mine {
+		if l.Kind == LeftoverOld && l.State == LeftoverLive {
+			err = errors.Join(err, c.Leftovers.SetState(ctx, l.ID, LeftoverKeep, time.Now().Add(max(keepEvidence, c.settings.Retention))))
+		}
+	}
+	return errors.Join(err, c.dropBeside(ctx, mine))
+}
+
+// dropBeside drops what a run left besides the old table.
+func (c *copyRun) dropBeside(ctx context.Context, mine []Leftover) error {
+	var rest []Leftover
+	for _, l := range mine {
+		if l.Kind != LeftoverOld {
+			rest = append(rest, l)
+		}
+	}
+	return c.settle(ctx, c.db, rest, 0)
 }
 
 // failed cleans up after a copy that did not replace the table.

@@ -51,6 +51,7 @@ type copyRun struct {
 	server mysql.Server
 	names  ghost.Names
 	child  *child
+	made   string // the state of the table that is copied, see madeOf
 
 	comparison *verify.Comparison
 
@@ -100,6 +101,9 @@ func (c *copyRun) prepare(ctx context.Context) (done bool, err error) {
 	}
 	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Bytes)
 	if err != nil {
+		return false, err
+	}
+	if c.made, err = madeOf(ctx, c.db, c.plan.Target); err != nil {
 		return false, err
 	}
 	c.server = facts.Server
@@ -261,6 +265,9 @@ func (c *copyRun) phases(ctx context.Context) error {
 		return err
 	}
 	fault.Point(faultVerifyBefore)
+	if err := c.unchanged(ctx); err != nil {
+		return err
+	}
 	if err := c.verify(ctx); err != nil {
 		return err
 	}
@@ -411,6 +418,9 @@ func (c *copyRun) cutOver(ctx context.Context) error {
 		if err := c.awaitOpportunity(ctx); err != nil {
 			return err
 		}
+		if err := c.unchanged(ctx); err != nil {
+			return err
+		}
 		c.enter(StateCuttingOver, fmt.Sprintf("attempt %d of %d", attempt, c.settings.Retries))
 		fault.Point(faultCutoverBefore)
 		ended, err := c.tryCutOver(ctx)
@@ -427,6 +437,56 @@ func (c *copyRun) cutOver(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// unchanged makes sure that the table still is what was copied. Nothing keeps anybody from altering it during the hours of a
+// copy, and the swap would undo that without a word: a new column with all its values, an index, a trigger. Also what
+// shows in no definition: gh-ost follows rows, and TRUNCATE TABLE or a partition exchanged tell it of none.
+func (c *copyRun) unchanged(ctx context.Context) error {
+	form, exists, err := schema.CurrentForm(ctx, c.db, c.plan.Database, c.plan.Table)
+	switch {
+	case err != nil:
+		return err
+	case !exists, form.Hash != c.plan.Current.Hash:
+		return errors.New("somebody altered the table while it was copied, which the swap would undo: plan again")
+	}
+	made, err := madeOf(ctx, c.db, c.plan.Target)
+	if err != nil {
+		return err
+	}
+	if made != c.made {
+		return errors.New("somebody truncated, rebuilt or altered the table while it was copied, which the swap would undo: copy it again")
+	}
+	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Bytes)
+	if err != nil {
+		return err
+	}
+	if reason := facts.shapeRefusal(); reason != "" {
+		return c.refuse("since the copy began: %s", reason)
+	}
+	return nil
+}
+
+// madeOf tells one state of a table from what DDL makes of it: when the server made it, and the tablespaces that hold its
+// rows. TRUNCATE and partitions that are truncated or exchanged leave the time and replace tablespaces. (In the system
+// tablespace that does not show.)
+func madeOf(ctx context.Context, db *sql.DB, t Target) (string, error) {
+	var made string
+	spaces := t.Database + "/" + t.Table
+	err := db.QueryRowContext(ctx, `
+		SELECT CONCAT_WS(' ', CAST(t.create_time AS CHAR), COUNT(s.space), SUM(s.space), SUM(s.space * s.space))
+		  FROM information_schema.tables t LEFT JOIN information_schema.innodb_tablespaces_brief s ON s.name = ? OR s.name LIKE ?
+		 WHERE t.table_schema = ? AND t.table_name = ? GROUP BY t.create_time`,
+		spaces, likeLiteral(spaces)+"#p#%", t.Database, t.Table).Scan(&made)
+	if err != nil {
+		return "", fmt.Errorf("find out since when the table is as it is: %w", err)
+	}
+	return made, nil
+}
+
+// likeLiteral is a text as a pattern of LIKE that matches nothing else.
+func likeLiteral(text string) string {
+	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
 }
 
 // tryCutOver commands one attempt; ended when gh-ost has gone, false when it postpones again.

@@ -159,16 +159,12 @@ func TestStopWhileCopying(t *testing.T) {
 	before := b.form("t")
 	a := b.begin(b.plan("t", newT))
 	a.until("rows are copied", copying)
-	began := time.Now()
+	watch := testkit.StartStopwatch(t, b.srv)
 	a.control.Set(PrivStop)
 	<-a.done
-	took := time.Since(began)
-	t.Logf("STOP obeyed, everything removed, after %v", took)
+	watch.Within(t, 2*time.Second, "STOP, with everything removed,")
 	if !errors.Is(a.err, ErrStopped) {
 		t.Errorf("got %v", a.err)
-	}
-	if took > 2*time.Second {
-		t.Errorf("STOP took %v", took)
 	}
 	b.untouched("t", before)
 }
@@ -180,33 +176,27 @@ func TestPauseWhileCopying(t *testing.T) {
 	rows := b.sum("t")
 	a := b.begin(b.plan("t", newT))
 	a.until("rows are copied", copying)
-	began := time.Now()
+	watch := testkit.StartStopwatch(t, b.srv)
 	a.control.Set(PrivPause)
 	a.until("paused", func(p Progress) bool { return p.State == StatePaused })
 	copied, since := a.progress().RowsCopied, time.Now()
 	// Paused means that the number stands still; gh-ost has 2 s to get there.
-	testkit.Eventually(t, 10*time.Second, "nothing is copied any more", func() bool {
+	testkit.Eventually(t, time.Minute, "nothing is copied any more", func() bool {
 		if now := a.progress().RowsCopied; now != copied {
 			copied, since = now, time.Now()
 		}
 		return time.Since(since) > time.Second
 	})
-	t.Logf("PAUSE obeyed after %v at %d rows", since.Sub(began), copied)
-	if since.Sub(began) > 2*time.Second {
-		t.Errorf("PAUSE took %v", since.Sub(began))
-	}
+	watch.Within(t, 3*time.Second, "PAUSE, and a second without a row,")
 	if copied == 0 || copied >= 30_000 {
 		t.Fatalf("paused at %d rows: nothing is shown", copied)
 	}
 	b.exec("UPDATE t SET v = 'changed while paused' WHERE id = 1")
 	b.exec("UPDATE t SET v = 'row 1' WHERE id = 1")
-	began = time.Now()
+	watch = testkit.StartStopwatch(t, b.srv)
 	a.control.Set(PrivOK)
 	a.until("copying again", func(p Progress) bool { return p.RowsCopied > copied })
-	t.Logf("OK obeyed after %v", time.Since(began))
-	if time.Since(began) > 2*time.Second {
-		t.Errorf("OK took %v", time.Since(began))
-	}
+	watch.Within(t, 3*time.Second, "OK") // gh-ost looks once a second, and wants to have heard its own heartbeat
 	<-a.done
 	if a.err != nil {
 		t.Fatal(a.err)
@@ -273,6 +263,82 @@ func TestForeignCopy(t *testing.T) {
 				t.Errorf("tables %v", all)
 			}
 		})
+	}
+}
+
+// TestDoneWithoutRecords: where the records cannot be read after a good cut-over the alter is done all the same, and what it
+// left is settled by the next clean-up.
+func TestDoneWithoutRecords(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.exec(oldT)
+	b.fill("t", 300)
+	rows := b.sum("t")
+	p := b.plan("t", newT)
+	away := func(err error) {
+		defer b.leftovers.open()()
+		b.leftovers.away = err
+	}
+	_, err := b.runner.Run(t.Context(), p, b.settings, NewControl(), func(p Progress) {
+		if p.State == StateCuttingOver {
+			away(errors.New("aoscdb is away"))
+		}
+	})
+	if err != nil {
+		t.Errorf("the copy is done, and called a failure: %v", err)
+	}
+	if form := b.form("t"); form.Hash != p.Desired.Hash {
+		t.Fatalf("the table is %s", form.Text)
+	}
+	away(nil)
+	testkit.Eventually(t, time.Minute, "the next clean-up settles it", func() bool {
+		_, err := b.runner.Clean(t.Context(), "c1", b.db, nil)
+		all := b.tables()
+		return err == nil && len(all) == 2 && all[0] == "_t_del"
+	})
+	if kept := b.sum("_t_del"); kept != rows {
+		t.Errorf("I1: the old table has %s, had %s", kept, rows)
+	}
+	if left, _ := b.leftovers.List(t.Context(), "c1"); len(left) != 1 || left[0].State != LeftoverKeep || time.Until(left[0].KeepUntil) < b.settings.Retention/2 {
+		t.Errorf("recorded: %+v", left)
+	}
+}
+
+// TestSystemTablespace: a server without innodb_file_per_table prints another definition of every table it has altered, and
+// the alter is finished all the same.
+func TestSystemTablespace(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.FreshServer(t, map[string]string{"innodb_file_per_table": "OFF"}))
+	b.exec(oldT)
+	b.fill("t", 50)
+	b.run("t", strings.Replace(oldT, "NOT NULL, PRIMARY", "NOT NULL, n int NOT NULL DEFAULT 7, PRIMARY", 1), EngineInstant)
+	b.run("t", newT, EngineDirect)
+	b.exec("DELETE FROM t")
+	b.fill("t", 1000)
+	b.run("t", strings.Replace(newT, "text", "mediumtext", 1), EngineGhost)
+	if text := testkit.Ask(t, b.srv, "SELECT name FROM information_schema.innodb_tables WHERE space = 0 AND name = ?", b.database+"/t"); text == "" {
+		t.Error("the table is not in the system tablespace: nothing is shown")
+	}
+}
+
+// TestCleanOnFormerPrimary: an old table that is due is not touched on a server that is a replica by now (I7).
+func TestCleanOnFormerPrimary(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	b := newBench(t, cluster.Primary)
+	b.exec("CREATE TABLE _t_del (id int PRIMARY KEY)", "INSERT INTO _t_del VALUES (1)")
+	if err := cluster.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	due := Leftover{Target: b.target("t"), Name: "_t_del", Kind: LeftoverOld, State: LeftoverKeep, KeepUntil: time.Now().Add(-time.Hour)}
+	if err := b.leftovers.Record(t.Context(), []Leftover{due}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.runner.Clean(t.Context(), "c1", cluster.Replicas[0].DB(), nil); !errors.Is(err, errNotPrimary) {
+		t.Errorf("I7: got %v", err)
+	}
+	testkit.NoErrantGTIDs(t, cluster)
+	if n, err := b.runner.Clean(t.Context(), "c1", b.db, nil); n != 1 || err != nil {
+		t.Errorf("on the primary: cleaned %d, %v", n, err)
 	}
 }
 
@@ -367,6 +433,9 @@ func TestLagThrottles(t *testing.T) {
 	rows := b.sum("t")
 	a := b.begin(b.plan("t", newT))
 	a.until("rows are copied", copying)
+	// Paused, the copy does not come to its end before the replica lags by enough.
+	a.control.Set(PrivPause)
+	a.until("paused", func(p Progress) bool { return p.State == StatePaused })
 	testkit.Exec(t, cluster.Replicas[0], "STOP REPLICA SQL_THREAD")
 	started := false
 	start := func() {
@@ -376,11 +445,16 @@ func TestLagThrottles(t *testing.T) {
 		}
 	}
 	defer start()
-	a.until("throttled", func(p Progress) bool { return p.State == StateThrottled })
-	if detail := a.progress().Detail; !strings.Contains(detail, "lag") {
-		t.Errorf("why is not said: %q", detail)
-	}
+	testkit.Eventually(t, time.Minute, "the replica lags", func() bool {
+		return testkit.Ask(t, cluster.Replicas[0], "SELECT MAX(last_update) < NOW() - INTERVAL 3 SECOND FROM "+
+			mysql.QuoteIdents(b.database, ghost.NamesFor("t").Changelog)) == "1"
+	})
+	a.control.Set(PrivOK)
+	a.until("throttled, and why is said", func(p Progress) bool { return p.State == StateThrottled && strings.Contains(p.Detail, "replica-lag") })
 	copied := a.progress().RowsCopied
+	if copied >= 20_000 {
+		t.Fatalf("throttled at %d rows: nothing is shown", copied)
+	}
 	start()
 	a.until("copying again", func(p Progress) bool { return p.RowsCopied > copied })
 	<-a.done

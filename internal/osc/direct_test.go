@@ -58,7 +58,8 @@ func TestLockWait(t *testing.T) {
 	a.until("an attempt has failed, and who holds the lock is said", func(p Progress) bool {
 		return strings.HasPrefix(p.Detail, "attempt ") && strings.Contains(p.Detail, "transaction open")
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	// The table stays occupied for as long: nothing but the ALTER's letting go can let this through.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if _, err := b.srv.DB().ExecContext(ctx, "UPDATE "+mysql.QuoteIdents(b.database, "t")+" SET v = 'x' WHERE id = 1"); err != nil {
 		t.Errorf("a query of the application between two attempts: %v", err)
@@ -97,12 +98,10 @@ func TestStopDirect(t *testing.T) {
 	testkit.Eventually(t, 10*time.Second, "the ALTER waits", func() bool {
 		return testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM performance_schema.processlist WHERE info LIKE 'ALTER TABLE `"+b.database+"`%'") == "1"
 	})
-	began := time.Now()
+	watch := testkit.StartStopwatch(t, b.srv)
 	a.control.Set(PrivStop)
 	<-a.done
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("STOP took %v", took)
-	}
+	watch.Within(t, 2*time.Second, "STOP")
 	if !errors.Is(a.err, ErrStopped) {
 		t.Errorf("got %v", a.err)
 	}

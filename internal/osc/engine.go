@@ -34,7 +34,7 @@ const (
 type Settings struct {
 	Ordering      string // 'primary' (default) or 'rolling'
 	CopyEngine    string // 'ghost' (default) or 'spirit'
-	DirectMaxRows uint64 // up to this many rows a plain ALTER may be used in place of a copy; 0 = never
+	DirectMaxRows uint64 // up to this many rows a plain ALTER may be used in place of a copy; 0 = only for empty tables
 	CreateMissing bool   // create tables that are missing
 	AllowUnsafe   bool   // plans that lose data may run
 

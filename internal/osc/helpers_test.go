@@ -42,6 +42,7 @@ type memory struct {
 	mu   sync.Mutex
 	next uint64
 	rows []Leftover
+	away error // what List says instead, as when aoscdb is away
 }
 
 // open reads the file, lock included; the returned function writes it.
@@ -92,6 +93,9 @@ func (m *memory) Record(_ context.Context, rows []Leftover) error {
 
 func (m *memory) List(_ context.Context, cluster string) ([]Leftover, error) {
 	defer m.open()()
+	if m.away != nil {
+		return nil, m.away
+	}
 	var out []Leftover
 	for _, l := range m.rows {
 		if l.Cluster == cluster {

@@ -319,8 +319,9 @@ func readSizes(ctx context.Context, db *sql.DB, table string, databases []string
 }
 
 // countUpTo makes an estimate exact around the limit below which a plain ALTER is used: it counts no more than limit+1 rows.
+// An estimate below the limit is never believed: that of a table which was filled moments ago may be 0.
 func countUpTo(ctx context.Context, db *sql.DB, t Target, estimate, limit uint64) (uint64, error) {
-	if limit == 0 || estimate > 2*limit {
+	if estimate > 2*limit {
 		return estimate, nil
 	}
 	var n uint64

@@ -92,16 +92,16 @@ func TestManyTables(t *testing.T) {
 		}
 	}()
 	d := schema.Desired{Tier: "udb", Table: "t", Blob: "blob", Text: newT}
-	began := time.Now()
+	watch := testkit.StartStopwatch(t, b.srv)
 	plans, err := b.planner.PlanMany(t.Context(), b.db, b.db, b.target("t"), d, b.settings, databases)
 	if err != nil {
 		t.Fatal(err)
 	}
-	planned := time.Since(began)
+	planned := watch.Took()
 	if len(b.planner.memo) != 1 {
 		t.Errorf("%d proofs for %d equal tables", len(b.planner.memo), n)
 	}
-	began = time.Now()
+	watch = testkit.StartStopwatch(t, b.srv)
 	for i, p := range plans {
 		if p.Database != databases[i] || p.Engine != EngineDirect || p.Refused != "" {
 			t.Fatalf("plan %d: %s %s %q", i, p.Database, p.Engine, p.Refused)
@@ -110,15 +110,33 @@ func TestManyTables(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ran := time.Since(began)
-	began = time.Now()
+	ran := watch.Took()
+	began := time.Now()
 	for _, d := range databases {
 		b.exec("ALTER TABLE " + mysql.QuoteIdents(d, "t") + " ADD COLUMN again bigint, ALGORITHM=COPY")
 	}
 	plain := time.Since(began)
 	per := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000/n) }
 	t.Logf("per table: planned %s, run %s; a plain ALTER alone %s", per(planned), per(ran), per(plain))
-	if over := (planned + ran - plain) / n; over > 50*time.Millisecond {
-		t.Errorf("%v per table over a plain ALTER", over)
+	// Where a plain ALTER is slow the machine is.
+	if over, most := (planned+ran-plain)/n, 50*time.Millisecond+2*plain/n; over > most {
+		t.Errorf("%v per table over a plain ALTER, want at most %v", over, most)
+	}
+}
+
+// TestStaleEstimate: the server's statistics may say that a table is empty which has just been filled. Only a count makes it
+// small enough for a plain ALTER.
+func TestStaleEstimate(t *testing.T) {
+	b := newBench(t, testkit.Server(t))
+	b.settings.DirectMaxRows = 0
+	const frozen = " STATS_PERSISTENT=1 STATS_AUTO_RECALC=0"
+	b.exec(oldT + frozen)
+	if p := b.plan("t", newT+frozen); p.Engine != EngineDirect || p.Rows != 0 {
+		t.Errorf("empty: %s of %d rows", p.Engine, p.Rows)
+	}
+	b.fill("t", 50)
+	b.exec("FLUSH TABLES t") // what it learnt of the rows since is forgotten
+	if p := b.plan("t", newT+frozen); p.Engine != EngineGhost || p.Rows == 0 {
+		t.Errorf("filled, with old statistics: %s of %d rows", p.Engine, p.Rows)
 	}
 }

@@ -2,12 +2,14 @@ package osc
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/schema"
+	"github.com/aosc/aosc/internal/testkit"
 )
 
 // good are facts that speak for a copy of table t.
@@ -236,5 +238,111 @@ func TestSettingsBounds(t *testing.T) {
 			got.MaxLag != c.want.MaxLag || got.ChunkSize != c.want.ChunkSize {
 			t.Errorf("%+v becomes %+v, want %+v", c.in, got, c.want)
 		}
+	}
+}
+
+// TestChangedWhileCopying: what somebody does to the table while its rows are copied is not undone by the swap.
+func TestChangedWhileCopying(t *testing.T) {
+	srv := testkit.Server(t)
+	for name, c := range map[string]struct{ statement, there string }{
+		"a column": {"ALTER TABLE t ADD COLUMN z int DEFAULT 5",
+			"SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = ? AND table_name = 't' AND column_name = 'z'"},
+		"an index": {"ALTER TABLE t ADD KEY z (v)",
+			"SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = ? AND table_name = 't' AND index_name = 'z'"},
+		"a trigger": {"CREATE TRIGGER z BEFORE INSERT ON t FOR EACH ROW SET NEW.v = UPPER(NEW.v)",
+			"SELECT COUNT(*) FROM information_schema.triggers WHERE trigger_schema = ? AND event_object_table = 't'"},
+		"a foreign key to it": {"CREATE TABLE child (id bigint PRIMARY KEY, FOREIGN KEY (id) REFERENCES t (id))",
+			"SELECT COUNT(*) FROM information_schema.referential_constraints WHERE constraint_schema = ? AND referenced_table_name = 't'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, srv).slowly()
+			b.exec(oldT)
+			b.fill("t", 3000)
+			rows := b.sum("t")
+			var once sync.Once
+			_, err := b.runner.Run(t.Context(), b.plan("t", newT), b.settings, NewControl(), func(p Progress) {
+				if copying(p) {
+					once.Do(func() { b.exec(c.statement) })
+				}
+			})
+			if err == nil {
+				t.Error("the run succeeded")
+			}
+			if testkit.Ask(t, srv, c.there, b.database) != "1" {
+				t.Error("I1: it is gone")
+			}
+			if now := b.sum("t"); now != rows {
+				t.Errorf("I1: rows %s, before %s", now, rows)
+			}
+			for _, table := range b.tables() {
+				if table != "t" && table != "child" {
+					t.Errorf("I5: table %s is left", table)
+				}
+			}
+			t.Log(err)
+		})
+	}
+}
+
+// TestTruncatedAfterVerification: rows that went by TRUNCATE, of which gh-ost learns nothing, do not come back with the swap,
+// however long it has to wait after the comparison.
+func TestTruncatedAfterVerification(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.exec(oldT)
+	b.fill("t", 300)
+	p := b.plan("t", newT)
+	tx := b.occupy("t")
+	a := b.begin(p)
+	a.until("the cut-over waits for the table", func(p Progress) bool { return p.State == StateCuttingOver && strings.HasPrefix(p.Detail, "waits") })
+	var truncated sync.WaitGroup
+	truncated.Go(func() { b.exec("TRUNCATE TABLE t") })
+	testkit.Eventually(t, time.Minute, "TRUNCATE waits, too", func() bool {
+		return testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE object_schema = ? AND object_name = 't' AND lock_status = 'PENDING'",
+			b.database) != "0"
+	})
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	truncated.Wait()
+	<-a.done
+	if a.err == nil || final(a.err) {
+		t.Errorf("got %v", a.err)
+	}
+	if rows := testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM "+mysql.QuoteIdents(b.database, "t")); rows != "0" {
+		t.Errorf("%s rows came back", rows)
+	}
+	b.untouched("t", p.Current)
+}
+
+// TestChangedInTheLastMoment: a change made between the last look and the swap cannot be kept out. It is not lost: the table
+// before stays, and a person is told.
+func TestChangedInTheLastMoment(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	b.settings.Retention = 0 // else it would be kept anyway
+	b.exec(oldT)
+	b.fill("t", 300)
+	var once sync.Once
+	_, err := b.runner.Run(t.Context(), b.plan("t", newT), b.settings, NewControl(), func(p Progress) {
+		if p.State == StateCuttingOver && strings.HasPrefix(p.Detail, "attempt") {
+			once.Do(func() { b.exec("ALTER TABLE t ADD COLUMN z int DEFAULT 5") })
+		}
+	})
+	if !final(err) || !strings.Contains(err.Error(), "`_t_del`") {
+		t.Errorf("nobody is told: %v", err)
+	}
+	if left, _ := b.leftovers.List(t.Context(), "c1"); len(left) != 1 || left[0].Name != "_t_del" || left[0].State != LeftoverKeep {
+		t.Errorf("recorded: %+v", left)
+	}
+	if _, err := b.runner.Clean(t.Context(), "c1", b.db, nil); err != nil {
+		t.Error(err)
+	}
+	if all := b.tables(); len(all) != 2 || all[0] != "_t_del" {
+		t.Fatalf("I1: tables %v", all)
+	}
+	if n := testkit.Ask(t, b.srv, "SELECT COUNT(z) FROM "+mysql.QuoteIdents(b.database, "_t_del")); n != "300" {
+		t.Errorf("I1: %s values of the new column", n)
 	}
 }

@@ -38,10 +38,34 @@ func notRolling(current, desired schema.Form) string {
 	return ""
 }
 
+// AddedColumns are the names of the columns that the plan adds and whose values no other column gives.
+func (p Plan) AddedColumns() ([]string, error) {
+	before, err := columnsOf(p.Current)
+	if err != nil {
+		return nil, err
+	}
+	after, err := columnsOf(p.Desired)
+	if err != nil {
+		return nil, err
+	}
+	had := map[string]bool{}
+	for _, c := range before {
+		had[c.name] = true
+	}
+	var added []string
+	for _, c := range after {
+		if !had[c.name] && !c.generated {
+			added = append(added, c.name)
+		}
+	}
+	return added, nil
+}
+
 // shapeColumn is what matters of a column to row events.
 type shapeColumn struct {
 	name, kind string
 	needsValue bool // NOT NULL, without a default
+	generated  bool
 }
 
 // columnsOf reads the columns of a normal form.
@@ -66,6 +90,7 @@ func columnsOf(f schema.Form) ([]shapeColumn, error) {
 		out = append(out, shapeColumn{
 			name:       c.Name.Lowered(),
 			kind:       sqlparser.CanonicalString(kind),
+			generated:  o.As != nil,
 			needsValue: o.Null != nil && !*o.Null && o.Default == nil && !o.Autoincrement && o.As == nil,
 		})
 	}

@@ -94,6 +94,10 @@ func (c *copyRun) watchChild(ctx context.Context) error {
 	}
 }
 
+// lockAnswer is how long a server may take to say whose the table's lock is. One that hangs gives it to nobody else, and a
+// copy of many hours is not to be thrown away for a hiccup.
+const lockAnswer = 30 * time.Second
+
 // watchLock makes sure once a second that the table's lock is still ours: who has lost it must not go on, another
 // run may have begun.
 func (c *copyRun) watchLock(ctx context.Context) error {
@@ -105,7 +109,7 @@ func (c *copyRun) watchLock(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		check, cancel := context.WithTimeout(ctx, 5*time.Second)
+		check, cancel := context.WithTimeout(ctx, lockAnswer)
 		err := c.lock.Check(check)
 		cancel()
 		if err != nil && ctx.Err() == nil {

@@ -236,7 +236,7 @@ func (f *fixture) await(s *mysqld.Server, what string, ok func(aoscdb.OSCRow) bo
 }
 
 // patience is for a busy machine.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func (f *fixture) awaitStatus(s *mysqld.Server, status string) aoscdb.OSCRow {
 	f.t.Helper()

@@ -109,8 +109,40 @@ func TestReplicaThatDrifted(t *testing.T) {
 	testkit.Exec(t, f.primary, "ALTER TABLE "+db+".t ADD COLUMN extra int DEFAULT NULL")
 	f.do(cluster.Sync(t.Context()))
 	f.alone(replica, "ALTER TABLE "+db+".t DROP COLUMN extra")
-	f.worker("w2", nil)
+	stop = f.worker("w2", nil)
 	f.awaitStatus(replica, aoscdb.OSCDone)
 	f.mustHave(replica, tableColumn)
 	f.noLeftovers()
+	stop()
+}
+
+// A replica that lacks rows or values which its primary has is not given their empty shape: with a failover they would be
+// lost, and nothing would have shown it (I1).
+func TestReplicaThatLacksData(t *testing.T) {
+	cluster := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{}, nil)
+	replica := cluster.Replicas[0]
+	for name, c := range map[string]struct{ primary, replica, says string }{
+		"a column": {"UPDATE %s.t SET extra = 7 WHERE id = 5", "ALTER TABLE %s.t DROP COLUMN extra", "column `extra` has values"},
+		"a table":  {"DO 1", "DROP TABLE %s.t", "the table has rows"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, nil, cluster)
+			db := f.database(tablePlain, 100)
+			testkit.Exec(t, f.primary, "ALTER TABLE "+db+".t ADD COLUMN extra int DEFAULT NULL", strings.ReplaceAll(c.primary, "%s", db))
+			f.do(cluster.Sync(t.Context()))
+			f.alone(replica, strings.ReplaceAll(c.replica, "%s", db))
+			f.allow(tableColumn)
+			f.queue(replica)
+			stop := f.worker("w1", nil)
+			row := f.awaitStatus(replica, aoscdb.OSCFailed)
+			stop()
+			if !row.Final || !strings.Contains(row.Error, c.says) || !strings.Contains(row.Error, "clone") {
+				t.Errorf("final %v: %q", row.Final, row.Error)
+			}
+			columns := testkit.Ask(t, replica, "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = ? AND table_name = 't' AND column_name = 'extra'", db)
+			if columns != "0" {
+				t.Error("I1: it was given the shape of data that it does not have")
+			}
+		})
+	}
 }

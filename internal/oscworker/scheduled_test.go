@@ -21,9 +21,10 @@ func (f *fixture) target(servers ...*mysqld.Server) {
 	}
 }
 
-func (f *fixture) scheduler(faults string) *process {
+func (f *fixture) scheduler(faults string, more ...string) *process {
 	f.t.Helper()
-	return f.process("scheduler", faults, "--scheduler-lease-ttl=1s", "--scheduler-follow=200ms", "--scheduler-interval=500ms", "--scheduler-rest=500ms")
+	return f.process("scheduler", faults, append([]string{"--scheduler-lease-ttl=1s", "--scheduler-follow=200ms", "--scheduler-interval=500ms",
+		"--scheduler-rest=500ms"}, more...)...)
 }
 
 // left counts rows of a central table.
@@ -130,12 +131,13 @@ func TestLimitsHold(t *testing.T) {
 	}
 	f.worker("w1", nil)
 	f.worker("w2", nil)
-	first := f.scheduler("scheduler.done.before=kill@3")
+	// It is to die as the leader: a busy machine must not take the lease from it before.
+	first := f.scheduler("scheduler.done.before=kill@3", "--scheduler-lease-ttl=5s")
 	testkit.Eventually(t, patience, "the first scheduler leads", func() bool {
 		_, _, err := f.store.LeaseHolder(t.Context(), aoscdb.DaemonScheduler)
 		return err == nil
 	})
-	f.scheduler("")
+	f.scheduler("", "--scheduler-lease-ttl=5s")
 	for round, desired := range []string{tableCopy, tablePlain} {
 		f.allow(desired)
 		f.central("UPDATE allowed_alters SET allow_unsafe = 1")

@@ -34,15 +34,16 @@ func TestManySmallTables(t *testing.T) {
 			f.central("UPDATE allowed_alters SET allow_unsafe = 1")
 			f.queue(f.primary)
 			stop := f.worker("w1", nil)
-			begun = time.Now()
+			watch := testkit.StartStopwatch(t, f.primary)
 			f.awaitStatus(f.primary, aoscdb.OSCDone)
-			took := time.Since(begun)
+			took := watch.Took()
 			stop()
 			f.mustHave(f.primary, c.ddl)
 			added := (took - loop) / databases
 			t.Logf("%d tables: loop %v, worker %v, %v added per table", databases, loop.Round(time.Millisecond), took.Round(time.Millisecond), added.Round(100*time.Microsecond))
-			if added > 100*time.Millisecond {
-				t.Errorf("%v added per table", added)
+			// A machine on which the loop by hand is slow is not a worker that is.
+			if most := 100*time.Millisecond + 4*loop/databases; added > most {
+				t.Errorf("%v added per table, want at most %v", added, most)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package oscworker
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
@@ -22,6 +23,8 @@ type turn struct {
 	NoBinlog bool
 	// Drift: this is a replica that differs from its primary, which has the desired form already.
 	Drift bool
+	// Source is the primary whose rows this instance should have, nil on the primary itself.
+	Source *fleet.Observed
 	// Before are the members that must have the desired form before this instance is touched.
 	Before []fleet.Observed
 	// Sealed: it is a super_read_only replica, on which nothing can be altered. It was the primary when the scheduler chose it
@@ -29,6 +32,11 @@ type turn struct {
 	Sealed bool
 	// Replicas are those that throttle a copy.
 	Replicas []fleet.Observed
+}
+
+// keepingUp leaves out the replicas that are meant to stay behind: a copy that waited for one of them would wait for ever.
+func keepingUp(replicas []fleet.Observed) []fleet.Observed {
+	return slices.DeleteFunc(replicas, func(o fleet.Observed) bool { return o.Replica != nil && o.Replica.Delay > 0 })
 }
 
 // turnOf decides what the order in the cluster allows. The scheduler has decided the same, on what it saw; a failover may
@@ -57,9 +65,9 @@ func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn,
 	case me.Server.SuperReadOnly:
 		return turn{}, sealed(self)
 	case ordering == aoscdb.OrderingPrimary && isPrimary:
-		return turn{Replicas: view.Replicas()}, nil
+		return turn{Replicas: keepingUp(view.Replicas())}, nil
 	case ordering == aoscdb.OrderingPrimary:
-		return turn{NoBinlog: true, Drift: true, Before: []fleet.Observed{primary}}, nil
+		return turn{NoBinlog: true, Drift: true, Source: &primary, Before: []fleet.Observed{primary}}, nil
 	case isPrimary:
 		for _, o := range others {
 			if o.Role != fleet.RoleReplica {
@@ -68,7 +76,7 @@ func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn,
 		}
 		return turn{NoBinlog: true, Before: others}, nil
 	}
-	return turn{NoBinlog: true}, nil
+	return turn{NoBinlog: true, Source: &primary}, nil
 }
 
 // sealed is the refusal of an instance that takes no DDL.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
@@ -60,6 +61,8 @@ func TestTurnOf(t *testing.T) {
 	}{
 		{"the primary", primary, "p", view(nil), false, false, "", "ab", ""},
 		{"the primary, a replica down", primary, "p", view(down("b")), false, false, "", "a", ""},
+		{"the primary, a replica that is meant to stay behind", primary, "p", view(func(m map[string]*fleet.Observed) { m["b"].Replica.Delay = time.Hour }),
+			false, false, "", "a", ""},
 		{"a replica is altered alone, after the primary (I7)", primary, "a", view(nil), true, true, "p", "", ""},
 		{"a replica while the primary is down (I11)", primary, "a", view(down("p")), false, false, "", "", "no primary"},
 		{"an instance of unknown role", primary, "a", view(down("a")), false, false, "", "", "role of a:3306 is unknown"},

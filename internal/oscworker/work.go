@@ -39,6 +39,9 @@ func (j *job) work(ctx context.Context) error {
 	if plans, err = j.inOrder(ctx, s, plans); err != nil {
 		return err
 	}
+	if err := j.refuseHidingLoss(ctx, s, plans); err != nil {
+		return err
+	}
 	if err := admit(plans, s.turn); err != nil {
 		return err
 	}

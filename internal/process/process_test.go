@@ -68,7 +68,7 @@ func TestStop(t *testing.T) {
 
 // TestFreeze: a frozen process stands still until it is thawed.
 func TestFreeze(t *testing.T) {
-	p := start(t, ":", "exec sleep 0.05")
+	p := start(t, ":", "exec sleep 2")
 	if err := p.Freeze(); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestFreeze(t *testing.T) {
 	if _, rest, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(rest, "T") {
 		t.Errorf("its state is %q, want T", rest[:1])
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if err := p.WaitFor(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a frozen process ended: %v", err)

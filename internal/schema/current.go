@@ -41,7 +41,7 @@ const (
 )
 
 // EachCurrent is CurrentForms for callers that keep less than the texts: fn gets each table that exists, in no order,
-// one call at a time. An error of fn ends it.
+// one call at a time. An error of fn ends it: it is the last call.
 func EachCurrent(ctx context.Context, db *sql.DB, refs []Ref, fn func(Ref, Form) error) error {
 	s := &shower{fn: fn, known: map[string]Form{}}
 	g, ctx := errgroup.WithContext(ctx)
@@ -86,6 +86,7 @@ func EachCurrent(ctx context.Context, db *sql.DB, refs []Ref, fn func(Ref, Form)
 type shower struct {
 	mu    sync.Mutex
 	fn    func(Ref, Form) error
+	ended error           // what fn returned: it is not called again
 	known map[string]Form // by SHOW CREATE TABLE less the counter
 }
 
@@ -99,7 +100,10 @@ func (s *shower) show(ctx context.Context, conn *sql.Conn, r Ref) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.fn(r, s.form(text))
+	if s.ended == nil { // by what another connection brought
+		s.ended = s.fn(r, s.form(text))
+	}
+	return s.ended
 }
 
 // maxKnown bounds the memory of one EachCurrent.

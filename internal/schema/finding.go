@@ -160,7 +160,7 @@ func changedColumn(c, d *column) []Finding {
 		add(l.code, c.typeText()+" becomes "+d.typeText()+": "+l.detail, check)
 	}
 	if c.nullable && !d.nullable {
-		add(NotNull, "it becomes NOT NULL", &DataCheck{Where: c.sql() + " IS NULL"})
+		add(NotNull, "it becomes NOT NULL: what is NULL would have to become something else", &DataCheck{Where: c.sql() + " IS NULL"})
 	}
 	return out
 }
@@ -169,14 +169,14 @@ func constraintFindings(a, b *table) []Finding {
 	var out []Finding
 	for name, fk := range a.foreignKeys {
 		if now, ok := b.foreignKeys[name]; !ok {
-			out = append(out, Finding{Code: ForeignKey, Column: name, Detail: "the foreign key is dropped"})
+			out = append(out, Finding{Code: ForeignKey, Column: name, Detail: "the foreign key is dropped: nothing keeps the two tables consistent from then on"})
 		} else if now != fk {
-			out = append(out, Finding{Code: ForeignKey, Column: name, Detail: "the foreign key is changed"})
+			out = append(out, Finding{Code: ForeignKey, Column: name, Detail: "the foreign key is changed: rows that break the new one are in the way"})
 		}
 	}
 	for name := range b.foreignKeys {
 		if _, ok := a.foreignKeys[name]; !ok {
-			out = append(out, Finding{Code: ForeignKey, Column: name, Detail: "a foreign key is added"})
+			out = append(out, Finding{Code: ForeignKey, Column: name, Detail: "a foreign key is added: rows that break it are in the way, and a table with foreign keys cannot be copied any more"})
 		}
 	}
 	sortFindings(out)

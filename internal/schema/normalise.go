@@ -26,6 +26,8 @@ type Form struct {
 //     Where they differ both are printed, and so is the table's collation;
 //   - the order of secondary keys: an added key comes last;
 //   - USING BTREE, which is what a key is anyhow: printed for ever once somebody wrote it (MEMORY knows another);
+//   - TABLESPACE innodb_system: where a server without innodb_file_per_table puts every table, and printed for ever once
+//     such a table was altered. Any other tablespace was asked for by somebody and stays;
 //   - the character set introducer of literals in expressions: a CHECK over a latin1 column says _utf8mb4'x' when new
 //     and _latin1'x' after the next copy;
 //   - for the hash, names and order of CHECK constraints: CREATE TABLE ... LIKE gives new names, a name is taken for as
@@ -226,7 +228,8 @@ func (c *cursor) tableCollation(from int) (string, bool) {
 	return "", false
 }
 
-// options is everything behind the columns, with the table's collation always and the AUTO_INCREMENT counter never.
+// options is everything behind the columns, with the table's collation always, and the AUTO_INCREMENT counter and the system
+// tablespace never.
 func (c *cursor) options(from int) string {
 	counter, charset := -1, -1
 	for i := from; i < len(c.toks); i++ {
@@ -248,6 +251,9 @@ func (c *cursor) options(from int) string {
 	}
 	var b strings.Builder
 	next := from
+	if c.systemTablespace(from) {
+		next += 4
+	}
 	if counter >= 0 {
 		b.WriteString(rest(next, counter))
 		next = counter + 3
@@ -258,6 +264,12 @@ func (c *cursor) options(from int) string {
 	}
 	b.WriteString(rest(next, len(c.toks)))
 	return b.String()
+}
+
+// systemTablespace tells whether the four tokens at i put the table into InnoDB's system tablespace.
+func (c *cursor) systemTablespace(i int) bool {
+	return i+3 < len(c.toks) && c.toks[i].kind == hintIn && c.isAt(i+1, "TABLESPACE") &&
+		unquote(c.at(i+2)) == "innodb_system" && c.toks[i+3].kind == hintOut
 }
 
 // keyName is the name in "UNIQUE KEY `name` (...": the first quoted thing of the definition.

@@ -36,6 +36,10 @@ func TestNormalise(t *testing.T) {
 		{"introducers", create("`a` varchar(9) DEFAULT (concat(_utf8mb4'_latin1''x',_binary'y',_latin1 0x41))", "CONSTRAINT `c` CHECK ((`a` <> _latin1'\\'x'))"),
 			create("`a` varchar(9) DEFAULT (concat('_latin1''x',_binary'y',_latin1 0x41))", "CONSTRAINT `c` CHECK ((`a` <> '\\'x'))")},
 		{"order of checks", create("`a` int", "CONSTRAINT `a` CHECK ((`a` > 2))", "CONSTRAINT `b` CHECK ((`a` > 1))"), create("`a` int", "CONSTRAINT `b` CHECK ((`a` > 1))", "CONSTRAINT `a` CHECK ((`a` > 2))")},
+		{"system tablespace", "CREATE TABLE `t` (\n  `a` int\n) /*!50100 TABLESPACE `innodb_system` */ ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci",
+			create("`a` int")},
+		{"a tablespace that was asked for", "CREATE TABLE `t` (\n  `a` int\n) /*!50100 TABLESPACE `innodb_file_per_table` */ " + strings.TrimPrefix(options, ") "),
+			"CREATE TABLE `t` (\n  `a` int\n) /*!50100 TABLESPACE `innodb_file_per_table` */ " + strings.TrimPrefix(options, ") ")},
 		{"partitions", "CREATE TABLE `t` (\n  `id` int\n) ENGINE=InnoDB AUTO_INCREMENT=9 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci\n/*!50100 PARTITION BY RANGE (`id`)\n(PARTITION p0 VALUES LESS THAN (10) COMMENT = 'AUTO_INCREMENT=5' ENGINE = InnoDB) */",
 			"CREATE TABLE `t` (\n  `id` int\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci\n/*!50100 PARTITION BY RANGE (`id`)\n(PARTITION p0 VALUES LESS THAN (10) COMMENT = 'AUTO_INCREMENT=5' ENGINE = InnoDB) */"},
 	} {

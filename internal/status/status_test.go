@@ -404,7 +404,7 @@ func TestOneAtATime(t *testing.T) {
 	if err != nil || !got {
 		t.Fatal(got, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // enough to find it busy once
 	defer cancel()
 	if _, err := f.refresher.Refresh(ctx, f.inst, f.tier, f.snapshot(), status.Options{}); !errors.Is(err, status.ErrBusy) {
 		t.Errorf("Refresh while another holds the lock: %v, want ErrBusy", err)

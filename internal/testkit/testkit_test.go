@@ -97,3 +97,31 @@ func TestErrantNoticed(t *testing.T) {
 		t.Error("I7: an errant transaction was not noticed")
 	}
 }
+
+// TestStopwatch: what the machine holds up does not count, what the software takes does.
+func TestStopwatch(t *testing.T) {
+	srv := testkit.FreshServer(t, nil)
+	const pause = 600 * time.Millisecond
+	watch := testkit.StartStopwatch(t, srv)
+	begun := time.Now()
+	if err := srv.Pause(); err != nil { // as a machine does that has other things to do
+		t.Fatal(err)
+	}
+	held := time.AfterFunc(pause, func() {
+		if err := srv.Resume(); err != nil {
+			t.Error(err)
+		}
+	})
+	defer held.Stop()
+	testkit.Ask(t, srv, "SELECT 1")
+	stood := time.Since(begun)
+	testkit.Ask(t, srv, "SELECT SLEEP(0.5)")
+	all := time.Since(begun)
+	took := watch.Took()
+	if took > all-stood+100*time.Millisecond || stood < pause {
+		t.Errorf("%v of %v counted, of which the server was held up for %v", took, all, stood)
+	}
+	if quiet := testkit.StartStopwatch(t, srv); testkit.Ask(t, srv, "SELECT SLEEP(1)") != "0" || quiet.Took() == 0 {
+		t.Error("what the server itself takes does not count")
+	}
+}

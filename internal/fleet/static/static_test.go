@@ -86,12 +86,17 @@ func TestInventoryWaitsForTheWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begun := time.Now()
 	write(t, path, "tiers: {}\n", 0)
-	if got := databases(t, inv); got != "old" {
-		t.Errorf("a file half written was believed: databases %q", got)
+	tier, err := fleet.FindTier(t.Context(), inv, "udb")
+	switch held := time.Since(begun); {
+	case held >= settle:
+		t.Skipf("the machine was held up for %v: the file is no longer young, nothing can be shown", held)
+	case err != nil || tier.Databases != "old":
+		t.Errorf("a file half written was believed: databases %q, %v", tier.Databases, err)
 	}
 	write(t, path, "tiers: {udb: {databases: new}}\n", 0)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

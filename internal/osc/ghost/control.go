@@ -69,7 +69,10 @@ func sweepSockets(tmp string) {
 	}
 }
 
-// Command sends one command to a child's socket and returns the answer.
+// answerLimit is how long a child may take to answer: a stopped one never does.
+const answerLimit = 5 * time.Second
+
+// Command sends one command to a child's socket and returns the answer. It ends with ctx at once.
 func Command(ctx context.Context, socket, command string) (string, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", socket)
@@ -77,13 +80,10 @@ func Command(ctx context.Context, socket, command string) (string, error) {
 		return "", fmt.Errorf("gh-ost command %q: %w", command, err)
 	}
 	defer conn.Close()
-	deadline := time.Now().Add(5 * time.Second)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := conn.SetDeadline(deadline); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(answerLimit)); err != nil {
 		return "", fmt.Errorf("gh-ost command %q: %w", command, err)
 	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })() // a closed one needs none
 	if _, err := io.WriteString(conn, command+"\n"); err != nil {
 		return "", fmt.Errorf("gh-ost command %q: %w", command, err)
 	}

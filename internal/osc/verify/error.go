@@ -13,6 +13,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("the copy %s of %s.%s differs from it, key range %s, first at %s: %s",
+	return fmt.Sprintf("the copy %s of %s.%s differs from it, key range %s, first at %s: %s. The copy was given up, the table is as it was; "+
+		"find out what wrote to the copy, or which value does not fit, before it is tried again",
 		e.Copy, e.Database, e.Table, e.Range, e.Key, e.Reason)
 }

@@ -138,7 +138,7 @@ func ParseID(id string) (cluster string, at time.Time, err error) {
 		at, err = time.Parse(idTime, id[i+1:])
 	}
 	if i <= 0 || err != nil || strings.ContainsAny(id, "/\\") || id[0] == '.' {
-		return "", time.Time{}, fmt.Errorf("%q is not the id of a backup: want <cluster>-<time>, as `cotton backups <cluster>` lists them", id)
+		return "", time.Time{}, fmt.Errorf("%.100q is not the id of a backup: want <cluster>-<time>, as `cotton backups <cluster>` lists them", id)
 	}
 	return id[:i], at, nil
 }

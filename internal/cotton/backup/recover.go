@@ -34,7 +34,7 @@ func ParseTarget(text string) (Target, error) {
 	}
 	set, err := mysql.ParseGTIDSet(text)
 	if err != nil || set.Empty() {
-		return Target{}, fmt.Errorf("%q is no moment to restore to: want a time such as 2026-01-02T15:04:05Z, GTIDs such as those of @@gtid_executed, or %s", text, Latest)
+		return Target{}, fmt.Errorf("%.100q is no moment to restore to: want a time such as 2026-01-02T15:04:05Z, GTIDs such as those of @@gtid_executed, or %s", text, Latest)
 	}
 	return Target{GTIDs: set}, nil
 }

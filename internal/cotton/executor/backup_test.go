@@ -319,6 +319,26 @@ func TestBackupKilled(t *testing.T) {
 	s.restored(t, server, s.rows, target)
 }
 
+// TestRestoreToTime: what was committed until then is there, and nothing that was committed later.
+func TestRestoreToTime(t *testing.T) {
+	s := newSource(t)
+	s.add(t, 3)
+	s.do(t, cotton.OrderBackup, backupID)
+	s.add(t, 3)
+	s.do(t, cotton.OrderArchive, "")
+	target := s.add(t, 3)
+	want, at := s.rows, time.Now()
+	s.add(t, 3)
+	s.do(t, cotton.OrderArchive, "")
+	x, task := s.seed(t, at.Format(time.RFC3339Nano))
+	server, err := x.startServer(t.Context(), task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { server.Remove() }()
+	s.restored(t, server, want, target)
+}
+
 // TestRestoreRefused: what cannot be restored is an error that says why, and leaves no data directory that would pass for a
 // restored one; and nothing is ever restored over data.
 func TestRestoreRefused(t *testing.T) {

@@ -54,7 +54,7 @@ func (s *site) admin(cluster string, a mysql.Addr) *sql.DB {
 	return s.open(cluster, cotton.AdminAccount, key.Password(cotton.AdminAccount, cluster), a)
 }
 
-func must(t *testing.T, db *sql.DB, statements ...string) {
+func must(t testing.TB, db *sql.DB, statements ...string) {
 	t.Helper()
 	for _, statement := range statements {
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {
@@ -63,7 +63,7 @@ func must(t *testing.T, db *sql.DB, statements ...string) {
 	}
 }
 
-func ask(t *testing.T, db *sql.DB, query string) string {
+func ask(t testing.TB, db *sql.DB, query string) string {
 	t.Helper()
 	var answer sql.NullString
 	if err := db.QueryRowContext(t.Context(), query).Scan(&answer); err != nil {
@@ -73,7 +73,7 @@ func ask(t *testing.T, db *sql.DB, query string) string {
 }
 
 // write keeps writing until the returned function is called: rows are added, changed and deleted, by several sessions.
-func write(t *testing.T, db *sql.DB) (stop func()) {
+func write(t testing.TB, db *sql.DB) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for w := range 3 {
@@ -98,7 +98,7 @@ func write(t *testing.T, db *sql.DB) (stop func()) {
 	return sync.OnceFunc(func() { cancel(); wg.Wait() })
 }
 
-func gtids(t *testing.T, text string) mysql.GTIDSet {
+func gtids(t testing.TB, text string) mysql.GTIDSet {
 	t.Helper()
 	set, err := mysql.ParseGTIDSet(text)
 	if err != nil {
@@ -280,4 +280,64 @@ func (s *site) awaitFor(limit time.Duration, f *framework.Framework, name, what 
 		return err == nil && ok(v)
 	})
 	return v
+}
+
+// TestRestoreAcrossFailover: the member that archives is lost, and later the primary; another member goes on each time. What
+// the newest logs lead to is all that was acknowledged, before and after (I1). A restore that fails says why, is no cluster
+// that takes writes, and is done once the reason is gone.
+func TestRestoreAcrossFailover(t *testing.T) {
+	s := newSite(t, "executor", 4)
+	root := s.withBackups()
+	f, _ := s.scheduler()
+	c0 := spec("c0", 3)
+	c0.Backup = &cotton.BackupPolicy{Every: time.Hour, Keep: 2, BinlogInterval: time.Second}
+	if _, err := f.Create(t.Context(), c0); err != nil {
+		t.Fatal(err)
+	}
+	v := s.awaitFor(2*patience, f, "c0", "the cluster is complete", complete(3))
+	app := s.open("c0", "app", "secret of c0", s.addr(f, "c0", 0))
+	must(t, app, "CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY, v INT NOT NULL, s VARCHAR(200) NOT NULL)", "INSERT INTO d.t VALUES (1, 1, 'before')")
+	first := s.recoverable(f, "c0", 1, gtids(t, ask(t, app, "SELECT @@gtid_executed")))
+
+	archiver, _ := v.Record.Member(first.Member)
+	s.endExecutor(archiver.TaskID)
+	must(t, app, "INSERT INTO d.t VALUES (2, 2, 'its replica is lost')")
+	s.recoverable(f, "c0", 1, gtids(t, ask(t, app, "SELECT @@gtid_executed")))
+	s.awaitFor(2*patience, f, "c0", "the replica is back", complete(3))
+
+	was := v.Record.Primary
+	primary, _ := v.Record.Member(was)
+	s.endExecutor(primary.TaskID)
+	s.awaitFor(2*patience, f, "c0", "another is the primary, and all are well", func(v framework.View) bool { return v.Record.Primary != was && complete(3)(v) })
+	app = s.open("c0", "app", "secret of c0", s.addr(f, "c0", 0))
+	must(t, app, "INSERT INTO d.t VALUES (3, 3, 'after the failover')")
+	b := s.recoverable(f, "c0", 1, gtids(t, ask(t, app, "SELECT @@gtid_executed")))
+	want := ask(t, app, checksum)
+
+	damaged := filepath.Join(root, "c0", "backups", b.ID, "data", "ibdata1")
+	text, err := os.ReadFile(damaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(damaged, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	r0 := spec("r0", 1)
+	r0.BackupID, r0.RestoreTo = b.ID, backup.Latest
+	if _, err := f.Create(t.Context(), r0); err != nil {
+		t.Fatal(err)
+	}
+	v = s.await(f, "r0", "the reason is shown", func(v framework.View) bool {
+		return contains(strings.Join(v.Problems, ";"), "ibdata1 has 1048576 bytes")
+	})
+	if v.Endpoints.Primary != nil || v.Record.State != cotton.StateCreating || v.Record.Founded || v.Record.Primary != 0 {
+		t.Errorf("a cluster that was not restored: %+v", v)
+	}
+	if err := os.WriteFile(damaged, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitFor(3*patience, f, "r0", "it is restored all the same", complete(1))
+	if got := ask(t, s.open("r0", "app", "secret of r0", s.addr(f, "r0", 0)), checksum); got != want {
+		t.Errorf("restored %s, want %s", got, want)
+	}
 }

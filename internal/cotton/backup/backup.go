@@ -119,7 +119,7 @@ type Store interface {
 type Upload interface {
 	// Put stores a file and says what was stored.
 	Put(ctx context.Context, name string, contents io.Reader) (File, error)
-	// Commit stores the manifest: from then on the backup is visible.
+	// Commit stores the manifest: from then on the backup is visible. Files of it that are not there any more are an error.
 	Commit(ctx context.Context, m Manifest) error
 	// Abort removes what was stored; after Commit it does nothing.
 	Abort() error

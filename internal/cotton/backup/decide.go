@@ -52,6 +52,9 @@ type Decision struct {
 const (
 	// settle is how long after its start a scheduler waits for what executors have to say before it orders a copy.
 	settle = 5 * time.Second
+	// settleCopying is the same where the store has a copy that somebody may be working on: executors say so unasked every
+	// half a minute.
+	settleCopying = 90 * time.Second
 	// heard is how long an ordered copy is given to be heard of; then it is ordered again.
 	heard = 10 * time.Second
 	// unfinishedFor is how old what nobody works on must be to be removed.
@@ -237,7 +240,7 @@ func (d *deciding) copies() {
 	}
 	wait := min(firstRetry<<min(max(d.Failures-1, 0), 10), maxRetry)
 	switch {
-	case d.Now.Sub(d.Since) < settle, d.Failures > 0 && d.Now.Sub(d.FailedAt) < wait:
+	case d.Now.Sub(d.Since) < d.settle(), d.Failures > 0 && d.Now.Sub(d.FailedAt) < wait:
 		return
 	case d.Ordered.ID != "" && d.Now.Sub(d.Ordered.At) < heard:
 		return
@@ -256,6 +259,16 @@ func (d *deciding) copies() {
 func idTimeOf(id string) time.Time {
 	_, at, _ := ParseID(id)
 	return at
+}
+
+// settle is how long this scheduler must have looked before it takes nobody's word for nobody's work.
+func (d *deciding) settle() time.Duration {
+	for _, id := range d.Listing.Unfinished {
+		if d.Now.Sub(idTimeOf(id)) < unfinishedFor {
+			return settleCopying
+		}
+	}
+	return settle
 }
 
 // due says why a copy is to be made now, empty when none is.
@@ -328,7 +341,7 @@ func (d *deciding) lastArchived() time.Time {
 func (d *deciding) prune() {
 	p := d.Record.Spec.Backup
 	for _, id := range d.Listing.Unfinished {
-		if at := idTimeOf(id); d.Now.Sub(at) > unfinishedFor && d.Now.Sub(d.Since) > settle && id != d.Ordered.ID && !d.copying(id) {
+		if at := idTimeOf(id); d.Now.Sub(at) > unfinishedFor && d.Now.Sub(d.Since) > settleCopying && id != d.Ordered.ID && !d.copying(id) {
 			d.out.Remove = append(d.out.Remove, id)
 		}
 	}

@@ -73,6 +73,13 @@ func TestDecide(t *testing.T) {
 		{what: "it was just ordered", edit: func(s *State) { old(s); s.Ordered = Ordered{"x", 2, noon.Add(-time.Second)} }},
 		{what: "ordered, and never heard of", edit: func(s *State) { old(s); s.Ordered = Ordered{"x", 2, noon.Add(-time.Minute)} }, copy: 2},
 		{what: "this scheduler has just begun", edit: func(s *State) { old(s); s.Since = noon.Add(-time.Second) }},
+		{what: "it has just begun, and somebody may be at it", edit: func(s *State) {
+			old(s)
+			s.Since, s.Listing.Unfinished = noon.Add(-time.Minute), []string{NewID("c0", noon.Add(-time.Hour))}
+		}},
+		{what: "it has just begun: what may be in work for long is not removed", edit: func(s *State) {
+			s.Since, s.Listing.Unfinished = noon.Add(-time.Minute), []string{NewID("c0", noon.Add(-3*time.Hour))}
+		}},
 		{what: "it failed a moment ago", edit: func(s *State) {
 			old(s)
 			s.Failures, s.FailedMember, s.FailedAt = 1, 2, noon.Add(-time.Second)

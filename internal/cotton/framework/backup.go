@@ -44,6 +44,13 @@ func (f *Framework) keepBackups(ctx context.Context) {
 			}
 			c.keepBackupProblems(f.backupRound(ctx, c, all[c.name]))
 		}
+		for name := range all {
+			if f.get(name) == nil {
+				f.metrics.backedUp.DeleteLabelValues(name)
+				f.metrics.archived.DeleteLabelValues(name)
+				delete(all, name)
+			}
+		}
 	}
 }
 
@@ -66,8 +73,26 @@ func (f *Framework) backupRound(ctx context.Context, c *cluster, k *keeping) []s
 	if err := k.list(ctx, f.cfg.Backups, c.name); err != nil {
 		return append(restoring, "backup: "+err.Error())
 	}
+	f.backupGauges(k)
 	d := backup.Decide(k.State)
 	return append(append(restoring, d.Problems...), f.backupAct(ctx, k, d)...)
+}
+
+// backupGauges are for alerts on backups that are too old.
+func (f *Framework) backupGauges(k *keeping) {
+	copied, archived := 0.0, 0.0
+	for _, m := range k.Listing.Backups {
+		if m.Origin == k.Record.Origin() {
+			copied = float64(m.CopiedAt.Unix())
+		}
+	}
+	for _, facts := range k.Facts {
+		if !facts.ArchivedAt.IsZero() {
+			archived = max(archived, float64(facts.ArchivedAt.Unix()))
+		}
+	}
+	f.metrics.backedUp.WithLabelValues(k.Record.Spec.Name).Set(copied)
+	f.metrics.archived.WithLabelValues(k.Record.Spec.Name).Set(archived)
 }
 
 // gather takes what is known without asking anybody.

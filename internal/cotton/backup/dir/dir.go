@@ -283,6 +283,11 @@ func (u *upload) Commit(_ context.Context, m backup.Manifest) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
+	for _, f := range m.Files { // somebody may have taken this for left behind, and removed it
+		if info, err := os.Stat(filepath.Join(u.dir, "data", filepath.FromSlash(f.Name))); err != nil || info.Size() != f.Size {
+			return fmt.Errorf("backup store %s: file %s of backup %s is not as it was put there: %w (%v)", u.s, f.Name, u.id, backup.ErrDamaged, err)
+		}
+	}
 	dirs := []string{filepath.Join(u.dir, "data")}
 	for d := range u.made {
 		for ; len(d) > len(dirs[0]); d = filepath.Dir(d) {

@@ -161,6 +161,17 @@ func anew(t *testing.T, s backup.Store) {
 	if _, err := s.Open(t.Context(), "c0", id, "stale"); !errors.Is(err, backup.ErrNotFound) {
 		t.Errorf("a file of the attempt before: %v", err)
 	}
+	incomplete := Manifest(id)
+	incomplete.Files = []backup.File{put(t, u, "gone", "x")}
+	if err := s.Remove(t.Context(), "c0", id); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Commit(t.Context(), incomplete); err == nil {
+		t.Error("a manifest of a file that is gone was stored")
+	}
+	if u, err = s.Begin(t.Context(), "c0", id); err != nil {
+		t.Fatal(err)
+	}
 	bad := Manifest(id)
 	bad.GTIDsTo = "nonsense"
 	if err := u.Commit(t.Context(), bad); err == nil {

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/aosc/aosc/internal/cotton"
@@ -110,7 +111,7 @@ func (b *backups) archiveOne(ctx context.Context, store backup.Store, o cotton.O
 	}
 	defer f.Close()
 	sum := backup.NewSum()
-	contents, err := backup.Scan(teeReader{ctx, f, sum}, nil)
+	contents, err := backup.Scan(io.TeeReader(backup.Reader(ctx, f), sum), nil)
 	if err != nil {
 		return err
 	}
@@ -126,20 +127,4 @@ func (b *backups) archiveOne(ctx context.Context, store backup.Store, o cotton.O
 		ServerUUID: uuid, Binlog: l.Name, Previous: contents.Previous.String(), GTIDs: contents.GTIDs.String(),
 		FirstAt: contents.FirstAt, LastAt: contents.LastAt, Size: file.Size, SHA256: file.SHA256,
 	}, f)
-}
-
-// teeReader gives what it reads to a sum, too, and ends with its context.
-type teeReader struct {
-	ctx context.Context
-	f   *os.File
-	sum *backup.Sum
-}
-
-func (t teeReader) Read(p []byte) (int, error) {
-	if err := context.Cause(t.ctx); err != nil {
-		return 0, err
-	}
-	n, err := t.f.Read(p)
-	_, _ = t.sum.Write(p[:n]) // a hash takes everything
-	return n, err
 }

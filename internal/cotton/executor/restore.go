@@ -91,7 +91,7 @@ func (r *restoring) run(ctx context.Context) error {
 	if err := os.Rename(r.data(), filepath.Join(r.opts.Dir, "data")); err != nil {
 		return err
 	}
-	if err := syncDir(r.opts.Dir); err != nil {
+	if err := backup.SyncDir(r.opts.Dir); err != nil {
 		return err
 	}
 	r.x.cfg.Log.Info("restored", "backup", r.m.ID, "to", r.target)
@@ -162,7 +162,7 @@ func (r *restoring) fetch(ctx context.Context) error {
 	if err := os.WriteFile(r.madeOf(), []byte(r.m.ID), 0o640); err != nil {
 		return err
 	}
-	if err := errors.Join(syncDir(r.dir), os.Rename(part, r.data()), syncDir(r.dir), syncDir(r.opts.Dir)); err != nil {
+	if err := errors.Join(backup.SyncDir(r.dir), os.Rename(part, r.data()), backup.SyncDir(r.dir), backup.SyncDir(r.opts.Dir)); err != nil {
 		return err
 	}
 	fault.Point(faultRestoreCopied)
@@ -190,7 +190,7 @@ func (r *restoring) fetchInto(ctx context.Context, part string) error {
 		done += f.Size
 	}
 	for _, d := range dirs {
-		if err := syncDir(d); err != nil {
+		if err := backup.SyncDir(d); err != nil {
 			return err
 		}
 	}
@@ -227,20 +227,8 @@ func writeVerified(ctx context.Context, path string, in io.Reader, f backup.File
 	if err != nil {
 		return err
 	}
-	err = backup.CopyVerified(out, contextReader{ctx, in}, f)
+	err = backup.CopyVerified(out, backup.Reader(ctx, in), f)
 	return errors.Join(err, out.Sync(), out.Close())
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // bring starts a server on the copy that nobody but this executor can reach, applies logs up to the target, and stops it
@@ -355,7 +343,7 @@ func (r *restoring) copied(executed mysql.GTIDSet) (mysql.GTIDSet, error) {
 	if err := writeVerified(context.Background(), path+".part", strings.NewReader(executed.String()), sumOf(executed.String())); err != nil {
 		return executed, err
 	}
-	return executed, errors.Join(os.Rename(path+".part", path), syncDir(r.dir))
+	return executed, errors.Join(os.Rename(path+".part", path), backup.SyncDir(r.dir))
 }
 
 func sumOf(text string) backup.File {

@@ -201,7 +201,7 @@ func (s *Store) mkdir(dir string) error {
 		return fmt.Errorf("backup store %s: %w", s, err)
 	}
 	for d := dir; len(d) >= len(s.root); d = filepath.Dir(d) {
-		if err := syncDir(d); err != nil {
+		if err := backup.SyncDir(d); err != nil {
 			return err
 		}
 	}
@@ -233,15 +233,7 @@ func (s *Store) writeJSON(path string, v any) error {
 	if err := s.write(path, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return backup.SyncDir(filepath.Dir(path))
 }
 
 // upload implements backup.Upload.
@@ -267,7 +259,7 @@ func (u *upload) Put(ctx context.Context, name string, contents io.Reader) (back
 	}
 	sum := backup.NewSum()
 	if err := u.s.write(path, func(w io.Writer) error {
-		_, err := io.Copy(io.MultiWriter(w, sum), contextReader{ctx, contents})
+		_, err := io.Copy(io.MultiWriter(w, sum), backup.Reader(ctx, contents))
 		return err
 	}); err != nil {
 		return backup.File{}, err
@@ -296,7 +288,7 @@ func (u *upload) Commit(_ context.Context, m backup.Manifest) error {
 	}
 	slices.Sort(dirs)
 	for _, d := range slices.Compact(dirs) {
-		if err := syncDir(d); err != nil {
+		if err := backup.SyncDir(d); err != nil {
 			return fmt.Errorf("backup store %s: %w", u.s, err)
 		}
 	}
@@ -313,19 +305,6 @@ func (u *upload) Abort() error {
 		return nil
 	}
 	return u.s.Remove(context.Background(), u.cluster, u.id)
-}
-
-// contextReader ends a long copy with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // Open implements backup.Store.
@@ -356,7 +335,7 @@ func (s *Store) Remove(_ context.Context, cluster, id string) error {
 	}
 	err = os.Remove(filepath.Join(dir, manifest))
 	if err == nil {
-		err = syncDir(dir)
+		err = backup.SyncDir(dir)
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = os.RemoveAll(dir)
@@ -388,7 +367,7 @@ func (s *Store) PutLog(ctx context.Context, l backup.Log, contents io.Reader) er
 	if err := s.mkdir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := s.write(path, func(w io.Writer) error { return backup.CopyVerified(w, contextReader{ctx, contents}, l.File()) }); err != nil {
+	if err := s.write(path, func(w io.Writer) error { return backup.CopyVerified(w, backup.Reader(ctx, contents), l.File()) }); err != nil {
 		return err
 	}
 	return s.writeJSON(path+entry, l)

@@ -132,12 +132,23 @@ func newSource(t *testing.T) *source {
 	return s
 }
 
+// started starts a server, maybe after one that was killed with its executor and that the kernel has not let go of yet.
+func started(t *testing.T, x *Executor, task cotton.Task) *mysqld.Server {
+	t.Helper()
+	for {
+		server, err := x.startServer(t.Context(), task)
+		if err == nil {
+			return server
+		}
+		if !strings.Contains(err.Error(), "is using unix socket file") {
+			t.Fatal(err)
+		}
+	}
+}
+
 func (s *source) start(t *testing.T) {
 	t.Helper()
-	var err error
-	if s.server, err = s.x.startServer(t.Context(), s.task); err != nil {
-		t.Fatal(err)
-	}
+	s.server = started(t, s.x, s.task)
 	t.Cleanup(func() { s.server.Remove() })
 	s.exec(t, "SET GLOBAL read_only = OFF")
 }
@@ -219,10 +230,7 @@ func TestRestoreKilled(t *testing.T) {
 			if data := dataDir(t, x); !missing(data) {
 				t.Fatalf("%s is there after a kill", data)
 			}
-			server, err := x.startServer(t.Context(), task)
-			if err != nil {
-				t.Fatal(err)
-			}
+			server := started(t, x, task)
 			defer func() { server.Remove() }()
 			s.restored(t, server, want, target)
 			if left := filepath.Join(filepath.Dir(dataDir(t, x)), restoreDir); !missing(left) {

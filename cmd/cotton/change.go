@@ -19,6 +19,7 @@ type createFlags struct {
 	waiting
 	size, passwordFile                   string
 	labels, config, scalars, constraints []string
+	backups                              backupFlags
 }
 
 func createCommand() *cobra.Command {
@@ -40,6 +41,7 @@ func createCommand() *cobra.Command {
 	flags.StringArrayVar(&f.scalars, "scalar", nil, "name=amount of a counted resource that each instance needs (repeatable)")
 	flags.StringVar(&f.Package, "package", "", "what is installed, a name of the scheduler's --packages; empty = mysqld of the host")
 	flags.BoolVar(&f.Sidecars, "sidecars", false, "run checksum and oscworker beside each mysqld")
+	f.backups.add(cmd, &f.Create)
 	f.waiting.add(cmd, "return once it takes writes and all instances serve")
 	return clientCommand(cmd, func(ctx context.Context, a *asking, args []string) error { return f.run(ctx, a, args[0]) })
 }
@@ -86,6 +88,9 @@ func (f *createFlags) complete() (err error) {
 		if f.Password, err = client.ReadSecret(f.passwordFile); err != nil {
 			return fmt.Errorf("read the password: %w", err)
 		}
+	}
+	if f.Backup, err = f.backups.policy(); err != nil {
+		return err
 	}
 	if f.Labels, err = keyValues("label", f.labels); err != nil {
 		return err

@@ -55,7 +55,8 @@ func runExecutor(ctx context.Context, env *daemon.Env) error {
 	}
 	x, err := executor.New(executor.Config{
 		Mesos: config, Installer: install.Archive{Dir: packages}, ConfigTemplate: v.GetString("config-template"), ProgramDir: v.GetString("program-dir"),
-		StartLimit: v.GetDuration("start-limit"), FactsInterval: v.GetDuration("facts-interval"), Log: env.Log,
+		StartLimit: v.GetDuration("start-limit"), FactsInterval: v.GetDuration("facts-interval"),
+		Tool: "cotton " + daemon.Version(), Log: env.Log,
 	})
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ const defaultListen = "127.0.0.1:5055"
 // schedulerKeys are those of `cotton scheduler`.
 func schedulerKeys() []daemon.Key {
 	atLeast := func(name string, least time.Duration) func(*viper.Viper) error { return daemon.AtLeast(name, least) }
-	return []daemon.Key{
+	return append(backupKeys(), []daemon.Key{
 		{Name: "mesos", Default: "", Check: checkMesos, Mask: maskZK,
 			Help: "http://host:port[,host:port...], zk://host:port[,...]/mesos, or mini:N for N agents of an embedded Mesos on this machine"},
 		{Name: "work-dir", Default: defaultWorkDir(), Help: "directory for what is kept here: the embedded Mesos, a store in files, a made key"},
@@ -80,7 +80,7 @@ func schedulerKeys() []daemon.Key {
 		{Name: "mini-agent", Default: "8/16gb/100gb", Check: checkMiniAgent, Help: "embedded Mesos: what each agent offers, cpus/memory/disk; nothing holds instances to it"},
 		{Name: "mini-ports", Default: "31000-31999", Check: checkRange("mini-ports"), Help: "embedded Mesos: ports of all agents together"},
 		{Name: "mini-stop-tasks", Default: false, Help: "embedded Mesos: end all instances with the scheduler; their volumes stay, and they come back with it"},
-	}
+	}...)
 }
 
 // schedulerChecks relate keys to each other.

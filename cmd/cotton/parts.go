@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/backup"
+	"github.com/aosc/aosc/internal/cotton/backup/dir"
 	"github.com/aosc/aosc/internal/cotton/discovery"
 	"github.com/aosc/aosc/internal/cotton/discovery/haproxy"
 	discoveryzk "github.com/aosc/aosc/internal/cotton/discovery/zk"
@@ -40,6 +42,7 @@ type parts struct {
 	discovery *zookeeper.URL // what is published in; nil = not in ZooKeeper
 	key       cotton.AdminKey
 	keyfile   string
+	backups   backup.Store // nil = none are kept
 	apiURL    string
 	closers   []func() error
 }
@@ -55,7 +58,7 @@ func (p *parts) close() error {
 // openParts opens all of them, or none. What can be wrong without anything being started is looked at first.
 func openParts(ctx context.Context, env *daemon.Env) (*parts, error) {
 	p := &parts{}
-	for _, open := range []func(context.Context, *daemon.Env) error{p.openKey, p.openStore, p.openPublisher, p.openMesos} {
+	for _, open := range []func(context.Context, *daemon.Env) error{p.openKey, p.openBackups, p.openStore, p.openPublisher, p.openMesos} {
 		if err := open(ctx, env); err != nil {
 			return nil, errors.Join(err, p.close())
 		}
@@ -96,6 +99,13 @@ func makeKey(path string) error {
 		return fmt.Errorf("make an admin key: %w", errors.Join(err, os.Remove(path)))
 	}
 	return nil
+}
+
+func (p *parts) openBackups(_ context.Context, env *daemon.Env) (err error) {
+	if address := env.Config.GetString("backup-store"); address != "" {
+		p.backups, err = dir.Open(address)
+	}
+	return err
 }
 
 func (p *parts) openStore(ctx context.Context, env *daemon.Env) error {

@@ -90,7 +90,7 @@ func reportReady(ctx context.Context, env *daemon.Env, f *framework.Framework) {
 func (p *parts) frameworkConfig(env *daemon.Env) (framework.Config, error) {
 	v := env.Config
 	c := framework.Config{
-		Store: p.store, Publisher: p.publisher, Master: p.master, Holder: env.Holder,
+		Store: p.store, Backups: p.backups, Publisher: p.publisher, Master: p.master, Holder: env.Holder,
 		Name: v.GetString("framework-name"), User: v.GetString("framework-user"), Role: v.GetString("role"), Principal: v.GetString("principal"),
 		FailoverTimeout: v.GetDuration("failover-timeout"), KillGrace: v.GetDuration("kill-grace"), LaunchTimeout: v.GetDuration("launch-timeout"),
 		Quarantine: v.GetDuration("quarantine"), CloneMB: int64(v.GetInt("clone-mb")),

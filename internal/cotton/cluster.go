@@ -28,7 +28,9 @@ type Spec struct {
 	Scalars      map[string]float64 `json:"scalars,omitempty"` // counted custom resources, per instance
 	// Constraints are attributes that agents must have, "hostname" among them, each with the values that serve: "a|b".
 	Constraints map[string]string `json:"constraints,omitempty"`
-	BackupID    string            `json:"backup_id,omitempty"`
+	BackupID    string            `json:"backup_id,omitempty"`  // what it is restored from
+	RestoreTo   string            `json:"restore_to,omitempty"` // the moment to restore to: a time, GTIDs, "latest"; empty = that of the copy
+	Backup      *BackupPolicy     `json:"backup,omitempty"`     // nil = only on request
 	Sidecars    bool              `json:"sidecars,omitempty"`
 	CreatedAt   time.Time         `json:"created_at"`
 }
@@ -92,7 +94,9 @@ type Record struct {
 	NextID  int  `json:"next_id"` // member ids are never used again
 	// Abandoned placements never held data and are to be given back: the launch failed there, or was never answered.
 	Abandoned []Abandoned `json:"abandoned,omitempty"`
-	Version   int64       `json:"-"` // of the store, for compare-and-set; 0 = not stored yet
+	// BackupAskedAt is when a user last asked for a backup; one that was ordered since then is the answer.
+	BackupAskedAt time.Time `json:"backup_asked_at,omitzero"`
+	Version       int64     `json:"-"` // of the store, for compare-and-set; 0 = not stored yet
 }
 
 // Phase of a member: how far its resources and its task have come. Each step is stored before it is asked for.
@@ -126,6 +130,7 @@ type Member struct {
 	TaskState  string    `json:"task_state,omitempty"` // last stored status, e.g. TASK_RUNNING
 	Reason     string    `json:"reason,omitempty"`     // message of that status
 	Failures   int       `json:"failures,omitempty"`   // in a row, for the back-off
+	Failure    string    `json:"failure,omitempty"`    // the reason of the last of these
 	// Relieved: it does not acknowledge, and all that it may have acknowledged is safe with others. Stored before its data
 	// are replaced or removed; taken back before it follows the primary.
 	Relieved bool      `json:"relieved,omitempty"`
@@ -202,6 +207,12 @@ func (s Spec) Validate() error {
 		return &InvalidError{"num_nodes", fmt.Sprintf("%d: want 1 to %d", s.Nodes, maxNodes)}
 	case s.Policy == PolicyLossless && s.Nodes < 3:
 		return &InvalidError{"policy", "lossless needs 3 nodes: with fewer, losing one either stops commits or risks them"}
+	}
+	if s.RestoreTo != "" && s.BackupID == "" {
+		return &InvalidError{"restore_to", "is the moment that a backup_id is restored to, and there is none"}
+	}
+	if err := s.Backup.validate(); err != nil {
+		return err
 	}
 	return s.Size.validate()
 }

@@ -1,6 +1,7 @@
 package cotton
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -173,14 +174,18 @@ func (d *deciding) choose() {
 	for _, m := range d.Members {
 		s, ok := d.seen[m.ID]
 		switch {
-		case !ok || !s.now() || s.Busy != "":
+		case !ok || !s.now() || s.Busy != "" || d.Seed() != 0 && m.ID != d.Seed():
 			continue
-		case s.Writable() || s.Server.GTIDExecuted != "" || s.Replica != nil:
+		case s.Writable() || (s.Server.GTIDExecuted != "") != (m.ID == d.Seed()) || s.Replica != nil:
 			d.problem("%s is not as a new member should be (open for writes: %v, executed %q, replica: %v): it is not made primary",
 				d.MemberName(m.ID), s.Writable(), s.Server.GTIDExecuted, s.Replica != nil)
 			continue
 		}
 		d.act(ActChoose, m.ID)
+		return
+	}
+	if m, ok := d.Member(d.Seed()); ok {
+		d.problem("no primary yet: backup %s is not restored into %s; %s", d.Spec.BackupID, d.MemberName(m.ID), cmp.Or(m.Failure, m.Reason, "it waits for its launch"))
 		return
 	}
 	d.problem("no primary yet: no member answers")

@@ -18,6 +18,8 @@ type Order struct {
 	Kind   OrderKind `json:"kind"`
 	// Lease, of OrderLease: for how long, from its arrival, the instance may stay open for writes without another one.
 	Lease time.Duration `json:"lease_ns,omitempty"`
+	// Backup, of OrderBackup and OrderArchive.
+	Backup *BackupOrder `json:"backup,omitempty"`
 }
 
 // OrderKind is what is asked for.

@@ -28,6 +28,8 @@ type Task struct {
 	// HasData: the volume must hold a data directory. An executor never makes a new one in its place: a primary that
 	// came back empty would empty its replicas.
 	HasData bool `json:"has_data,omitempty"`
+	// Restore, of a seed: an empty volume is filled from a backup, and from nothing else.
+	Restore *Restore `json:"restore,omitempty"`
 }
 
 // ParseTask reads a task's data.
@@ -71,4 +73,6 @@ type Facts struct {
 	SilentMillis int64 `json:"silent_ms,omitempty"`
 	// ClosedWhy is why the executor closed the server last, by itself or because it was told to; for people.
 	ClosedWhy string `json:"closed_why,omitempty"`
+	// Backup is nil for an executor that was never told to make one.
+	Backup *BackupFacts `json:"backup,omitempty"`
 }

@@ -7,6 +7,8 @@
 //	GET    /clusters/<name>            one
 //	GET    /clusters/<name>/endpoints  where clients connect
 //	GET    /clusters/<name>/why        what it waits for, per agent
+//	GET    /clusters/<name>/backups    those in the store, and how far each leads
+//	POST   /clusters/<name>/backups    make one now
 //	GET    /haproxy.cfg                the configuration for HAProxy, all clusters
 //	GET    /health                     how the scheduler stands
 //	GET    /healthz /readyz /metrics   as every daemon has them
@@ -18,6 +20,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -35,6 +38,8 @@ type Framework interface {
 	Why(ctx context.Context, name string) (framework.Wait, error)
 	Endpoints(ctx context.Context, name string) (framework.Endpoints, error)
 	Health() framework.Health
+	Backup(ctx context.Context, name string) (time.Time, error)
+	Backups(ctx context.Context, name string) (list []framework.Recoverable, problems []string, err error)
 }
 
 var _ Framework = (*framework.Framework)(nil)
@@ -102,9 +107,13 @@ func (s *server) routes() map[string]map[string]endpoint {
 		},
 		"/clusters/{name}/endpoints": get(RoleRead, s.endpoints),
 		"/clusters/{name}/why":       get(RoleRead, s.why),
-		"/haproxy.cfg":               get(RoleRead, s.haproxy),
-		"/health":                    get(RoleRead, s.health),
-		"/":                          nil,
+		"/clusters/{name}/backups": {
+			http.MethodGet:  {RoleRead, s.backups},
+			http.MethodPost: {RoleWrite, s.backup},
+		},
+		"/haproxy.cfg": get(RoleRead, s.haproxy),
+		"/health":      get(RoleRead, s.health),
+		"/":            nil,
 	}
 	if s.Daemon != nil {
 		pages := func(w http.ResponseWriter, r *http.Request) error { s.Daemon.ServeHTTP(w, r); return nil }

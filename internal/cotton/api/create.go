@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,9 +59,13 @@ func (s *server) spec(name string, asked v1.Create) (cotton.Spec, error) {
 		Name: name, User: asked.User, Nodes: asked.Nodes, Size: s.DefaultSize, Policy: cotton.Policy(asked.Policy),
 		Labels: asked.Labels, Config: asked.Config, Scalars: asked.Scalars, Constraints: asked.Constraints, Sidecars: asked.Sidecars,
 	}
+	// Whether they can be restored is for the framework to say, which has the store.
+	spec.BackupID, spec.RestoreTo = asked.BackupID, strings.TrimSpace(asked.RestoreTo)
 	if spec.Policy == "" {
 		spec.Policy = cotton.DefaultPolicy(spec.Nodes)
 	}
+	policy, policyErr := backupPolicy(asked.Backup)
+	spec.Backup = policy
 	sizeErr := s.resolveSize(asked.Size, &spec.Size)
 	if sizeErr != nil {
 		spec.Size = s.DefaultSize // the fields before it may be wrong as well, and come first
@@ -68,8 +73,8 @@ func (s *server) spec(name string, asked v1.Create) (cotton.Spec, error) {
 	if err := original(spec.Validate(), asked); err != nil {
 		return cotton.Spec{}, err
 	}
-	if sizeErr != nil {
-		return cotton.Spec{}, sizeErr
+	if err := cmp.Or(sizeErr, policyErr); err != nil {
+		return cotton.Spec{}, err
 	}
 	if !slices.Contains([]cotton.Policy{cotton.PolicyLossless, cotton.PolicyAvailable, cotton.PolicySingle}, spec.Policy) {
 		return cotton.Spec{}, invalid("policy", fmt.Sprintf("Unknown policy %q", printable(asked.Policy)), "known are lossless, available and single")
@@ -122,6 +127,9 @@ func original(err error, asked v1.Create) error {
 		message = fmt.Sprintf("Invalid number of cluster nodes: %d", asked.Nodes)
 	case "size":
 		message = "Instance 'size' too small: " + wrong.Problem
+	case "backup_id":
+		message, problem, _ := strings.Cut(wrong.Problem, ": ")
+		return invalid(wrong.Field, message, problem)
 	}
 	if strings.Contains(message, wrong.Problem) {
 		return invalid(wrong.Field, message, "") // said already

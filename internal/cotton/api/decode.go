@@ -112,11 +112,12 @@ func readForm(body []byte, known ...string) (url.Values, error) {
 
 // createForm reads the original's parameters.
 func createForm(body []byte) (v1.Create, error) {
-	form, err := readForm(body, "cluster_user", "num_nodes", "size", "backup_id", "cluster_password")
+	form, err := readForm(body, "cluster_user", "num_nodes", "size", "backup_id", "restore_to", "cluster_password")
 	if err != nil {
 		return v1.Create{}, err
 	}
-	asked := v1.Create{User: form.Get("cluster_user"), Password: form.Get("cluster_password"), BackupID: form.Get("backup_id"), Nodes: 1}
+	asked := v1.Create{User: form.Get("cluster_user"), Password: form.Get("cluster_password"), BackupID: form.Get("backup_id"),
+		RestoreTo: form.Get("restore_to"), Nodes: 1}
 	if asked.User == "" {
 		return asked, invalid("cluster_user", "Invalid user name: ", "cluster_user is needed: the account that clients of the cluster use")
 	}
@@ -200,10 +201,6 @@ func checkExtras(asked v1.Create) error {
 		if !(amount > 0) || math.IsInf(amount, 0) {
 			return invalid("scalars."+name, fmt.Sprintf("%g is not a positive amount", amount), "")
 		}
-	}
-	if asked.BackupID != "" {
-		// An empty cluster in place of the restored one would be found out too late.
-		return invalid("backup_id", fmt.Sprintf("Unknown backup %q", printable(asked.BackupID)), "this scheduler has no backup store to restore from")
 	}
 	return nil
 }

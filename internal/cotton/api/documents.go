@@ -15,7 +15,7 @@ func (s *server) document(v framework.View) v1.Cluster {
 		Size:   v1.Resources{CPUs: spec.Size.CPUs, MemMB: spec.Size.MemMB, DiskMB: spec.Size.DiskMB},
 		Policy: string(spec.Policy), Promise: v.Promise,
 		Labels: spec.Labels, Config: spec.Config, Package: s.packageName(spec), Scalars: spec.Scalars, Constraints: spec.Constraints,
-		BackupID: spec.BackupID, Sidecars: spec.Sidecars, CreatedAt: spec.CreatedAt,
+		BackupID: spec.BackupID, RestoreTo: spec.RestoreTo, Backup: backupPolicyDocument(spec.Backup), Sidecars: spec.Sidecars, CreatedAt: spec.CreatedAt,
 		Epoch: v.Record.Epoch, URL: s.ClusterURL(spec.Name), Endpoints: endpointsDocument(v.Endpoints),
 		Instances: make([]v1.Instance, len(v.Instances)), Problems: append([]string{}, v.Problems...),
 	}

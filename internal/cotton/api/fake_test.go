@@ -15,12 +15,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/api"
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
+	"github.com/aosc/aosc/internal/cotton/backup"
 	"github.com/aosc/aosc/internal/cotton/discovery"
 	"github.com/aosc/aosc/internal/cotton/framework"
 )
@@ -31,7 +33,9 @@ type fakeFramework struct {
 	mu       sync.Mutex
 	clusters map[string]framework.View
 	health   framework.Health
-	broken   error // what every call fails with
+	broken   error  // what every call fails with
+	known    string // the one backup that there is, of cluster c0
+	asked    int    // backups that were asked for
 }
 
 func newFake() *fakeFramework {
@@ -49,6 +53,9 @@ func (f *fakeFramework) Create(_ context.Context, spec cotton.Spec) (cotton.Reco
 	}
 	if _, ok := f.clusters[spec.Name]; ok {
 		return cotton.Record{}, framework.ErrExists
+	}
+	if spec.BackupID != "" && spec.BackupID != f.known {
+		return cotton.Record{}, &cotton.InvalidError{Field: "backup_id", Problem: fmt.Sprintf("Unknown backup %q: %v", spec.BackupID, framework.ErrNoBackups)}
 	}
 	v := framework.View{Record: cotton.Record{Spec: spec, State: cotton.StateRunning, Primary: 1, Epoch: 1}, Promise: "as asked"}
 	for id := 1; id <= spec.Nodes; id++ {
@@ -109,6 +116,36 @@ func (f *fakeFramework) Why(_ context.Context, name string) (framework.Wait, err
 func (f *fakeFramework) Endpoints(_ context.Context, name string) (framework.Endpoints, error) {
 	v, err := f.Cluster(context.Background(), name)
 	return v.Endpoints, err
+}
+
+func (f *fakeFramework) Backup(_ context.Context, name string) (time.Time, error) {
+	if _, err := f.Cluster(context.Background(), name); err != nil {
+		return time.Time{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known == "" {
+		return time.Time{}, framework.ErrNoBackups
+	}
+	f.asked++
+	return backupAt, nil
+}
+
+// backupAt is when the one backup was ordered.
+var backupAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func (f *fakeFramework) Backups(_ context.Context, name string) ([]framework.Recoverable, []string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.known == "":
+		return nil, nil, framework.ErrNoBackups
+	case name != "c0":
+		return nil, nil, framework.ErrUnknown
+	}
+	m := backup.Manifest{ID: f.known, Cluster: "c0", OrderedAt: backupAt, CopiedAt: backupAt.Add(time.Second), Member: 2, Role: "replica", Size: 5 << 20, Version: "9.7.4",
+		GTIDsFrom: "from", GTIDsTo: "to"}
+	return []framework.Recoverable{{Manifest: m, ToGTIDs: "far", ToTime: backupAt.Add(time.Hour)}}, []string{"something is torn"}, nil
 }
 
 func (f *fakeFramework) Health() framework.Health {

@@ -36,6 +36,7 @@ type Config struct {
 	PulseInterval  time.Duration         // 1 s: how often mysqld is asked whether it takes writes
 	PulseLimit     time.Duration         // 1 s: how long it may take to answer
 	HungLimit      time.Duration         // 10 s, more than replicas wait for a silent source: see lease.judge
+	Tool           string                // what manifests of backups call this program; cotton
 	Log            *slog.Logger          // slog's
 }
 
@@ -85,6 +86,7 @@ func New(cfg Config) (*Executor, error) {
 	cfg.PulseInterval = cmp.Or(cfg.PulseInterval, time.Second)
 	cfg.PulseLimit = cmp.Or(cfg.PulseLimit, time.Second)
 	cfg.HungLimit = cmp.Or(cfg.HungLimit, 10*time.Second)
+	cfg.Tool = cmp.Or(cfg.Tool, "cotton")
 	cfg.Mesos.Log = cfg.Log
 	c, err := client.NewExecutor(cfg.Mesos)
 	if err != nil {
@@ -202,6 +204,9 @@ func (x *Executor) order(data []byte) {
 			err = fmt.Errorf("an order for task %s, which does not run here", o.Task)
 		} else {
 			err = i.guard.order(o, time.Now())
+		}
+		if err == nil {
+			i.backupOrder(o)
 		}
 	}
 	if err != nil {

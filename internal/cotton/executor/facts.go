@@ -27,7 +27,9 @@ func (i *instance) facts() cotton.Facts {
 			f.Pid = i.server.Pid()
 		}
 	}
+	backups := i.backups
 	i.mu.Unlock()
+	f.Backup = backups.known()
 	i.guard.facts(&f)
 	return f
 }

@@ -128,6 +128,7 @@ func (g *guard) order(o cotton.Order, now time.Time) error {
 		g.lease, g.pulse.unheard = lease{o.Lease, now.Add(o.Lease)}, 0
 	case cotton.OrderFence:
 		g.fence = o.Epoch
+	case cotton.OrderBackup, cotton.OrderArchive: // others carry them out
 	default:
 		return fmt.Errorf("an order %q is not known: update the executor on this agent", o.Kind)
 	}

@@ -47,6 +47,7 @@ type instance struct {
 	startedAt time.Time
 	startTook time.Duration
 	disk      disk
+	backups   *backups // nil before it is up
 }
 
 func newInstance(x *Executor, id string, task cotton.Task) *instance {
@@ -84,6 +85,7 @@ func (i *instance) run(ctx context.Context) (mesos.TaskState, string) {
 	defer i.company(ctx)()
 	sidecars := i.x.startSidecars(i.task)
 	defer sidecars.stop()
+	defer i.startBackups(ctx).stop()
 	i.report(mesos.TASK_RUNNING, "mysqld answers", yes)
 	state, why := i.watch()
 	i.setUp(false)

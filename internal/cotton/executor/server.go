@@ -63,14 +63,18 @@ func (x *Executor) startServer(ctx context.Context, task cotton.Task) (*mysqld.S
 	if err != nil {
 		return nil, err
 	}
-	return mysqld.Start(ctx, mysqld.Options{
+	opts := mysqld.Options{
 		Install: in, Dir: dir, Host: host, Port: task.Port, ServerID: task.ServerID, Config: conf,
 		Account: mysql.Credentials{
 			User: cotton.AdminAccount, Password: key.Password(cotton.AdminAccount, task.Cluster), TLS: "skip-verify",
 		},
 		FirstSQL: first, StartLimit: x.cfg.StartLimit,
 		Env: []string{fmt.Sprintf("%s=%d", supervisorEnv, os.Getpid())},
-	})
+	}
+	if err := x.restore(ctx, task, key, opts, x.sayRestoring(task)); err != nil {
+		return nil, err
+	}
+	return mysqld.Start(ctx, opts)
 }
 
 // listen says where to reach the server from here, and on which addresses it listens: on the one that clients are told

@@ -80,7 +80,7 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		}
 		return mysql.SetSemiSyncSource(ctx, db, version, want)
 	case cotton.ActUser:
-		return createUser(ctx, db, r.Spec.User, r.Spec.PasswordHash)
+		return createUser(ctx, db, r.Spec.User, r.Spec.PasswordHash, r.Seed() != 0)
 	case cotton.ActFollow:
 		return d.follow(ctx, r, *m)
 	case cotton.ActStart:

@@ -36,6 +36,8 @@ type cluster struct {
 	diagnoses []cotton.Diagnosis
 	errant    map[int]string
 	endpoints Endpoints
+	// backupProblems are those of its backups, which another loop looks after.
+	backupProblems []string
 }
 
 func newCluster(r cotton.Record) *cluster {

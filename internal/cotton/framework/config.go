@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/backup"
 	"github.com/aosc/aosc/internal/cotton/discovery"
 	"github.com/aosc/aosc/internal/cotton/store"
 	"github.com/aosc/aosc/internal/fault"
@@ -34,6 +35,8 @@ type Config struct {
 	FailoverTimeout time.Duration
 
 	Key cotton.AdminKey
+	// Backups is where backups are kept, in the same place for the scheduler and all agents; nil = there are none.
+	Backups backup.Store
 	// AdminKeyfile is where the key lies on every agent.
 	AdminKeyfile string
 	Executor     Command

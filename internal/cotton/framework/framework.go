@@ -171,6 +171,11 @@ func (f *Framework) work(ctx context.Context) error {
 		defer f.loops.Done()
 		f.chores(ctx)
 	}()
+	f.loops.Add(1)
+	go func() {
+		defer f.loops.Done()
+		f.keepBackups(ctx)
+	}()
 	f.setHealth(func(h *Health) { h.Problem = "not subscribed to Mesos yet" })
 	err := f.scheduler.Run(ctx, f)
 	if errors.Is(err, client.ErrRemoved) {
@@ -247,6 +252,9 @@ func (f *Framework) Create(ctx context.Context, spec cotton.Spec) (cotton.Record
 	}
 	if err := mycnf.Check(spec.Config); err != nil {
 		return cotton.Record{}, &cotton.InvalidError{Field: "config", Problem: err.Error()}
+	}
+	if err := f.checkRestore(ctx, spec); err != nil {
+		return cotton.Record{}, err
 	}
 	spec.CreatedAt = time.Now().UTC()
 	f.creating.Lock()

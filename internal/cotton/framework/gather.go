@@ -155,7 +155,7 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 		return s, nil
 	}
 	if !r.Founded {
-		s.HasUser, err = hasUser(ctx, db, r.Spec.User)
+		s.HasUser, err = hasUser(ctx, db, r.Spec.User, r.Spec.PasswordHash)
 	} else if d.mayClone(r) {
 		s.DataMB, err = dataMB(ctx, db)
 	}

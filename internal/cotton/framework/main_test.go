@@ -17,6 +17,8 @@ import (
 	exec "github.com/mesos/mesos-go/api/v1/lib/executor"
 
 	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/backup"
+	"github.com/aosc/aosc/internal/cotton/backup/dir"
 	"github.com/aosc/aosc/internal/cotton/discovery"
 	"github.com/aosc/aosc/internal/cotton/executor"
 	"github.com/aosc/aosc/internal/cotton/framework"
@@ -130,6 +132,7 @@ func (h *standInHandler) end(ctx context.Context, id mesoslib.TaskID, state meso
 type settings struct {
 	Master, Dir, Keyfile string
 	Executor             framework.Command
+	Backups              string        // address of a store; none
 	Create               *cotton.Spec  // created once it is ready, unless it exists
 	Delete               string        // deleted once it runs
 	Tick                 time.Duration // 200 ms
@@ -151,8 +154,15 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 	if err != nil {
 		return nil, nil, err
 	}
+	var backups backup.Store
+	if s.Backups != "" {
+		if backups, err = dir.Open(s.Backups); err != nil {
+			return nil, nil, err
+		}
+	}
 	f, err := framework.New(framework.Config{
-		Store: st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
+		Backups: backups,
+		Store:   st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Key: key, AdminKeyfile: s.Keyfile, Executor: s.Executor,
 		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
 		Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,

@@ -13,7 +13,7 @@ type metrics struct {
 	repetitions                                    prometheus.Counter
 	operations, statuses, actions                  *prometheus.CounterVec
 	clusters, orphanMB, maintenance                prometheus.Gauge
-	members                                        *prometheus.GaugeVec
+	members, backedUp, archived                    *prometheus.GaugeVec
 	registered                                     prometheus.Gauge
 	changes                                        *prometheus.CounterVec
 	changeSeconds                                  *prometheus.HistogramVec
@@ -50,11 +50,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "cotton_primary_change_seconds", Help: "How long changes of primary took that were done, from their decision to the publication of the new one.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300},
 		}, []string{"kind"}),
+		backedUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cotton_backup_copied_timestamp_seconds",
+			Help: "When the newest copy of a cluster in the backup store was made, 0 without one."}, []string{"cluster"}),
+		archived: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cotton_backup_archived_timestamp_seconds",
+			Help: "When the binary logs of a cluster were last archived completely, as far as this scheduler knows, else 0."}, []string{"cluster"}),
 		members: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cotton_members", Help: "Members, by phase."}, []string{"phase"}),
 	}
 	if reg != nil {
 		reg.MustRegister(m.offersReceived, m.offersDeclined, m.offersAccepted, m.revives, m.suppresses, m.reconciles, m.kills, m.repetitions,
-			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.registered, m.members, m.changes, m.changeSeconds)
+			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.registered, m.members, m.changes, m.changeSeconds,
+			m.backedUp, m.archived)
 	}
 	return m
 }

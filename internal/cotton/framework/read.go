@@ -137,7 +137,7 @@ func (c *cluster) view() View {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := View{
-		Record: c.record.Clone(), Endpoints: c.endpoints, Problems: slices.Clone(c.problems),
+		Record: c.record.Clone(), Endpoints: c.endpoints, Problems: slices.Concat(c.problems, c.backupProblems),
 		Promise: c.record.Spec.Policy.Promise(),
 	}
 	for _, m := range c.record.Members {

@@ -21,18 +21,23 @@ var userPrivileges = []string{
 }
 
 // createUser makes the cluster's user from a hash; done again it changes nothing. The last statement is what hasUser
-// looks for. The grants on the server's own tables are taken away: they hold everybody's privileges (partial_revokes).
-func createUser(ctx context.Context, db *sql.DB, user, hash string) error {
+// looks for. The grants on the server's own tables are taken away: they hold everybody's privileges (partial_revokes). In a
+// restored cluster an account of that name may be there, locked, with another password: it becomes this one.
+func createUser(ctx context.Context, db *sql.DB, user, hash string, restored bool) error {
 	account := mysql.QuoteString(user) + "@'%'"
 	identified := ""
 	if hash != "" {
 		identified = " IDENTIFIED WITH caching_sha2_password AS " + mysql.QuoteString(hash)
 	}
-	for _, statement := range []string{
+	statements := []string{
 		"CREATE USER IF NOT EXISTS " + account + identified,
 		"GRANT " + strings.Join(userPrivileges, ", ") + " ON *.* TO " + account + " WITH GRANT OPTION",
 		"REVOKE INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, TRIGGER, CREATE VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT ON mysql.* FROM " + account,
-	} {
+	}
+	if restored && hash != "" {
+		statements = append(statements, "ALTER USER "+account+" DISCARD OLD PASSWORD", "ALTER USER "+account+identified+" ACCOUNT UNLOCK")
+	}
+	for _, statement := range statements {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("create the cluster's user %s: %w", user, err) // without the statement: it holds the hash
 		}
@@ -41,9 +46,10 @@ func createUser(ctx context.Context, db *sql.DB, user, hash string) error {
 }
 
 // hasUser tells whether createUser was done to the end.
-func hasUser(ctx context.Context, db *sql.DB, user string) (bool, error) {
+func hasUser(ctx context.Context, db *sql.DB, user, hash string) (bool, error) {
 	var n int
-	err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM mysql.user WHERE user = ? AND host = '%' AND user_attributes->'$.Restrictions' IS NOT NULL", user).Scan(&n)
+	err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM mysql.user WHERE user = ? AND host = '%' AND user_attributes->'$.Restrictions' IS NOT NULL"+
+		" AND account_locked = 'N' AND authentication_string = IF(? = '', authentication_string, ?)", user, hash, hash).Scan(&n)
 	if err != nil {
 		return false, fmt.Errorf("look for the cluster's user %s: %w", user, err)
 	}

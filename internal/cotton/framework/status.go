@@ -118,7 +118,7 @@ func applyStatus(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now tim
 	switch {
 	case s.GetState() == mesos.TASK_RUNNING:
 		m.HasData = true
-		m.Failures, m.RetryAt = 0, time.Time{}
+		m.Failures, m.Failure, m.RetryAt = 0, "", time.Time{}
 		if m.Phase != cotton.PhaseRemoving {
 			m.Phase = cotton.PhaseRunning
 		}
@@ -157,6 +157,7 @@ func ended(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now time.Time
 		m.Failures = 0 // it had worked
 	}
 	m.Failures++
+	m.Failure = m.Reason
 	m.RetryAt = now.Add(retryAfter(m.Failures))
 	if !m.HasData && m.Failures%failuresToMove == 0 {
 		r.Abandon(m, m.Reason, now)

@@ -20,8 +20,12 @@ type Create struct {
 	Scalars map[string]float64 `json:"scalars,omitempty"` // counted custom resources, per instance
 	// Constraints are attributes of agents (or "hostname"), each with the values that serve: {"rack": "a|b"}.
 	Constraints map[string]string `json:"constraints,omitempty"`
-	BackupID    string            `json:"backup_id,omitempty"`
-	Sidecars    bool              `json:"sidecars,omitempty"`
+	// BackupID is what the cluster is restored from; absent = it begins empty. RestoreTo is the moment: a time as in RFC 3339,
+	// GTIDs, or "latest"; absent = that of the copy.
+	BackupID  string        `json:"backup_id,omitempty"`
+	RestoreTo string        `json:"restore_to,omitempty"`
+	Backup    *BackupPolicy `json:"backup,omitempty"` // absent = backups on request only
+	Sidecars  bool          `json:"sidecars,omitempty"`
 }
 
 // Created is the answer to a create, the same as the original's.
@@ -55,6 +59,8 @@ type Cluster struct {
 	Scalars     map[string]float64 `json:"scalars,omitempty"`
 	Constraints map[string]string  `json:"constraints,omitempty"`
 	BackupID    string             `json:"backup_id,omitempty"`
+	RestoreTo   string             `json:"restore_to,omitempty"`
+	Backup      *BackupPolicy      `json:"backup,omitempty"`
 	Sidecars    bool               `json:"sidecars,omitempty"`
 	CreatedAt   time.Time          `json:"created_at"`
 	Epoch       uint64             `json:"epoch"` // raised with every change of primary

@@ -91,7 +91,9 @@ type Record struct {
 	// Founded: the primary has executed something (the cluster user). From then on a primary without transactions is one
 	// that lost its data, and is never opened.
 	Founded bool `json:"founded,omitempty"`
-	NextID  int  `json:"next_id"` // member ids are never used again
+	// FoundedSet is what the primary had executed by then: a replica that lacks it does not know the cluster's user yet.
+	FoundedSet string `json:"founded_set,omitempty"`
+	NextID     int    `json:"next_id"` // member ids are never used again
 	// Abandoned placements never held data and are to be given back: the launch failed there, or was never answered.
 	Abandoned []Abandoned `json:"abandoned,omitempty"`
 	// BackupAskedAt is when a user last asked for a backup; one that was ordered since then is the answer.

@@ -244,10 +244,17 @@ func (d *deciding) publish() {
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
 		if m.ID != d.Primary && s.lately() && s.Busy == "" && !s.Writable() && s.Replica != nil && m.Phase != PhaseRemoving &&
-			s.Replica.SQLRunning == "Yes" && d.isPrimary(s.Replica.Source) && d.Founded {
+			s.Replica.SQLRunning == "Yes" && d.isPrimary(s.Replica.Source) && d.Founded && d.usable(s) {
 			d.out.Replicas = append(d.out.Replicas, m.ID)
 		}
 	}
+}
+
+// usable tells whether the cluster's user can log in to a replica: it has executed what made it.
+func (d *deciding) usable(s Seen) bool {
+	founded, err1 := mysql.ParseGTIDSet(d.FoundedSet)
+	executed, err2 := mysql.ParseGTIDSet(s.Server.GTIDExecuted)
+	return err1 == nil && err2 == nil && executed.Contains(founded)
 }
 
 // leaving tells whether the primary is being replaced: clients are told of none until its successor is open.

@@ -207,6 +207,10 @@ func TestDecide(t *testing.T) {
 			s.at(2).Server.GTIDExecuted = uuidA + ":1-12"
 		}, all, ""},
 
+		{"a replica that has not executed what made the cluster's user is not published", well(cotton.PolicyLossless), func(s *scene) {
+			s.r.FoundedSet, s.at(3).Server.GTIDExecuted = uuidA+":1-9", uuidA+":1-8"
+		}, "publish 1 [2]", ""},
+
 		{"I11: a silent primary is published for a while", well(cotton.PolicyLossless), func(s *scene) {
 			s.silent(1, 2*time.Second)
 			s.at(2).Replica.IORunning, s.at(3).Replica.IORunning = "Connecting", "Connecting"

@@ -30,10 +30,7 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 	case cotton.ActChoose:
 		return d.choose(ctx, a.Member)
 	case cotton.ActFound:
-		return d.f.change(ctx, d.c, func(r *cotton.Record) error {
-			r.Founded = true
-			return nil
-		})
+		return d.found(ctx, r)
 	case cotton.ActAcks:
 		return d.f.change(ctx, d.c, func(r *cotton.Record) error {
 			r.Acks = r.AcksWanted()
@@ -129,6 +126,26 @@ func (d *driver) choose(ctx context.Context, member int) error {
 		fault.Point(faultPrimary)
 	}
 	return err
+}
+
+// found stores that the primary has executed something, and what that is.
+func (d *driver) found(ctx context.Context, r cotton.Record) error {
+	p, ok := r.Member(r.Primary)
+	if !ok {
+		return errUnchanged
+	}
+	db, err := d.db(*p)
+	if err != nil {
+		return err
+	}
+	server, err := mysql.ReadServer(ctx, db)
+	if err != nil {
+		return err
+	}
+	return d.f.change(ctx, d.c, func(r *cotton.Record) error {
+		r.Founded, r.FoundedSet = true, server.GTIDExecuted
+		return nil
+	})
 }
 
 // open lifts read-only of the stored primary. That nobody else is open is read once more, from everybody who can be

@@ -25,6 +25,10 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, min(hurriedProbe, d.f.cfg.ProbeTimeout))
 			defer cancel()
+		} else if before[m.ID].Err != nil && before[m.ID].Answered { // asked again sooner, it is found out sooner
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, d.f.cfg.ProbeTimeout/2)
+			defer cancel()
 		}
 		return d.probe(ctx, r, m)
 	})

@@ -188,6 +188,10 @@ func (d *deciding) waiting(p Seen) bool {
 	return !p.TaskLives && p.Answered && p.Silent < lastWord && (d.Spec.Policy == PolicyLossless || p.SemiSync.Active && p.SemiSync.Clients > 0)
 }
 
+// startGrace is how long a scheduler that has just started waits for a primary whose task is being launched: after an
+// outage of everything its replicas may merely be quicker.
+const startGrace = 20 * time.Second
+
 // noFailover says why another member must not become the primary now, empty when it may.
 func (d *deciding) noFailover() string {
 	if d.Spec.Policy == PolicySingle || len(d.Members) < 2 {
@@ -197,6 +201,10 @@ func (d *deciding) noFailover() string {
 		if left := d.lim.Cooldown - d.lim.Now.Sub(last); left > 0 {
 			return fmt.Sprintf("the last one was %s ago; the next is not before %s has passed", d.lim.Now.Sub(last).Round(time.Second), d.lim.Cooldown)
 		}
+	}
+	m, _ := d.Member(d.Primary)
+	if p := d.seen[d.Primary]; m.Phase != PhaseRunning && !p.Answered && p.Silent < startGrace {
+		return fmt.Sprintf("it is being started again (%s), as all of the cluster may be: it has %s", m.Phase, (startGrace - p.Silent).Round(time.Second))
 	}
 	var reached int
 	for _, id := range d.Ackers() {

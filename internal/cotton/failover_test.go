@@ -85,6 +85,14 @@ func TestFailover(t *testing.T) {
 		{"the last one was taken back", dead(lossless, u9, u9).edited(func(s *scene) {
 			s.r.History = []cotton.Change{{Kind: cotton.Failover, Ended: limits.Now.Add(-10 * time.Second), Taken: true}}
 		}), "begin failover", ""},
+		{"after an outage of all, its replicas were quicker", dead(lossless, u9, u9).edited(func(s *scene) {
+			*s.at(1) = cotton.Seen{Member: 1, Err: errors.New("not up"), Silent: 5 * time.Second}
+			s.r.Members[0].Phase = cotton.PhaseLaunched
+		}), "", "it is being started again (launched)"},
+		{"and it does not come", dead(lossless, u9, u9).edited(func(s *scene) {
+			*s.at(1) = cotton.Seen{Member: 1, Err: errors.New("not up"), Silent: time.Minute}
+			s.r.Members[0].Phase = cotton.PhaseLaunched
+		}), "begin failover", "is down"},
 		{"I11: it hangs, and its replicas have not noticed", well(lossless).edited(func(s *scene) { s.silent(1, time.Minute) }), "", "does not answer"},
 		{"it hangs, and its replicas, connected still, hear nothing", well(lossless).edited(func(s *scene) {
 			s.silent(1, 4*time.Second)

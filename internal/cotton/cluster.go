@@ -135,8 +135,11 @@ type Member struct {
 	Failure    string    `json:"failure,omitempty"`    // the reason of the last of these
 	// Relieved: it does not acknowledge, and all that it may have acknowledged is safe with others. Stored before its data
 	// are replaced or removed; taken back before it follows the primary.
-	Relieved bool      `json:"relieved,omitempty"`
-	RetryAt  time.Time `json:"retry_at,omitzero"`
+	Relieved bool `json:"relieved,omitempty"`
+	// Boot of its machine under which it was last seen to have all of the primary. What it acknowledged before another boot
+	// may not have come to its disk, so it bears witness to nothing until it has caught up again.
+	Boot    string    `json:"boot,omitempty"`
+	RetryAt time.Time `json:"retry_at,omitzero"`
 }
 
 // ServerID is the member's server_id: unique in its cluster and never 0, which MySQL refuses for replication.

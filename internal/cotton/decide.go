@@ -37,6 +37,7 @@ type Seen struct {
 	SourceSemiSync mysql.SemiSyncSource
 	// Acknowledging: as a replica it acknowledges what it receives.
 	Acknowledging bool
+	Boot          string // of its machine, when the server was started; "" where its executor does not tell
 	// Broken is for how long its applier has stood still with an error, although it was started again and again.
 	Broken  time.Duration
 	HasUser bool   // the cluster's user exists
@@ -82,6 +83,7 @@ const (
 	ActFollow   ActionKind = "follow"    // point Member at the primary and start replication
 	ActStart    ActionKind = "start"     // start Member's replication, which is set up
 	ActReattach ActionKind = "reattach"  // have Member's receiver connect anew, to acknowledge
+	ActAttest   ActionKind = "attest"    // see that Member has all of the primary, and store under which boot of its machine
 	ActRefetch  ActionKind = "refetch"   // throw Member's relay log away, which cannot be read, and receive it anew
 	ActRelieve  ActionKind = "relieve"   // see that what Member acknowledged is safe with others, and store that it acknowledges no more
 	ActClone    ActionKind = "clone"     // replace Member's data by those of Donor

@@ -208,13 +208,13 @@ func (d *deciding) noFailover() string {
 	}
 	var reached int
 	for _, id := range d.Ackers() {
-		if s := d.seen[id]; s.now() && s.Busy == "" {
+		if s := d.seen[id]; s.now() && s.Busy == "" && d.witness(id) {
 			reached++
 		}
 	}
 	if need := d.Need(); reached < need {
-		return fmt.Sprintf("%d of the %d replicas that may have acknowledged writes answer, %d are needed to be sure that none is lost; "+
-			"bring one more back, or wait for the primary's return", reached, len(d.Ackers()), need)
+		return fmt.Sprintf("%d of the %d replicas that may have acknowledged writes answer, and for all of them; %d are needed to be sure that "+
+			"none is lost; bring one more back, or wait for the primary's return", reached, len(d.Ackers()), need)
 	}
 	return ""
 }

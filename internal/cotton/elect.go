@@ -9,6 +9,11 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 )
 
+func (d *deciding) witness(id int) bool {
+	m, ok := d.Member(id)
+	return ok && m.witness(d.seen[id])
+}
+
 // candidate is a replica that was stopped and asked.
 type candidate struct {
 	member             Member

@@ -23,6 +23,8 @@ func (d *deciding) freeze() {
 			waiting = append(waiting, fmt.Sprintf("%s does not answer", d.MemberName(id)))
 		case s.Busy != "":
 			waiting = append(waiting, fmt.Sprintf("%s: %s is under way", d.MemberName(id), s.Busy))
+		case !d.witness(id):
+			waiting = append(waiting, d.MemberName(id)+" may have lost what it acknowledged: its machine was down, and it has not caught up since")
 		case s.Replica != nil && s.Replica.IORunning != "No": // also one that tries to connect (M4)
 			d.act(ActFreeze, id)
 			waiting = append(waiting, d.MemberName(id)+" is being stopped")

@@ -74,6 +74,18 @@ func TestFailover(t *testing.T) {
 		{"dead, both replicas answer", dead(lossless, u9, u9), "begin failover", "is down"},
 		{"I1: with one of two replicas away nobody knows what was acknowledged",
 			dead(lossless, u9, u9).edited(func(s *scene) { s.silent(3, time.Minute) }), "", "1 of the 2 replicas that may have acknowledged"},
+		{"I1: one whose machine was down may have lost what it acknowledged", dead(lossless, u9, u9).edited(func(s *scene) {
+			s.at(2).Boot, s.r.Members[1].Boot = "b", "b"
+			s.at(3).Boot, s.r.Members[2].Boot = "c", "b"
+		}), "", "1 of the 2 replicas that may have acknowledged"},
+		{"unless it has caught up since", dead(lossless, u9, u9).edited(func(s *scene) {
+			s.at(2).Boot, s.r.Members[1].Boot = "b", "b"
+			s.at(3).Boot, s.r.Members[2].Boot = "c", "c"
+		}), "begin failover", ""},
+		{"which is looked after while the primary is there", well(lossless).edited(func(s *scene) { s.at(3).Boot, s.r.Members[2].Boot = "c", "b" }), "attest 3", ""},
+		{"I1: it bears no witness in a failover under way", dead(lossless, u9, u9).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+			s.at(3).Boot, s.r.Members[2].Boot = "c", "b"
+		}), "", "may have lost what it acknowledged"},
 		{"one that is being cloned does not count", dead(lossless, u9, u9).edited(func(s *scene) { s.at(3).Busy = "clone" }), "", "no failover"},
 		{"one that was relieved is not needed", dead(lossless, u9, u9).edited(func(s *scene) {
 			s.silent(3, time.Minute)

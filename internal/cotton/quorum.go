@@ -40,6 +40,10 @@ func (r Record) Ackers() []int {
 	return ids
 }
 
+// witness tells whether what a member says it has received is all that it ever acknowledged: its machine has not gone down
+// since it was last seen to have all. Relay logs are not synced to the disk.
+func (m Member) witness(s Seen) bool { return s.Boot == "" || s.Boot == m.Boot }
+
 // Need is how many of the Ackers must be stopped, and asked, before another member may become the primary.
 func (r Record) Need() int { return max(len(r.Ackers())-r.acks()+1, 1) }
 

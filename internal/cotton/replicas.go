@@ -92,6 +92,8 @@ func (d *deciding) replica(m Member, s, p Seen) {
 		d.problem("%s does not reach the primary: %s", name, s.Replica.IOError)
 	case d.SemiSync().Enabled && !s.Acknowledging:
 		d.act(ActReattach, m.ID)
+	case !m.witness(s):
+		d.act(ActAttest, m.ID)
 	}
 }
 

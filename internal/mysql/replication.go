@@ -190,6 +190,15 @@ func RefetchRelayLog(ctx context.Context, db *sql.DB) error {
 	return StartReplica(ctx, db)
 }
 
+// ReadReportUser is what a server was told to report as its user, "" for nothing: a place for a word of whoever started it.
+func ReadReportUser(ctx context.Context, db *sql.DB) (string, error) {
+	var text sql.NullString
+	if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.report_user").Scan(&text); err != nil {
+		return "", fmt.Errorf("read report_user: %w", err)
+	}
+	return text.String, nil
+}
+
 // ReadHeard is how long ago a replica received anything from its source, a heartbeat at least, by its own clock; nil when
 // it received nothing yet. A replica whose source hangs goes on to call itself connected for replica_net_timeout.
 func ReadHeard(ctx context.Context, db *sql.DB) (*time.Duration, error) {

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"github.com/aosc/aosc/internal/cotton"
@@ -54,7 +55,7 @@ func (x *Executor) startServer(ctx context.Context, task cotton.Task) (*mysqld.S
 	}
 	host, bind := listen(task.Host)
 	conf, err := mycnf.Build(mycnf.Settings{
-		MemMB: task.Size.MemMB, Nodes: task.Nodes, Host: task.Host, Bind: bind, Template: template, Override: task.Config,
+		MemMB: task.Size.MemMB, Nodes: task.Nodes, Host: task.Host, Bind: bind, Boot: bootID(), Template: template, Override: task.Config,
 	})
 	if err != nil {
 		return nil, err
@@ -142,6 +143,15 @@ func firstSQL(key cotton.AdminKey, cluster string) (string, error) {
 		"ALTER USER IF EXISTS 'root'@'localhost' ACCOUNT LOCK",
 		"",
 	}, ";\n"), nil
+}
+
+// bootID names the present boot of this machine; where the system does not say, each start of an executor counts as one.
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil || len(strings.TrimSpace(string(text))) == 0 {
+		return rand.Text()
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // wantsRestart tells whether a server ended in order to be started again.

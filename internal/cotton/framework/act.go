@@ -82,6 +82,8 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		return d.follow(ctx, r, *m)
 	case cotton.ActStart:
 		return mysql.StartReplica(ctx, db)
+	case cotton.ActAttest:
+		return d.attest(ctx, r, *m)
 	case cotton.ActRefetch:
 		return mysql.RefetchRelayLog(ctx, db)
 	case cotton.ActRelieve:

@@ -323,6 +323,34 @@ func (d *driver) holds(ctx context.Context, m cotton.Member, set mysql.GTIDSet) 
 	return mysql.WaitForGTID(ctx, db, set, waitStep)
 }
 
+// attest sees that a member has all that the primary has by now, and stores the boot under which it has: from then on it
+// bears witness to what it acknowledged. Which boot it is, is read first.
+func (d *driver) attest(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	boot, err := mysql.ReadReportUser(ctx, db)
+	if err != nil {
+		return err
+	}
+	p, ok := r.Member(r.Primary)
+	if !ok {
+		return errUnchanged
+	}
+	primary, err := d.db(*p)
+	if err != nil {
+		return err
+	}
+	if err := mysql.CatchUp(ctx, db, primary, waitStep); err != nil {
+		return err
+	}
+	return d.f.changeMember(ctx, d.c, m.ID, func(m *cotton.Member) error {
+		m.Boot = boot
+		return nil
+	})
+}
+
 // setRelieved stores whether a member is relieved, under the epoch in which it was found.
 func (d *driver) setRelieved(ctx context.Context, member int, epoch uint64, relieved bool) error {
 	err := d.f.changeMember(ctx, d.c, member, func(m *cotton.Member) error {

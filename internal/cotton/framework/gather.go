@@ -139,6 +139,9 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 	if s.Server.ServerID != m.ServerID() {
 		return s, fmt.Errorf("another server answers at %s:%d: its server_id is %d, not %d", m.Host, m.Port, s.Server.ServerID, m.ServerID())
 	}
+	if s.Boot, err = mysql.ReadReportUser(ctx, db); err != nil {
+		return s, err
+	}
 	if s.Replica, err = mysql.ReadReplicaStatus(ctx, db); err != nil {
 		return s, err
 	}

@@ -20,6 +20,7 @@ type Settings struct {
 	Nodes    int   // of the cluster
 	Host     string
 	Bind     string            // bind_address
+	Boot     string            // names the present boot of the machine
 	Template map[string]string // of the agent
 	Override map[string]string // of the cluster
 }
@@ -80,11 +81,15 @@ func fixed(s Settings) map[string]string {
 		"read_only":          "ON",
 		"skip_replica_start": "ON",
 		// A server that crashed has all it promised: the primary to its clients, a replica to the primary whose commit
-		// it acknowledged. relay_log_recovery would throw away what was acknowledged and not applied yet (I1).
+		// it acknowledged. relay_log_recovery would throw away what was acknowledged and not applied yet (I1). The relay log
+		// itself is left to the operating system: syncing it costs five writes to the disk for each transaction, and a
+		// replica that cannot keep up. What it acknowledged before its machine went down is not counted on; report_user tells
+		// the scheduler under which boot the server runs (docs/decisions/013).
 		"sync_binlog":                    "1",
 		"innodb_flush_log_at_trx_commit": "1",
 		"innodb_doublewrite":             "ON",
-		"sync_relay_log":                 "1",
+		"sync_relay_log":                 "0",
+		"report_user":                    s.Boot,
 		"relay_log_recovery":             "OFF",
 		"relay_log":                      "relay", // the default has the host's name in it, which changes
 		"binlog_row_image":               "FULL",

@@ -20,7 +20,7 @@ func TestBuild(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"max_connections": "200", "sort_buffer_size": "1M", "innodb_buffer_pool_size": "1G", // override > template > default
-		"super_read_only": "ON", "skip_replica_start": "ON", "sync_binlog": "1", "relay_log_recovery": "OFF", "sync_relay_log": "1",
+		"super_read_only": "ON", "skip_replica_start": "ON", "sync_binlog": "1", "relay_log_recovery": "OFF", "sync_relay_log": "0",
 		"innodb_flush_log_at_trx_commit": "1", "report_host": "db1.example", "bind_address": "*", "loose_rpl_semi_sync_replica_enabled": "ON",
 	} {
 		if conf[key] != want {

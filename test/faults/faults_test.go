@@ -28,6 +28,8 @@ const (
 	warmUp = 100
 	// misledLimit is how long clients may be told of one instance while another one takes writes.
 	misledLimit = 3 * time.Second
+	// diskMB is the disk of an agent that can be filled: room for one instance.
+	diskMB = 600
 )
 
 // outcome is a row of the table: of one run of one fault.
@@ -51,6 +53,7 @@ type run struct {
 	primary  v1.Instance
 	replicas []v1.Instance
 	load     *load
+	earlier  []*load // loads before, which ended; their ledgers hold still
 	problems []string
 }
 
@@ -91,10 +94,16 @@ type ground struct {
 
 const clusterName = "c0"
 
-func newGround(t *testing.T, zk bool) *ground {
+// kind of ground that a scenario needs.
+type kind struct{ zk, disk bool }
+
+func newGround(t *testing.T, k kind) *ground {
 	o := cottonkit.Options{Flags: []string{"--failover-cooldown=1s"}}
-	if zk {
+	if k.zk {
 		o.ZooKeeper = 1
+	}
+	if k.disk {
+		o.DiskMB = diskMB
 	}
 	g := &ground{s: cottonkit.New(t, o), well: true}
 	g.sched = g.s.Scheduler("")
@@ -125,7 +134,11 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 		out.problems = []string{err.Error()}
 		return out
 	}
-	defer r.load.close()
+	defer func() {
+		for _, l := range append(r.earlier, r.load) {
+			_ = l.close()
+		}
+	}()
 	watch, err := observe(g.s, r.c)
 	if err != nil {
 		r.load.end()
@@ -144,12 +157,21 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 	g.sched = r.sched
 	out.acknowledged, out.gap, out.health = r.load.w.Stats().Acknowledged(), r.load.gap(at), health
 	if g.well {
-		var wrong []string
-		out.lost, wrong = verify(t.Context(), g.pool, c, r.load)
-		r.problems = append(r.problems, wrong...)
+		for _, l := range append(r.earlier, r.load) {
+			lost, wrong := verify(t.Context(), g.pool, c, l)
+			out.lost += lost
+			r.problems = append(r.problems, wrong...)
+		}
 		out.failovers = c.Epoch - r.c.Epoch
 		if out.failovers > uint64(sc.changes) {
 			r.bad("%d changes of primary, at most %d are right", out.failovers, sc.changes)
+		}
+	}
+	if g.well && sc.zk {
+		if at, err := g.s.InZooKeeper(clusterName); err != nil || !slices.ContainsFunc(c.Instances, func(i v1.Instance) bool {
+			return i.ID == c.Endpoints.Primary.ID && cottonkit.Addr(i) == at
+		}) {
+			r.bad("I10: ZooKeeper has %s, %v; the primary is %+v", at, err, c.Endpoints.Primary)
 		}
 	}
 	if two := twoAble(watch.samples); len(two) > 0 {
@@ -217,19 +239,20 @@ func runs() int {
 // one primary, the others super_read_only and following it, semi-synchronous replication as the policy has it. At the end
 // nothing is left of it in Mesos.
 func TestFaults(t *testing.T) {
-	grounds := map[bool]*ground{}
+	grounds := map[kind]*ground{}
 	var rows []outcome
 	defer func() { report(t, rows) }()
 	for _, sc := range wanted() {
-		if sc.cuts && !cottonkit.CanCut() {
-			t.Logf("%s is left out: no port can be cut off here", sc.name)
+		if sc.cuts && !cottonkit.CanCut() || sc.disk && !cottonkit.CanFillDisk() {
+			t.Logf("%s is left out: this machine gives the test no namespaces", sc.name)
 			continue
 		}
 		for n := range runs() {
-			g := grounds[sc.zk]
+			k := kind{sc.zk, sc.disk}
+			g := grounds[k]
 			if g == nil || !g.well {
-				g = newGround(t, sc.zk)
-				grounds[sc.zk] = g
+				g = newGround(t, k)
+				grounds[k] = g
 			}
 			out := g.try(t, sc)
 			t.Logf("%-45s run %d: %d acknowledged, %d lost, gap %s, well after %s, %d changes of primary %s", sc.name, n+1, out.acknowledged, out.lost,

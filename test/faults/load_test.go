@@ -23,6 +23,7 @@ const (
 type load struct {
 	s    *cottonkit.Site
 	name string // of the cluster
+	at   string // the table
 	w    *writer.Writer
 	pool *mysql.Pool
 	stop context.CancelFunc
@@ -37,8 +38,8 @@ var tables int // of all loads of this process: each has its own
 
 func startLoad(s *cottonkit.Site, cluster string) (*load, error) {
 	tables++
-	l := &load{s: s, name: cluster, pool: mysql.NewPool(cottonkit.App, mysql.Options{ConnectTimeout: clientDeadline, MaxOpen: 8})}
-	l.w = writer.New(writer.Options{DB: l.primary, Database: "load_db", Table: fmt.Sprintf("t%d", tables), Rate: loadRate, Timeout: clientDeadline, Seen: l.seen})
+	l := &load{s: s, name: cluster, at: fmt.Sprintf("t%d", tables), pool: mysql.NewPool(cottonkit.App, mysql.Options{ConnectTimeout: clientDeadline, MaxOpen: 8})}
+	l.w = writer.New(writer.Options{DB: l.primary, Database: "load_db", Table: l.at, Rate: loadRate, Timeout: clientDeadline, Seen: l.seen})
 	if err := l.resolve(s.T.Context()); err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func startLoad(s *cottonkit.Site, cluster string) (*load, error) {
 }
 
 // table is the name of what is written to.
-func (l *load) table() string { return fmt.Sprintf("load_db.t%d", tables) }
+func (l *load) table() string { return "load_db." + l.at }
 
 func (l *load) primary() *sql.DB {
 	l.mu.Lock()

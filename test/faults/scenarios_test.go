@@ -21,6 +21,7 @@ type scenario struct {
 	short   bool // runs in every test, not only in make faults
 	zk      bool // the store and the discovery are in ZooKeeper
 	cuts    bool // ports are cut off
+	disk    bool // agents have small disks of their own
 	changes int  // of primary that are right at most
 	gap     time.Duration
 	inject  func(*run)
@@ -102,7 +103,7 @@ var scenarios = []scenario{
 		r.hold(500 * time.Millisecond)
 		r.restartScheduler(0)
 	}},
-	{number: "12", name: "ZooKeeper frozen for 30 s", short: true, zk: true, gap: noGap, inject: func(r *run) {
+	{number: "12", name: "ZooKeeper frozen for 30 s", zk: true, gap: noGap, inject: func(r *run) {
 		r.s.ZK.Servers[0].Pause()
 		r.hold(30 * time.Second)
 		r.s.ZK.Servers[0].Resume()
@@ -115,6 +116,17 @@ var scenarios = []scenario{
 		r.hold(10 * time.Second)
 		r.s.ZK.Servers[0].Resume()
 		r.reviveScheduler()
+	}},
+	{number: "13", name: "scheduler frozen 300 ms into a failover, a standby takes over", zk: true, changes: 1, inject: func(r *run) {
+		standby := r.s.Standby()
+		r.hold(2 * time.Second)
+		r.kill(r.primary)
+		r.hold(300 * time.Millisecond)
+		r.s.Signal(r.sched.Pid(), syscall.SIGSTOP)
+		r.until(convergeLimit, "the standby leads", func() bool { return standby.Says("subscribed to Mesos") })
+		r.s.Signal(r.sched.Pid(), syscall.SIGCONT)
+		r.until(convergeLimit, "the one before has ended", r.sched.Ended)
+		r.sched = standby
 	}},
 	{number: "15", name: "replica with unapplied relay log killed, then the primary", changes: 1, inject: func(r *run) {
 		release := r.block(r.replicas[0])
@@ -130,6 +142,11 @@ var scenarios = []scenario{
 		r.write(r.replicas[0], "SET SESSION sql_log_bin = 0", "DROP TABLE "+r.load.table())
 		r.hold(2 * time.Second)
 		r.kill(r.primary)
+	}},
+	{number: "18", name: "disk of the primary full for 20 s", disk: true, changes: 1, inject: func(r *run) {
+		free := r.s.FillDisk(r.t, r.primary.Agent)
+		r.hold(20 * time.Second)
+		free()
 	}},
 	{number: "21", name: "errant transaction on a replica", short: true, gap: noGap, inject: func(r *run) {
 		r.write(r.replicas[0], "CREATE DATABASE errant")
@@ -279,12 +296,12 @@ func (r *run) reviveScheduler() {
 func (r *run) revive() {
 	first := r.load
 	first.end()
+	r.earlier = append(r.earlier, first)
 	l, err := startLoad(r.s, clusterName)
 	if err != nil {
 		r.bad("write again: %v", err)
 		return
 	}
-	_ = first.close()
 	r.load = l
 }
 

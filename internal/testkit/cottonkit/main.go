@@ -18,13 +18,14 @@ import (
 // bin is the directory of the program under test.
 var bin = os.Getenv("AOSC_BIN")
 
-// netEnv marks a process that has a network of its own.
-const netEnv = "COTTONKIT_OWN_NETWORK"
+// netEnv marks a process that has namespaces of its own.
+const netEnv = "COTTONKIT_OWN_NAMESPACES"
 
 // Main is testkit.Main for a package with sites. It builds the program unless AOSC_BIN names a directory that has it. Where
-// the kernel allows it the tests run in a network namespace of their own, in which ports can be cut off: see Cut.
+// the kernel allows it the tests run in namespaces of their own, of the network and of mounts, in which ports can be cut off
+// and disks be full: see Cut and FillDisk.
 func Main(m *testing.M) {
-	if code, done := ownNetwork(); done {
+	if code, done := ownNamespaces(); done {
 		os.Exit(code)
 	}
 	if bin != "" {
@@ -51,27 +52,26 @@ func build() (string, error) {
 	return dir, nil
 }
 
-// ownNetwork runs this program again in a network namespace of its own; done is false in there, and where that cannot be
+// ownNamespaces runs this program again in namespaces of its own; done is false in there, and where that cannot be
 // had.
-func ownNetwork() (code int, done bool) {
+func ownNamespaces() (code int, done bool) {
 	if os.Getenv(netEnv) != "" {
-		if err := setUpNetwork(); err != nil {
-			fmt.Fprintln(os.Stderr, "cottonkit: no port can be cut off:", err)
-			cutting = err
-		}
+		cutting = setUpNetwork()
+		mounting = syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
 		return 0, false
 	}
 	self, err := os.Executable()
 	if err != nil {
-		cutting = err
+		cutting, mounting = err, err
 		return 0, false
 	}
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), netEnv+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil { // not root, or no namespaces
-		cutting = fmt.Errorf("a network namespace: %w", err)
+		cutting = fmt.Errorf("make namespaces: %w", err)
+		mounting = cutting
 		return 0, false
 	}
 	var exit *exec.ExitError

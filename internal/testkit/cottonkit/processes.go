@@ -17,6 +17,7 @@ func (s *Site) processesOf(task, args string) []int {
 	found, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, path := range found {
 		env, err := os.ReadFile(path)
+		env = append([]byte{0}, env...) // the first entry, too, has an end before it
 		if err != nil || !bytes.Contains(env, []byte("\x00MESOS_SANDBOX="+s.Dir+"/")) ||
 			task != "" && !bytes.Contains(env, []byte("\x00MESOS_EXECUTOR_ID="+task+"\x00")) {
 			continue

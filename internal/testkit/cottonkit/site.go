@@ -34,6 +34,7 @@ const Patience = 2 * time.Minute
 type Options struct {
 	Agents    int // 3
 	ZooKeeper int // servers; 0 = the store is in files, and nothing is published but over REST
+	DiskMB    int // of each agent, a file system of its own, see FillDisk; 0 = the machine's
 	// Flags of every scheduler, over those of the site.
 	Flags []string
 }
@@ -49,6 +50,7 @@ type Site struct {
 
 	o          Options
 	port       *loopback.Port
+	standby    *loopback.Port
 	ports      string // of all agents
 	operator   *mesos.Operator
 	key        cotton.AdminKey
@@ -80,15 +82,25 @@ func New(t testing.TB, o Options) *Site {
 	s.startMesos()
 	s.port, err = loopback.Reserve()
 	s.Do(err)
-	t.Cleanup(func() { s.port.Release() })
-	s.Client, err = client.New(client.Config{URLs: []string{s.URL()}, Timeout: 2 * time.Second})
+	s.standby, err = loopback.Reserve()
+	s.Do(err)
+	t.Cleanup(func() { s.port.Release(); s.standby.Release() })
+	s.Client, err = client.New(client.Config{URLs: []string{url(s.port), url(s.standby)}, Timeout: 2 * time.Second})
 	s.Do(err)
 	t.Cleanup(s.Client.Close)
 	return s
 }
 
-// URL is where schedulers of this site serve the API, one at a time.
-func (s *Site) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", s.port.Number) }
+func url(p *loopback.Port) string { return fmt.Sprintf("http://127.0.0.1:%d", p.Number) }
+
+// URL is where schedulers of this site serve the API, one at a time, but for a standby.
+func (s *Site) URL() string { return url(s.port) }
+
+// Standby starts a second scheduler, on a port of its own; the site's Client knows both.
+func (s *Site) Standby() *Scheduler {
+	s.T.Helper()
+	return s.Scheduler("", "--listen=127.0.0.1:"+strconv.Itoa(s.standby.Number))
+}
 
 func (s *Site) startMesos() {
 	s.T.Helper()
@@ -108,6 +120,11 @@ func (s *Site) startMesos() {
 			Name: agentName(i), CPUs: 8, MemMB: 8192, DiskMB: 65536, Ports: strings.Join(list, ","),
 			Attributes: map[string]string{"rack": agentName(i), "zone": "z1"},
 		})
+	}
+	if s.o.DiskMB > 0 {
+		for _, a := range c.Agents {
+			s.mountDisk(filepath.Join(c.Dir, "agents", a.Name))
+		}
 	}
 	s.Mini, err = mini.Start(s.T.Context(), c)
 	s.Do(err)
@@ -173,7 +190,7 @@ func (p *Scheduler) Says(text string) bool {
 	return err == nil && strings.Contains(string(log), text)
 }
 
-// Scheduler starts a scheduler with faults armed ("" for none), on the site's port or, as a standby, on another.
+// Scheduler starts a scheduler with faults armed ("" for none), on the site's port unless flags say otherwise.
 func (s *Site) Scheduler(faults string, flags ...string) *Scheduler {
 	s.T.Helper()
 	tools, err := mysqld.Tools()

@@ -212,9 +212,9 @@ func (g *ground) converge(r *run, at, over time.Time) (c v1.Cluster, health time
 	return c, since.Sub(at)
 }
 
-// wanted are the scenarios of this run: a few, all of them with AOSC_E2E=full, or those named in AOSC_FAULTS.
+// wanted are the scenarios of this run: a few, all of them with AOSC_E2E=full, or those named in AOSC_FAULTS, with semicolons between.
 func wanted() []scenario {
-	names := strings.Split(os.Getenv("AOSC_FAULTS"), ",")
+	names := strings.Split(os.Getenv("AOSC_FAULTS"), ";")
 	return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool {
 		if names[0] != "" {
 			return !slices.Contains(names, s.name)

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -152,16 +153,14 @@ var scenarios = []scenario{
 		r.write(r.replicas[0], "CREATE DATABASE errant")
 	}},
 	{number: "22", name: "replica killed while it is cloned", gap: noGap, inject: func(r *run) {
-		r.write(r.replicas[0], "CREATE DATABASE errant")
-		if r.until(time.Minute, "the replica is cloned", func() bool { return r.cloning(r.replicas[0]) }) {
-			r.kill(r.replicas[0])
-		}
+		r.cloneAnew(r.replicas[0])
+		r.kill(r.replicas[0])
+		_ = r.limitClones(r.replicas[0], 0) // of the one that was killed there is none
 	}},
 	{number: "22", name: "donor killed while a replica is cloned", changes: 1, inject: func(r *run) {
-		r.write(r.replicas[0], "CREATE DATABASE errant")
-		if r.until(time.Minute, "the replica is cloned", func() bool { return r.cloning(r.replicas[0]) }) {
-			r.kill(r.primary)
-		}
+		r.cloneAnew(r.replicas[0])
+		r.kill(r.primary)
+		_ = r.limitClones(r.replicas[0], 0)
 	}},
 	{number: "23", name: "two failovers without a write", changes: 2, inject: func(r *run) {
 		r.load.w.Stop()
@@ -346,7 +345,30 @@ func (r *run) block(i v1.Instance) (release func()) {
 	}
 }
 
-// cloning tells whether an instance's data are being replaced, or just were.
+// cloneAnew makes it necessary to clone a replica, slowly enough to be disturbed, and returns once that has begun.
+func (r *run) cloneAnew(i v1.Instance) {
+	r.do(r.limitClones(i, 2))
+	r.write(i, "CREATE DATABASE errant")
+	r.until(time.Minute, "the replica is cloned", func() bool { return r.cloning(i) })
+}
+
+// limitClones sets how fast an instance is cloned from the primary, in MB/s; 0 = no limit. A server that starts anew has
+// none.
+func (r *run) limitClones(i v1.Instance, mb int) error {
+	var errs []error
+	for _, name := range []string{"clone_max_network_bandwidth", "clone_max_data_bandwidth"} {
+		for _, on := range []v1.Instance{i, r.primary} {
+			db, err := r.pool.DB(cottonkit.Addr(on))
+			if err == nil {
+				_, err = db.ExecContext(r.t.Context(), "SET GLOBAL "+name+" = "+strconv.Itoa(mb))
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cloning tells whether an instance's data are being replaced at this moment.
 func (r *run) cloning(i v1.Instance) bool {
 	db, err := r.pool.DB(cottonkit.Addr(i))
 	if err != nil {

@@ -129,13 +129,13 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 	}
 	r.primary, r.replicas, _ = cottonkit.Primary(r.c)
 	var err error
-	if r.load, err = startLoad(g.s, clusterName); err != nil {
+	if !r.until(convergeLimit, "a load can be started", func() bool { r.load, err = startLoad(g.s, clusterName); return err == nil }) {
 		g.well = false
-		out.problems = []string{err.Error()}
+		out.problems = append(r.problems, err.Error())
 		return out
 	}
 	defer func() {
-		for _, l := range append(r.earlier, r.load) {
+		for _, l := range slices.Concat(r.earlier, []*load{r.load}) {
 			_ = l.close()
 		}
 	}()

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -41,14 +42,14 @@ func startLoad(s *cottonkit.Site, cluster string) (*load, error) {
 	l := &load{s: s, name: cluster, at: fmt.Sprintf("t%d", tables), pool: mysql.NewPool(cottonkit.App, mysql.Options{ConnectTimeout: clientDeadline, MaxOpen: 8})}
 	l.w = writer.New(writer.Options{DB: l.primary, Database: "load_db", Table: l.at, Rate: loadRate, Timeout: clientDeadline, Seen: l.seen})
 	if err := l.resolve(s.T.Context()); err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.close())
 	}
 	for _, statement := range []string{"CREATE DATABASE IF NOT EXISTS load_db", l.w.CreateTable()} {
-		ctx, cancel := context.WithTimeout(s.T.Context(), cottonkit.Patience)
+		ctx, cancel := context.WithTimeout(s.T.Context(), 10*time.Second)
 		_, err := l.primary().ExecContext(ctx, statement)
 		cancel()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", statement, err)
+			return nil, errors.Join(fmt.Errorf("%s: %w", statement, err), l.close())
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -95,11 +95,12 @@ func every(ctx context.Context, do func()) {
 func look(ctx context.Context, db *sql.DB) (s sample) {
 	s.began = time.Now()
 	defer func() { s.ended = time.Now() }()
-	var readOnly, superReadOnly, semiSync bool
-	s.err = db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.super_read_only, @@GLOBAL.rpl_semi_sync_source_enabled, @@server_uuid, @@GLOBAL.gtid_executed").
-		Scan(&readOnly, &superReadOnly, &semiSync, &s.uuid, &s.gtids)
+	var readOnly, semiSync bool
+	s.err = db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_source_enabled, @@server_uuid, @@GLOBAL.gtid_executed").
+		Scan(&readOnly, &semiSync, &s.uuid, &s.gtids)
 	s.gtids = strings.ReplaceAll(s.gtids, "\n", "")
-	if s.open = s.err == nil && !readOnly && !superReadOnly; !s.open {
+	// One that is about to close shows super_read_only while it waits for commits under way.
+	if s.open = s.err == nil && !readOnly; !s.open {
 		return s
 	}
 	if !semiSync {

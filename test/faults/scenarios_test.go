@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -296,12 +297,16 @@ func (r *run) revive() {
 	first := r.load
 	first.end()
 	r.earlier = append(r.earlier, first)
-	l, err := startLoad(r.s, clusterName)
-	if err != nil {
-		r.bad("write again: %v", err)
-		return
+	var err error
+	if !r.until(convergeLimit, "it can be written again", func() bool {
+		var l *load
+		if l, err = startLoad(r.s, clusterName); err == nil {
+			r.load = l
+		}
+		return err == nil
+	}) {
+		r.bad("at last: %v", err)
 	}
-	r.load = l
 }
 
 // session is a connection of the administrator to an instance.
@@ -349,7 +354,21 @@ func (r *run) block(i v1.Instance) (release func()) {
 func (r *run) cloneAnew(i v1.Instance) {
 	r.do(r.limitClones(i, 2))
 	r.write(i, "CREATE DATABASE errant")
-	r.until(time.Minute, "the replica is cloned", func() bool { return r.cloning(i) })
+	if !r.until(time.Minute, "the replica is cloned", func() bool { return r.cloning(i) }) {
+		r.bad("its sessions: %s", r.sessions(i))
+	}
+}
+
+// sessions are what an instance is busy with, for people.
+func (r *run) sessions(i v1.Instance) string {
+	db, err := r.pool.DB(cottonkit.Addr(i))
+	if err != nil {
+		return err.Error()
+	}
+	var text sql.NullString
+	err = db.QueryRowContext(r.t.Context(), `SELECT GROUP_CONCAT(CONCAT_WS(' ', name, processlist_command, processlist_time, processlist_state, LEFT(processlist_info, 100)) SEPARATOR '; ')
+		FROM performance_schema.threads WHERE processlist_command <> 'Sleep' AND (processlist_state IS NOT NULL OR processlist_info IS NOT NULL)`).Scan(&text)
+	return fmt.Sprint(text.String, err)
 }
 
 // limitClones sets how fast an instance is cloned from the primary, in MB/s; 0 = no limit. A server that starts anew has

@@ -150,12 +150,13 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 	sc.inject(r)
 	over := time.Now()
 	c, health := g.converge(r, at, over)
+	end := time.Now()
 	r.load.end()
 	if err := watch.end(); err != nil {
 		r.bad("%v", err)
 	}
 	g.sched = r.sched
-	out.acknowledged, out.gap, out.health = r.load.w.Stats().Acknowledged(), r.load.gap(at), health
+	out.acknowledged, out.gap, out.health = r.load.w.Stats().Acknowledged(), r.load.gap(at, end), health
 	if g.well {
 		for _, l := range append(r.earlier, r.load) {
 			lost, wrong := verify(t.Context(), g.pool, c, l)

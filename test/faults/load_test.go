@@ -120,8 +120,8 @@ func (l *load) acknowledged(since time.Time) int {
 	return n
 }
 
-// gap is the longest time without an acknowledgement that ended after a time, such as that of a fault, or has not ended.
-func (l *load) gap(since time.Time) time.Duration {
+// gap is the longest time without an acknowledgement between the last one before a fault and the end.
+func (l *load) gap(since, end time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	last, longest := since, time.Duration(0)
@@ -133,7 +133,7 @@ func (l *load) gap(since time.Time) time.Duration {
 		longest = max(longest, at.Sub(last))
 		last = maxTime(last, at)
 	}
-	return longest
+	return max(longest, end.Sub(last))
 }
 
 func maxTime(a, b time.Time) time.Time {

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -95,7 +96,10 @@ type ground struct {
 const clusterName = "c0"
 
 // kind of ground that a scenario needs.
-type kind struct{ zk, disk bool }
+type kind struct {
+	zk, disk bool
+	policy   cotton.Policy
+}
 
 func newGround(t *testing.T, k kind) *ground {
 	o := cottonkit.Options{Flags: []string{"--failover-cooldown=1s"}}
@@ -108,7 +112,7 @@ func newGround(t *testing.T, k kind) *ground {
 	g := &ground{s: cottonkit.New(t, o), well: true}
 	g.sched = g.s.Scheduler("")
 	g.s.Ready()
-	g.s.Create(clusterName, 3, cotton.PolicyLossless)
+	g.s.Create(clusterName, 3, k.policy)
 	g.pool = g.s.AdminPool(mysql.Options{ConnectTimeout: time.Second})
 	t.Cleanup(func() { g.pool.Close() })
 	return g
@@ -149,7 +153,13 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 	at := time.Now()
 	sc.inject(r)
 	over := time.Now()
-	c, health := g.converge(r, at, over)
+	var c v1.Cluster
+	var health time.Duration
+	if sc.person != "" {
+		g.await(r, sc.person)
+	} else {
+		c, health = g.converge(r, at, over)
+	}
 	end := time.Now()
 	r.load.end()
 	if err := watch.end(); err != nil {
@@ -213,6 +223,15 @@ func (g *ground) converge(r *run, at, over time.Time) (c v1.Cluster, health time
 	return c, since.Sub(at)
 }
 
+// await waits until the cluster asks a person for what it must not do by itself. It is not used any more after that.
+func (g *ground) await(r *run, what string) {
+	g.well = false
+	r.until(convergeLimit, "the cluster asks a person: "+what, func() bool {
+		c, err := g.s.Client.Cluster(r.t.Context(), clusterName)
+		return err == nil && c.Endpoints.Primary != nil && slices.ContainsFunc(c.Problems, func(p string) bool { return strings.Contains(p, what) })
+	})
+}
+
 // wanted are the scenarios of this run: a few, all of them with AOSC_E2E=full, or those named in AOSC_FAULTS, with semicolons between.
 func wanted() []scenario {
 	names := strings.Split(os.Getenv("AOSC_FAULTS"), ";")
@@ -249,7 +268,7 @@ func TestFaults(t *testing.T) {
 			continue
 		}
 		for n := range runs() {
-			k := kind{sc.zk, sc.disk}
+			k := kind{sc.zk, sc.disk, cmp.Or(sc.policy, cotton.PolicyLossless)}
 			g := grounds[k]
 			if g == nil || !g.well {
 				g = newGround(t, k)
@@ -287,6 +306,9 @@ func report(t *testing.T, rows []outcome) {
 		var acknowledged, lost uint64
 		var gaps, healths []time.Duration
 		end := "well"
+		if of[0].person != "" {
+			end = "writes go on; asks a person: " + of[0].person
+		}
 		for _, o := range of {
 			acknowledged, lost = acknowledged+o.acknowledged, lost+o.lost
 			gaps, healths = append(gaps, o.gap), append(healths, o.health)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aosc/aosc/internal/cotton"
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 	"github.com/aosc/aosc/internal/testkit/cottonkit"
 )
@@ -20,11 +21,13 @@ import (
 type scenario struct {
 	number  string // of the list in docs/faults.md
 	name    string
-	short   bool // runs in every test, not only in make faults
-	zk      bool // the store and the discovery are in ZooKeeper
-	cuts    bool // ports are cut off
-	disk    bool // agents have small disks of their own
-	changes int  // of primary that are right at most
+	short   bool          // runs in every test, not only in make faults
+	zk      bool          // the store and the discovery are in ZooKeeper
+	cuts    bool          // ports are cut off
+	disk    bool          // agents have small disks of their own
+	policy  cotton.Policy // empty = lossless
+	person  string        // what the cluster asks a person for at the end, instead of being well again
+	changes int           // of primary that are right at most
 	gap     time.Duration
 	inject  func(*run)
 }
@@ -56,6 +59,19 @@ var scenarios = []scenario{
 		heal := cottonkit.Cut(r.t, r.primary.Port)
 		r.hold(30 * time.Second)
 		heal()
+	}},
+	// Without a replica its commits go on after a second: nothing fences it but its executor, when the lease has run out. What it
+	// told clients until then is not thrown away.
+	{number: "4", name: "available: primary isolated for 40 s, agent and port", cuts: true, policy: cotton.PolicyAvailable, changes: 1, gap: 60 * time.Second,
+		person: "clients may have been told of", inject: func(r *run) {
+			heal := cottonkit.Cut(r.t, r.primary.Port)
+			r.lose(r.primary.Agent)
+			r.hold(40 * time.Second)
+			heal()
+			r.find(r.primary.Agent)
+		}},
+	{number: "2", name: "available: kill -9 of the primary", policy: cotton.PolicyAvailable, changes: 1, gap: 30 * time.Second, inject: func(r *run) {
+		r.kill(r.primary)
 	}},
 	{number: "6", name: "primary killed while both replicas hang for 10 s", changes: 1, inject: func(r *run) {
 		for _, i := range r.replicas {

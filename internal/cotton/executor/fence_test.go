@@ -272,6 +272,7 @@ func TestLeaseUnheard(t *testing.T) {
 		t.Fatal("a server without a lease was closed")
 	}
 	g.order(3, cotton.OrderLease, time.Second)
+	testkit.Eventually(t, patience, "the epoch is told", func() bool { return g.heard.last().Epoch == 3 })
 	g.awaitClosed()
 	if f := g.heard.last(); f.FencedEpoch != 0 {
 		t.Errorf("%+v: it was not fenced", f)

@@ -179,6 +179,7 @@ func (g *guard) remember() {
 	g.mu.Lock()
 	g.written = m // also when it failed: it is not tried again until something changes
 	g.mu.Unlock()
+	g.i.tell() // the scheduler builds on what it knows to have arrived: a lease, too
 }
 
 func (g *guard) ordered() uint64 {
@@ -208,7 +209,7 @@ func (g *guard) carryOut(ctx context.Context, epoch uint64) {
 	g.lease = lease{}
 	g.mu.Unlock()
 	g.remember()
-	g.i.tell()
+	g.i.tell() // also when it was told before: messages are lost
 }
 
 // enforce closes a server that nobody counts on.

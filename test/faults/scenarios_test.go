@@ -62,7 +62,7 @@ var scenarios = []scenario{
 	}},
 	// Without a replica its commits go on after a second: nothing fences it but its executor, when the lease has run out. What it
 	// told clients until then is not thrown away.
-	{number: "4", name: "available: primary isolated for 40 s, agent and port", cuts: true, policy: cotton.PolicyAvailable, changes: 1, gap: 60 * time.Second,
+	{number: "4", name: "available: primary isolated for 40 s, agent and port", cuts: true, policy: cotton.PolicyAvailable, changes: 1, gap: 30 * time.Second,
 		person: "clients may have been told of", inject: func(r *run) {
 			heal := cottonkit.Cut(r.t, r.primary.Port)
 			r.lose(r.primary.Agent)

@@ -25,8 +25,9 @@ demo: tools-mysql build ## cotton, two clusters, alters, a primary killed, every
 test: tools build ## all tests, on real servers
 	@AOSC_BIN=$(abspath $(BINARIES)) scripts/test
 
-faults: tools-mysql build ## every daemon killed at every fault point, and long outages
+faults: tools build ## every daemon killed at every fault point, long outages, and clusters against all faults of docs/faults.md
 	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full scripts/test ./test/e2e ./internal/cotton/framework -v -run 'TestKilledAnywhere|TestAoscdbDown|TestKilledWhileChanging'
+	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full TEST_TIMEOUT=6h scripts/test ./test/faults -v
 
 lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }

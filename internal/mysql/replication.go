@@ -79,8 +79,15 @@ func StopReceiver(ctx context.Context, db *sql.DB) error {
 	return exec(ctx, db, "STOP REPLICA IO_THREAD", "stop receiving from the source")
 }
 
-// StopReplica stops receiving and applying; it waits for the transaction being applied.
+// StopReplica stops receiving and applying; it waits for the transaction being applied, but not for the rest of one that
+// was received in part only.
 func StopReplica(ctx context.Context, db *sql.DB) error {
+	if err := StopReceiver(ctx, db); err != nil {
+		return err
+	}
+	if err := endTorn(ctx, db); err != nil {
+		return err
+	}
 	return exec(ctx, db, "STOP REPLICA", "stop replication")
 }
 

@@ -21,7 +21,8 @@ type limit struct{ alone, killed time.Duration }
 var (
 	// A fence: a new primary waits for it.
 	fenceLimits = limit{500 * time.Millisecond, 500 * time.Millisecond}
-	leaseLimits = limit{2 * time.Second, 2 * time.Second}
+	// A lease: the scheduler takes a server for closed a few seconds after the last one it sent ran out.
+	leaseLimits = limit{time.Second, time.Second}
 )
 
 var errNoServer = errors.New("there is no server yet")

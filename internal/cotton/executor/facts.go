@@ -60,10 +60,10 @@ func (i *instance) inform(ctx context.Context) {
 // watchPulse asks mysqld every now and then, each time with a deadline. The scheduler is told when it falls silent, again
 // and again while it stays so, and when it is back: it then knows that the machine lives and the server hangs.
 func (i *instance) watchPulse(ctx context.Context) {
-	tick := time.NewTicker(i.x.cfg.PulseInterval)
+	tick := time.NewTicker(i.x.cfg.PulseInterval / 4)
 	defer tick.Stop()
 	for {
-		if server, starting := i.process(); server != nil && !starting && i.isUp() {
+		if server, starting := i.process(); server != nil && !starting && i.isUp() && i.guard.due(time.Now()) {
 			asked := time.Now()
 			limited, cancel := context.WithTimeout(ctx, i.x.cfg.PulseLimit)
 			e, err := mysql.ReadExposure(limited, server.DB())

@@ -272,6 +272,7 @@ func TestLeaseUnheard(t *testing.T) {
 		t.Fatal("a server without a lease was closed")
 	}
 	g.order(3, cotton.OrderLease, time.Second)
+	testkit.Eventually(t, patience, "the epoch is told", func() bool { return g.heard.last().Epoch == 3 })
 	g.awaitClosed()
 	if f := g.heard.last(); f.FencedEpoch != 0 {
 		t.Errorf("%+v: it was not fenced", f)
@@ -414,7 +415,10 @@ func TestJudge(t *testing.T) {
 		{"over, unheard once", over, pulse{at: now, answers: true, exposure: open, unheard: 1}, leave},
 		{"over, unheard", over, pulse{at: now, answers: true, exposure: open, unheard: 2}, closeIt},
 		{"over, closed", over, pulse{at: now, answers: true, exposure: closed, unheard: 2}, leave},
-		{"over, silent for a moment", over, pulse{at: now.Add(-time.Second), exposure: open, unheard: 2}, leave},
+		{"over, silent for a moment", over, pulse{at: now.Add(-500 * time.Millisecond), exposure: open, unheard: 2}, leave},
+		{"over, silent since before", over, pulse{at: now.Add(-3 * time.Second), exposure: open}, killIt},
+		{"long over, acknowledged until 3 s ago", lease{time.Second, now.Add(-time.Minute)}, pulse{at: now.Add(-3 * time.Second), exposure: open}, leave},
+		{"long over, hangs", lease{time.Second, now.Add(-time.Hour)}, pulse{at: now.Add(-10 * time.Second), exposure: open}, killIt},
 		{"over, hangs", over, pulse{at: now.Add(-time.Minute), exposure: open}, killIt},
 		{"over, hangs closed", over, pulse{at: now.Add(-time.Minute), exposure: closed}, leave},
 		{"lease runs, hangs", running, pulse{at: now.Add(-time.Minute), exposure: open}, leave},

@@ -32,8 +32,9 @@ type guard struct {
 	fence     uint64 // a fence that is still to be carried out; 0 = none
 	lease     lease
 	pulse     pulse
-	killing   bool   // the present process is ended by us
-	closedWhy string // for people
+	asked     time.Time // when the last look began
+	killing   bool      // the present process is ended by us
+	closedWhy string    // for people
 }
 
 // lease is for how long the server may stay open without a word of the scheduler.
@@ -77,9 +78,12 @@ const (
 const unheardLimit = 2
 
 // judge is pure. A server whose replicas acknowledge is never closed, however long the scheduler is away: had another been
-// made primary, they would follow that one. What hangs cannot be asked; it is killed before it can wake up open, but only
-// once its replicas must have given it up themselves.
+// made primary, they would follow that one. What hangs cannot be asked; it is killed before it can wake up open: soon if it
+// has hung since before the lease ended, else once its replicas must have given it up themselves.
 func (l lease) judge(p pulse, now time.Time, hung time.Duration) verdict {
+	if p.at.Before(l.until) {
+		hung /= 4
+	}
 	switch {
 	case l.length == 0 || now.Before(l.until) || !p.exposure.Open():
 		return leave
@@ -175,6 +179,7 @@ func (g *guard) remember() {
 	g.mu.Lock()
 	g.written = m // also when it failed: it is not tried again until something changes
 	g.mu.Unlock()
+	g.i.tell() // the scheduler builds on what it knows to have arrived: a lease, too
 }
 
 func (g *guard) ordered() uint64 {
@@ -204,7 +209,7 @@ func (g *guard) carryOut(ctx context.Context, epoch uint64) {
 	g.lease = lease{}
 	g.mu.Unlock()
 	g.remember()
-	g.i.tell()
+	g.i.tell() // also when it was told before: messages are lost
 }
 
 // enforce closes a server that nobody counts on.
@@ -239,10 +244,19 @@ func (g *guard) enforce(ctx context.Context) {
 	g.i.tell()
 }
 
+// due tells whether mysqld is to be asked: every now and then, and at once while it is about to be closed by its lease.
+func (g *guard) due(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	urgent := g.lease.length > 0 && now.After(g.lease.until) && g.pulse.exposure.Open() && (g.pulse.at.Before(g.lease.until) || g.pulse.unheard > 0)
+	return urgent || now.Sub(g.asked) >= g.i.x.cfg.PulseInterval
+}
+
 // look takes what the server answered, or did not, when it was asked at that time.
 func (g *guard) look(e mysql.Exposure, err error, asked time.Time) (changed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.asked = asked
 	p := &g.pulse
 	changed = p.answers != (err == nil)
 	if p.answers = err == nil; err != nil {

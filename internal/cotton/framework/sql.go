@@ -82,7 +82,10 @@ func cloneFrom(ctx context.Context, db *sql.DB, donor mysql.SourceOptions) error
 
 // cloneState is the state of the last clone into this server, empty when there was none.
 func cloneState(ctx context.Context, db *sql.DB) (state, problem string, err error) {
-	err = db.QueryRowContext(ctx, "SELECT state, error_message FROM performance_schema.clone_status").Scan(&state, &problem)
+	// One that was killed in the middle says In Progress for ever.
+	err = db.QueryRowContext(ctx, `SELECT IF(state = 'In Progress' AND begin_time < NOW(3) - INTERVAL variable_value SECOND, 'Failed', state),
+		COALESCE(NULLIF(error_message, ''), 'the server ended in the middle of it')
+		FROM performance_schema.clone_status, performance_schema.global_status WHERE variable_name = 'Uptime'`).Scan(&state, &problem)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", "", nil
 	}

@@ -32,6 +32,15 @@ type Options struct {
 	Workers              int           // 0 = 4
 	Rate                 float64       // operations per second of all workers together; 0 = as many as the server takes
 	Timeout              time.Duration // of one operation, which is then unknown; 0 = 1 min
+	// Seen is told of every operation, by many goroutines; nil = nobody is.
+	Seen func(Outcome)
+}
+
+// Outcome is how one operation went. Err is nil when it was acknowledged; Refused says that it surely did not happen.
+type Outcome struct {
+	Began, Ended time.Time
+	Err          error
+	Refused      bool
 }
 
 // Writer is the load and its ledger. Seed and Start once each, in this order; the rest may be called at any time.
@@ -164,6 +173,7 @@ func (w *Writer) step(ctx context.Context, s *shard) bool {
 	defer s.mu.Unlock()
 	op := s.choose()
 	query, args := w.statement(s, op)
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, w.o.Timeout)
 	defer cancel()
 	result, err := w.o.DB().ExecContext(ctx, query, args...)
@@ -183,6 +193,9 @@ func (w *Writer) step(ctx context.Context, s *shard) bool {
 	default:
 		s.doubt(op)
 		w.count(unknown, err)
+	}
+	if w.o.Seen != nil {
+		w.o.Seen(Outcome{Began: began, Ended: time.Now(), Err: err, Refused: err != nil && refused(err)})
 	}
 	return err == nil
 }

@@ -43,6 +43,7 @@ type Seen struct {
 	HasUser bool   // the cluster's user exists
 	DataMB  int64  // of user tables; measured at the primary only, while a member might be cloned
 	Busy    string // something of ours is under way that must not be disturbed: "clone"
+	Donor   int    // of the clone under way
 }
 
 // Writable tells whether a client can write, as the server said last. While SET GLOBAL super_read_only = ON waits for
@@ -131,9 +132,10 @@ type Limits struct {
 
 // Decide is pure: gather -> Decide -> act.
 func Decide(r Record, seen []Seen, lim Limits) Decision {
-	d := &deciding{Record: r, lim: lim, seen: map[int]Seen{}}
+	d := &deciding{Record: r, lim: lim, seen: map[int]Seen{}, donors: map[int]bool{}}
 	for _, s := range seen {
 		d.seen[s.Member] = s
+		d.donors[s.Donor] = s.Donor != 0
 	}
 	if r.Primary == 0 {
 		d.choose()
@@ -160,6 +162,8 @@ type deciding struct {
 	lim  Limits
 	seen map[int]Seen
 	out  Decision
+	// donors of clones that are under way or decided: a server gives to one at a time.
+	donors map[int]bool
 }
 
 func (d *deciding) act(kind ActionKind, member int) {

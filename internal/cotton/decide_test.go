@@ -186,6 +186,38 @@ func TestDecide(t *testing.T) {
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.at(1).DataMB = nil, "", 100
 			s.r.Members[1].Relieved = true
 		}, "clone 2, publish 1 [3]", ""},
+		{"a donor gives to one at a time", well(cotton.PolicyLossless), func(s *scene) {
+			for _, id := range []int{2, 3} {
+				s.at(id).Replica, s.at(id).Server.GTIDExecuted, s.r.Members[id-1].Relieved = nil, "", true
+			}
+			s.at(1).DataMB = 100
+			s.closed()
+		}, "clone 2, publish 0 []", "c-3 waits to be cloned"},
+		{"also while one is under way", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Busy, s.at(2).Donor = "clone", 1
+			s.at(3).Replica, s.at(3).Server.GTIDExecuted, s.at(1).DataMB, s.r.Members[2].Relieved = nil, "", 100, true
+			s.closed()
+		}, "publish 0 []", "c-3 waits to be cloned"},
+		{"commits that nobody can acknowledge would hold the clone up", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(1).SemiSync.Clients, s.at(1).DataMB = 0, 100
+			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.r.Members[1].Relieved = nil, "", true
+			s.silent(3, time.Hour)
+			s.at(3).TaskLives = false
+		}, "fence 1, publish 1 []", "is closed until c-2 is cloned"},
+		{"and the primary stays closed until it is done", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(1).SemiSync.Clients, s.at(1).DataMB = 0, 100
+			s.at(2).Busy, s.at(2).Donor, s.r.Members[1].Relieved = "clone", 1, true
+			s.silent(3, time.Hour)
+			s.at(3).TaskLives = false
+		}, "publish 0 []", "until another member is cloned"},
+		{"then it is opened", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.at(1).SemiSync.Clients = 0
+			s.at(2).Replica = nil
+			s.silent(3, time.Hour)
+			s.at(3).TaskLives = false
+		}, "open 1, follow 2, publish 0 []", ""},
 		{"of a small one it is not", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted, s.at(1).DataMB = nil, "", 99
 		}, "follow 2, publish 1 [3]", ""},

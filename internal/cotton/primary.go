@@ -72,6 +72,9 @@ func (d *deciding) unsafe(p Seen) string {
 	case !d.semiSyncRight(p):
 		return "semi-synchronous replication is not set yet"
 	}
+	if able, cloning := d.acknowledgers(p); d.Spec.Policy == PolicyLossless && d.Founded && able == 0 && cloning > 0 {
+		return "until another member is cloned from it nobody could acknowledge its commits, and those that wait would hold the clone up"
+	}
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
 		// One that was relieved when the primary changed is known by what it says now, not by what it was.

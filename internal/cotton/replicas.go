@@ -121,7 +121,59 @@ func (d *deciding) replace(m Member) {
 		d.act(ActRelieve, m.ID)
 		return
 	}
-	d.out.Actions = append(d.out.Actions, Action{Kind: ActClone, Member: m.ID, Donor: d.donor(m.ID)})
+	donor := d.donor(m.ID)
+	p := d.seen[d.Primary]
+	switch {
+	case d.donors[donor]:
+		d.problem("%s waits to be cloned: %s gives its data to another one", d.MemberName(m.ID), d.MemberName(donor))
+	case donor == d.Primary && d.Spec.Policy == PolicyLossless && p.Writable() && p.SemiSync.Clients == 0:
+		// Its commits wait for an acknowledgement that nobody can give before the clone is done, and the clone waits for
+		// them: CLONE needs a moment without prepared transactions.
+		d.problem("%s is closed until %s is cloned from it: nobody could acknowledge its commits, and those that wait hold the clone up",
+			d.MemberName(donor), d.MemberName(m.ID))
+		d.act(ActFence, d.Primary)
+		d.donors[donor] = true
+	default:
+		d.donors[donor] = true
+		d.out.Actions = append(d.out.Actions, Action{Kind: ActClone, Member: m.ID, Donor: donor})
+	}
+}
+
+// acknowledgers counts the other members that acknowledge, or can as soon as they follow, and those that a clone must come
+// before.
+func (d *deciding) acknowledgers(p Seen) (able, cloning int) {
+	for _, m := range d.Members {
+		s := d.seen[m.ID]
+		if m.ID == d.Primary || m.Phase == PhaseRemoving || !s.TaskLives {
+			continue
+		}
+		if s.Busy != "" {
+			cloning++
+			continue
+		}
+		if !s.now() {
+			continue
+		}
+		if d.mustClone(s, p) {
+			cloning++
+			continue
+		}
+		able++
+	}
+	return able, cloning
+}
+
+// mustClone tells whether a member can follow the primary only with its data.
+func (d *deciding) mustClone(s, p Seen) bool {
+	mine, err1 := mysql.ParseGTIDSet(s.Server.GTIDExecuted)
+	theirs, err2 := mysql.ParseGTIDSet(p.Server.GTIDExecuted)
+	purged, err3 := mysql.ParseGTIDSet(p.Server.GTIDPurged)
+	all, err4 := received(s)
+	if cmp.Or(err1, err2, err3, err4) != nil {
+		return false
+	}
+	return !all.Subtract(theirs).Without(p.Server.UUID).Empty() || !purged.Subtract(mine).Empty() ||
+		s.Replica == nil && mine.Empty() && d.lim.CloneMB > 0 && p.DataMB >= d.lim.CloneMB
 }
 
 // donor of a clone: a replica that is well, so that the primary does not carry the load, else the primary. With only two
@@ -132,7 +184,7 @@ func (d *deciding) donor(recipient int) int {
 	var best int
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
-		if m.ID == d.Primary || m.ID == recipient || m.Phase != PhaseRunning || s.Busy != "" || !d.hears(s) ||
+		if m.ID == d.Primary || m.ID == recipient || m.Phase != PhaseRunning || s.Busy != "" || d.donors[m.ID] || !d.hears(s) ||
 			s.Replica.SQLRunning != "Yes" || s.Server.Version.Compare(p.Server.Version) != 0 || lag(s) > 1 {
 			continue
 		}

@@ -269,7 +269,7 @@ func (d *driver) cloneInBackground(ctx context.Context, r cotton.Record, a cotto
 	if d.busy[a.Member] != "" {
 		return
 	}
-	d.busy[a.Member] = "clone"
+	d.busy[a.Member], d.donor[a.Member] = "clone", a.Donor
 	d.running.Add(1)
 	go func() {
 		defer d.running.Done()
@@ -277,6 +277,7 @@ func (d *driver) cloneInBackground(ctx context.Context, r cotton.Record, a cotto
 		d.note(r, a, err)
 		d.mu.Lock()
 		delete(d.busy, a.Member)
+		delete(d.donor, a.Member)
 		d.mu.Unlock()
 		d.c.poke()
 	}()

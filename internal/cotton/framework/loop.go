@@ -33,6 +33,7 @@ type driver struct {
 	answered map[int]time.Time
 	heard    map[int]time.Time // when a replica's receiver was last seen connected
 	trouble  map[int]trouble
+	donor    map[int]int       // of each member that is being cloned
 	leased   map[int]time.Time // when the last lease was sent
 	ordered  map[int]time.Time // when the last fence was sent
 	epoch    uint64            // of the steps in backoff
@@ -60,7 +61,7 @@ func (f *Framework) loop(ctx context.Context, c *cluster) {
 	creds := mysql.Credentials{User: cotton.AdminAccount, Password: f.cfg.Key.Password(cotton.AdminAccount, c.name), TLS: "skip-verify"}
 	d := &driver{
 		f: f, c: c, since: time.Now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, answered: map[int]time.Time{},
-		heard: map[int]time.Time{}, trouble: map[int]trouble{}, leased: map[int]time.Time{}, ordered: map[int]time.Time{},
+		heard: map[int]time.Time{}, trouble: map[int]trouble{}, donor: map[int]int{}, leased: map[int]time.Time{}, ordered: map[int]time.Time{},
 		pool: mysql.NewPool(creds, mysql.Options{ConnectTimeout: f.cfg.ProbeTimeout}),
 	}
 	defer d.pool.Close()

@@ -111,7 +111,7 @@ func standIn(task cotton.Task) error {
 		"log_bin": "1", "log_replica_updates": "1", "gtid_mode": "ON", "gtid_executed": "", "gtid_purged": "", "sql_mode": "",
 		"character_set_server": "utf8mb4", "collation_server": "utf8mb4_0900_ai_ci", "datadir": "/", "lower_case_table_names": "0",
 		"rpl_semi_sync_source_enabled": "OFF", "rpl_semi_sync_source_timeout": "10000", "rpl_semi_sync_source_wait_for_replica_count": "1",
-		"rpl_semi_sync_replica_enabled": "ON",
+		"rpl_semi_sync_replica_enabled": "ON", "report_user": "boot",
 	}}
 	go func() {
 		for {
@@ -179,7 +179,9 @@ func (s *standInServer) query(q string) (*gomysql.Result, error) {
 			s.set(set[1], set[2])
 		}
 		return nil, nil
-	case strings.HasPrefix(q, "SELECT @@GLOBAL.version"):
+	case has("WAIT_FOR_EXECUTED_GTID_SET"):
+		return rows([]string{"timed_out"}, []any{"0"})
+	case strings.HasPrefix(q, "SELECT @@GLOBAL."):
 		var names []string
 		var row []any
 		for _, m := range selected.FindAllStringSubmatch(q, -1) {

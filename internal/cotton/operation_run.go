@@ -97,6 +97,8 @@ func (d *deciding) unready(id int) string {
 		return name + " does not replicate from the primary"
 	case d.SemiSync().Enabled && !s.Acknowledging:
 		return name + " does not acknowledge"
+	case !m.witness(s):
+		return name + " is not known to have all of the primary yet: a failover would not count on it"
 	case s.Replica.SecondsBehind == nil:
 		return fmt.Sprintf("how far %s is behind is not known", name)
 	case time.Duration(*s.Replica.SecondsBehind)*time.Second > inStepLag:

@@ -52,7 +52,6 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 			s.Silent = now.Sub(last)
 		}
 		s.Member, s.Busy, s.Donor = m.ID, d.busy[m.ID], d.donor[m.ID]
-		s.Member, s.Busy = m.ID, d.busy[m.ID]
 		s.Over = !mayLive(m)
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
 		s.FencedEpoch, s.Leased = d.promised(m)

@@ -120,9 +120,11 @@ func (f *createFlags) complete() (err error) {
 
 func deleteCommand() *cobra.Command {
 	var passwordFile string
+	var force bool
 	var waiting waiting
 	cmd := &cobra.Command{Use: "delete <name>", Short: "End a cluster and destroy its data", Args: cobra.ExactArgs(1)}
 	cmd.Flags().StringVar(&passwordFile, "password-file", "", "the password of the cluster's user, or - for standard input")
+	cmd.Flags().BoolVar(&force, "force", false, "do not wait for agents that are away: what they hold is destroyed when they return, see `cotton agents`")
 	waiting.add(cmd, "return once nothing of it is left")
 	return clientCommand(cmd, func(ctx context.Context, a *asking, args []string) error {
 		if passwordFile == "" {
@@ -132,7 +134,11 @@ func deleteCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("read the password: %w", err)
 		}
-		if err := a.Delete(ctx, args[0], password); err != nil {
+		end := a.Delete
+		if force {
+			end = a.ForceDelete
+		}
+		if err := end(ctx, args[0], password); err != nil {
 			return err
 		}
 		if err := waiting.run(ctx, func(ctx context.Context) error { return a.WaitGone(ctx, args[0]) }); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -234,6 +235,7 @@ func TestCotton(t *testing.T) {
 	_, _, err = program(t, t.Context(), "delete", "c1", "--password-file="+wrong, "--api="+s.url)
 	says(t, err, "No permission to kill cluster c1", "403")
 
+	e = s.operations(e)
 	s.do("delete", "c9", "--password-file="+passwordFile, "--wait")
 	s.stop()
 	s.noSecrets(password, created["cluster_password"])
@@ -241,9 +243,12 @@ func TestCotton(t *testing.T) {
 	testkit.Eventually(t, patience, "the cluster is whole again", func() bool {
 		return strings.Contains(s.do("list"), "c1") && len(s.endpoints("c1").Replicas) == 2 && s.endpoints("c1").Primary != nil
 	})
-	if again := s.endpoints("c1"); *again.Primary != *e.Primary {
-		t.Errorf("the primary is %+v after the restart, it was %+v", again.Primary, e.Primary)
+	// Whoever of them is back first is the primary: all of them have everything.
+	again := s.endpoints("c1")
+	if !slices.Contains(append(e.Replicas, *e.Primary), *again.Primary) {
+		t.Errorf("the primary is %+v after the restart, the instances were %+v and %+v", again.Primary, e.Primary, e.Replicas)
 	}
+	e = again
 	if got, err := s.query(*e.Primary, password, "SELECT id FROM shop.t"); err != nil || got != "42" {
 		t.Errorf("its data: %q, %v (I1)", got, err)
 	}
@@ -256,6 +261,55 @@ func TestCotton(t *testing.T) {
 	if _, err := s.query(*e.Primary, password, "SELECT 1"); !mysql.IsConnection(err) {
 		t.Errorf("the deleted cluster still answers: %v", err)
 	}
+}
+
+// operations as a person asks for them: a switchover with its progress and its log, refusals with their reason, a dry run, a
+// restart of one instance. It returns the endpoints afterwards.
+func (s *site) operations(before v1.Endpoints) v1.Endpoints {
+	s.t.Helper()
+	refused := func(want string, args ...string) {
+		s.t.Helper()
+		_, _, err := program(s.t, s.t.Context(), append(args, "--api="+s.url)...)
+		says(s.t, err, want, "409")
+	}
+	to := fmt.Sprintf("c1-%d", before.Replicas[0].ID)
+	refused("no agent has room", "replace", "c1", "--member="+to)
+	refused("needs 3 nodes", "scale", "c1", "2")
+	refused("nothing is under way", "cancel", "c1")
+	refused("is the primary already", "switchover", "c1", fmt.Sprintf("--to=%d", before.Primary.ID))
+	if out := s.do("switchover", "c1", "--to="+to, "--dry-run"); !strings.Contains(out, "switchover to "+to+" would be done") {
+		s.t.Errorf("a dry run says:\n%s", out)
+	}
+	if out := s.do("switchover", "c1", "--to="+to, "--why=a test"); !strings.Contains(out, "demote") || !strings.Contains(out, "done: "+to+" is open for writes") {
+		s.t.Errorf("switchover says:\n%s", out)
+	}
+	e := s.endpoints("c1")
+	if e.Primary == nil || e.Primary.ID != before.Replicas[0].ID {
+		s.t.Fatalf("after the switchover: %+v", e)
+	}
+	var out string
+	testkit.Eventually(s.t, patience, "an instance is restarted", func() bool { // refused until all are in step again
+		var err error
+		out, _, err = program(s.t, s.t.Context(), "restart", "c1", fmt.Sprintf("--member=%d", before.Primary.ID), "--api="+s.url)
+		return err == nil
+	})
+	if !strings.Contains(out, fmt.Sprintf("stop task: c1-%d", before.Primary.ID)) || !strings.Contains(out, "end operation") {
+		s.t.Errorf("restart says:\n%s", out)
+	}
+	log := s.do("log", "c1")
+	for _, want := range []string{fmt.Sprintf("switchover c1-%d -> %s, done in", before.Primary.ID, to), "promote", "restart c1-", "done after"} {
+		if !strings.Contains(log, want) {
+			s.t.Errorf("log lacks %q:\n%s", want, log)
+		}
+	}
+	if show := s.do("show", "c1"); !strings.Contains(show, "last change of primary: ") {
+		s.t.Errorf("show:\n%s", show)
+	}
+	if out := s.do("agents"); !strings.Contains(out, "no agent is being drained") {
+		s.t.Errorf("agents: %s", out)
+	}
+	testkit.Eventually(s.t, patience, "all serve again", func() bool { e = s.endpoints("c1"); return e.Primary != nil && len(e.Replicas) == 2 })
+	return e
 }
 
 // noSecrets looks for passwords and the admin key in everything that cotton, Mesos and MySQL have written, task data,

@@ -68,6 +68,8 @@ func schedulerKeys() []daemon.Key {
 		{Name: "launch-timeout", Default: time.Minute, Check: atLeast("launch-timeout", time.Second), Help: "without any word of a launched task, until Mesos is asked what became of it"},
 		{Name: "quarantine", Default: 10 * time.Minute, Check: atLeast("quarantine", time.Second),
 			Help: "how long reservations of ours that no cluster claims are left alone before they are given back"},
+		{Name: "replace-after", Default: 10 * time.Minute, Check: checkReplaceAfter,
+			Help: "how long an instance may be down or out of sight before another takes its place, while the rest of its cluster is well; negative = never by itself"},
 		{Name: "clone-mb", Default: 256, Unit: "MB", Help: "from this much data on a new replica is cloned from the primary instead of replaying its binary logs; negative = only where it must be"},
 		{Name: "failover-silence", Default: 2500 * time.Millisecond, Check: atLeast("failover-silence", time.Second),
 			Help: "how long a primary must not have answered before its replicas are asked whether it is dead; one whose mysqld ended is replaced at once"},
@@ -240,6 +242,14 @@ func checkDefaultSize(v *viper.Viper) error {
 	return err
 }
 func checkMiniAgent(v *viper.Viper) error { _, err := parseSize(v.GetString("mini-agent")); return err }
+
+// checkReplaceAfter: less than a restart of an agent takes would copy data for nothing.
+func checkReplaceAfter(v *viper.Viper) error {
+	if d := v.GetDuration("replace-after"); d >= 0 && d < time.Minute {
+		return fmt.Errorf("%v: want at least 1m, or a negative time", d)
+	}
+	return nil
+}
 
 func checkPackages(v *viper.Viper) error { _, err := pairs(v, "packages"); return err }
 func checkEnv(v *viper.Viper) error      { _, err := pairs(v, "executor-env"); return err }

@@ -51,7 +51,7 @@ func clusterTable(w io.Writer, c v1.Cluster) {
 	fmt.Fprintf(w, "%s: %s\n", c.Policy, c.Promise)
 	fmt.Fprintf(w, "user %s; each instance has %g cpus, %d MB of memory, %d MB of disk; labels %s\n", c.User, c.Size.CPUs, c.Size.MemMB, c.Size.DiskMB, pairsText(c.Labels))
 	fmt.Fprintln(w, c.URL)
-	fmt.Fprintln(w, "\nINSTANCE\tPHASE\tROLE\tWRITES\tADDRESS\tAGENT\tRACK\tLAG\tVERSION\tLAUNCHES\tPROBLEM")
+	fmt.Fprintln(w, "\nINSTANCE\tPHASE\tROLE\tWRITES\tADDRESS\tAGENT\tRACK\tLAG\tACKS\tVERSION\tLAUNCHES\tPROBLEM")
 	for _, in := range c.Instances {
 		lag := "-"
 		if in.LagSeconds != nil {
@@ -61,12 +61,53 @@ func clusterTable(w io.Writer, c v1.Cluster) {
 		if in.Port != 0 {
 			address = net.JoinHostPort(in.Host, strconv.Itoa(in.Port))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", in.Name, in.Phase, cmp.Or(in.Role, "unknown"), in.Writable, address,
-			cmp.Or(in.Agent, "-"), cmp.Or(in.Rack, "-"), lag, cmp.Or(in.Version, "-"), in.Launches, cmp.Or(in.Problem, "-"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", in.Name, phase(in), cmp.Or(in.Role, "unknown"), in.Writable, address,
+			cmp.Or(in.Agent, "-"), cmp.Or(in.Rack, "-"), lag, acks(in), cmp.Or(in.Version, "-"), in.Launches, cmp.Or(in.Problem, "-"))
+	}
+	fmt.Fprintln(w)
+	for _, in := range c.Instances {
+		if in.Errant != "" {
+			fmt.Fprintf(w, "errant: %s has %s, which the primary does not have\n", in.Name, in.Errant)
+		}
+	}
+	switch {
+	case c.Change != nil:
+		fmt.Fprint(w, "under way: ", changeText(*c.Change))
+	case c.LastChange != nil:
+		text, _, _ := strings.Cut(changeText(*c.LastChange), "\n")
+		fmt.Fprintf(w, "last change of primary: %s; cotton log %s\n", text, c.Name)
+	}
+	if c.Operation != nil {
+		fmt.Fprint(w, "under way: ", operationText(*c.Operation))
 	}
 	for _, p := range c.Problems {
 		fmt.Fprintln(w, "problem:", p)
 	}
+}
+
+// phase of an instance, with what an operation does with it.
+func phase(in v1.Instance) string {
+	switch {
+	case in.Phase == "removing":
+	case in.Leaving:
+		return in.Phase + ", leaving"
+	case in.Joining:
+		return in.Phase + ", joining"
+	case in.Outdated:
+		return in.Phase + ", restart due"
+	}
+	return in.Phase
+}
+
+// acks is whether an instance acknowledges commits, or for how many of how many its own wait.
+func acks(in v1.Instance) string {
+	switch {
+	case in.Acks > 0:
+		return fmt.Sprintf("%d of %d", in.Acks, in.Clients)
+	case in.Acknowledging:
+		return "yes"
+	}
+	return "-"
 }
 
 func endpointsCommand() *cobra.Command {

@@ -91,6 +91,10 @@ type Transition struct {
 	Note   string
 	Within time.Duration // of a switchover
 	Waited bool          // of a failover, see Change
+	// Of operations.
+	Op     *Operation
+	Spec   *Spec // of a configuration or upgrade: the new settings and package
+	Result OperationResult
 }
 
 // ErrOvertaken is returned by Apply for what was decided on a record that has changed meanwhile.
@@ -105,6 +109,7 @@ func (r *Record) Apply(t Transition, now time.Time) error {
 		c.Failed = slices.Clone(c.Failed)
 		r.Change = c
 	}
+	r.ownOperation()
 	switch t.Kind {
 	case BeginFailover:
 		return r.beginFailover(t, now)
@@ -126,7 +131,7 @@ func (r *Record) Apply(t Transition, now time.Time) error {
 		r.end(now, false)
 		return nil
 	}
-	return fmt.Errorf("transition %q is not known", t.Kind)
+	return r.applyOperation(t, now)
 }
 
 func (r *Record) beginFailover(t Transition, now time.Time) error {
@@ -154,6 +159,9 @@ func (r *Record) beginSwitchover(t Transition, now time.Time) error {
 	r.Epoch++
 	r.Change = &Change{Kind: Switchover, Step: StepDemote, From: r.Primary, To: t.To, Why: t.Note, Began: now, Deadline: now.Add(t.Within)}
 	r.Change.log(now, string(StepDemote), t.Note)
+	if r.Operation != nil {
+		r.Operation.log(now, "hand over", fmt.Sprintf("from %s to %s", r.MemberName(r.Primary), r.MemberName(t.To)))
+	}
 	return nil
 }
 

@@ -82,6 +82,15 @@ type Record struct {
 	// Change of primary under way, nil when there is none; History has those that are over, the oldest first.
 	Change  *Change  `json:"change,omitempty"`
 	History []Change `json:"history,omitempty"`
+	// Operation under way, nil when there is none; Operations has those that are over, the oldest first.
+	Operation  *Operation  `json:"operation,omitempty"`
+	Operations []Operation `json:"operations,omitempty"`
+	LastOp     int         `json:"last_op,omitempty"` // id of the last operation that was begun
+	// Loose: the policy became lossless, and the primary may not be set so yet: until that is seen, it may still go on without
+	// a replica.
+	Loose bool `json:"loose,omitempty"`
+	// Forced: what agents that are away still hold is no reason to keep the record of a cluster that is being deleted.
+	Forced bool `json:"forced,omitempty"`
 	// Acks is the least number of acknowledgements that any commit may have had: lowered before it is lowered at the
 	// primary, raised after. 0 = 1.
 	Acks int `json:"acks,omitempty"`
@@ -140,6 +149,18 @@ type Member struct {
 	// may not have come to its disk, so it bears witness to nothing until it has caught up again.
 	Boot    string    `json:"boot,omitempty"`
 	RetryAt time.Time `json:"retry_at,omitzero"`
+	// DownSince is when its task ended, or was lost from sight; zero while it runs.
+	DownSince time.Time `json:"down_since,omitzero"`
+	// Joining: added by an operation, and not in step with the others yet. It does not count for how many acknowledge.
+	Joining bool `json:"joining,omitempty"`
+	// Leaving: to be removed once nothing rests on its data, and not started again until then. Discard: an operator gave up
+	// what it may have that no other member has.
+	Leaving bool `json:"leaving,omitempty"`
+	Discard bool `json:"discard,omitempty"`
+	// Restart: it runs with an older configuration than is stored, or was asked to restart; its next launch ends that.
+	// Stopping: its task is to be killed, for it to be launched anew.
+	Restart  bool `json:"restart,omitempty"`
+	Stopping bool `json:"stopping,omitempty"`
 }
 
 // ServerID is the member's server_id: unique in its cluster and never 0, which MySQL refuses for replication.
@@ -155,6 +176,9 @@ func (r Record) Clone() Record {
 	if r.Change != nil {
 		r.Change = new(*r.Change) // its slices are replaced, never changed
 	}
+	if r.Operation != nil {
+		r.Operation = new(*r.Operation) // the same
+	}
 	return r
 }
 
@@ -167,6 +191,18 @@ type Abandoned struct {
 	Hostname   string    `json:"hostname"`
 	At         time.Time `json:"at"`
 	Why        string    `json:"why,omitempty"`
+}
+
+// LeftBehind is a placement of a cluster that was deleted by force while its agent was away.
+type LeftBehind struct {
+	Cluster string `json:"cluster"`
+	Abandoned
+}
+
+// Drain is an agent that members are to leave.
+type Drain struct {
+	Since time.Time `json:"since"`
+	Why   string    `json:"why,omitempty"`
 }
 
 // Abandon gives a member's placement up, for it to find another.

@@ -44,6 +44,8 @@ type Seen struct {
 	DataMB  int64  // of user tables; measured at the primary only, while a member might be cloned
 	Busy    string // something of ours is under way that must not be disturbed: "clone"
 	Donor   int    // of the clone under way
+	// Over: its task is over for sure, or never was. What cannot be reached is not over.
+	Over bool
 }
 
 // Writable tells whether a client can write, as the server said last. While SET GLOBAL super_read_only = ON waits for
@@ -76,6 +78,7 @@ const (
 	ActFence    ActionKind = "fence"     // close Member for writes: it is writable and not the primary (I2)
 	ActOrder    ActionKind = "order"     // tell Member's executor to close it or to kill it: it does not answer
 	ActAcks     ActionKind = "acks"      // store how many acknowledgements commits have from now on
+	ActStrict   ActionKind = "strict"    // store that the primary has been seen to wait for ever, as its policy says
 	ActSemiSync ActionKind = "semi-sync" // set the primary's side by the policy; off at any other
 	ActPromote  ActionKind = "promote"   // Member is the primary and a replica still: end that, then as for open
 	ActOpen     ActionKind = "open"      // open the primary for writes
@@ -114,6 +117,8 @@ type Decision struct {
 	Leave     bool
 	Problems  []string // for people
 	Diagnoses []Diagnosis
+	// Waits is what the operation under way waits for; empty when it goes on.
+	Waits string
 	// Errant are the transactions of members that no primary numbered and the primary does not have (I7), by member.
 	Errant map[int]string
 }
@@ -121,13 +126,17 @@ type Decision struct {
 // Limits of Decide.
 type Limits struct {
 	Now time.Time
-	// CloneMB: a new member of a cluster with this much data is cloned, since replaying its history takes longer. It is
+	// CloneMB: a new member of a cluster with this much data, or a long history, is cloned, since replaying that takes longer. It is
 	// cloned in any case when the primary has purged what it lacks.
 	CloneMB int64
 	// Silence is for how long a primary must not have answered before its replicas are asked whether it is dead.
 	Silence time.Duration
 	// Cooldown after a failover, in which there is no second one (anti-flapping).
 	Cooldown time.Duration
+	// ReplaceAfter is how long a member may be down or out of sight before another takes its place; 0 = for ever.
+	ReplaceAfter time.Duration
+	// Draining are the hostnames of agents that members are to leave.
+	Draining map[string]bool
 }
 
 // Decide is pure: gather -> Decide -> act.
@@ -219,6 +228,7 @@ func (d *deciding) steady() {
 	}
 	d.primary()
 	d.replicas()
+	d.operate()
 }
 
 // finish ends a change of primary once the new one is open and published.
@@ -249,7 +259,7 @@ func (d *deciding) publish() {
 	}
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
-		if m.ID != d.Primary && s.lately() && s.Busy == "" && !s.Writable() && s.Replica != nil && m.Phase != PhaseRemoving &&
+		if m.ID != d.Primary && s.lately() && s.Busy == "" && !s.Writable() && s.Replica != nil && m.Phase != PhaseRemoving && !m.Joining && !m.Leaving &&
 			s.Replica.SQLRunning == "Yes" && d.isPrimary(s.Replica.Source) && d.Founded && d.usable(s) {
 			d.out.Replicas = append(d.out.Replicas, m.ID)
 		}

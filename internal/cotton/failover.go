@@ -1,6 +1,7 @@
 package cotton
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,7 +94,7 @@ func (d *deciding) sound(s Seen) bool {
 // replicas that were stopped are the fence; where it falls back, nothing but its being down or closed is.
 func (d *deciding) notFenced(from Seen) string {
 	want := d.SemiSync()
-	lossless := d.Spec.Policy == PolicyLossless && (!from.Answered ||
+	lossless := d.Spec.Policy == PolicyLossless && !d.Loose && (!from.Answered ||
 		from.SourceSemiSync.Enabled && from.SourceSemiSync.Timeout == want.Timeout && from.SourceSemiSync.Acks >= d.acks())
 	switch {
 	case lossless,
@@ -222,6 +223,7 @@ func (d *deciding) whySlow(from, to Seen) string {
 type SwitchoverLimits struct {
 	MaxLag time.Duration // of the target, at its beginning
 	Within time.Duration // the whole of it, or it is taken back
+	Avoid  map[int]bool  // members that are chosen only if there is no other
 }
 
 // PlanSwitchover checks whether the primary may be handed over to a member (0 = the one that is best placed to be it), and
@@ -231,6 +233,11 @@ func PlanSwitchover(r Record, seen []Seen, to int, why string, lim SwitchoverLim
 	for _, s := range seen {
 		d.seen[s.Member] = s
 	}
+	return d.planSwitchover(to, why, lim)
+}
+
+func (d *deciding) planSwitchover(to int, why string, lim SwitchoverLimits) (Transition, error) {
+	r := d.Record
 	refuse := func(format string, args ...any) (Transition, error) {
 		return Transition{}, &RefusedError{"switchover", r.Spec.Name, fmt.Sprintf(format, args...)}
 	}
@@ -269,7 +276,9 @@ func PlanSwitchover(r Record, seen []Seen, to int, why string, lim SwitchoverLim
 	if len(fit) == 0 {
 		return refuse("no member can take over: %s", strings.Join(problems, "; "))
 	}
-	best := slices.MinFunc(fit, func(a, b int) int { return int(lag(d.seen[a]) - lag(d.seen[b])) })
+	best := slices.MinFunc(fit, func(a, b int) int {
+		return cmp.Or(compareBool(lim.Avoid[a], lim.Avoid[b]), cmp.Compare(lag(d.seen[a]), lag(d.seen[b])))
+	})
 	return Transition{Kind: BeginSwitchover, To: best, Note: why, Within: lim.Within}, nil
 }
 
@@ -280,6 +289,8 @@ func (d *deciding) notATarget(id int, lim SwitchoverLimits) string {
 	switch {
 	case m.Phase != PhaseRunning:
 		return fmt.Sprintf("%s is %s", name, m.Phase)
+	case m.Leaving:
+		return fmt.Sprintf("%s is leaving the cluster", name)
 	case !s.now():
 		return fmt.Sprintf("%s does not answer: %v", name, s.Err)
 	case s.Busy != "":

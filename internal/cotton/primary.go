@@ -27,6 +27,9 @@ func (d *deciding) primary() {
 	} else if want > d.acks() {
 		d.act(ActAcks, d.Primary)
 	}
+	if right && d.Loose {
+		d.act(ActStrict, d.Primary)
+	}
 	if !p.Writable() {
 		if why := d.unsafe(p); why != "" {
 			d.problem("the primary %s stays closed for writes: %s", name, why)

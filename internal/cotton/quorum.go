@@ -18,9 +18,12 @@ func (r Record) AcksWanted() int {
 	}
 	n := 0
 	for _, m := range r.Members {
-		if m.Phase != PhaseRemoving {
+		if m.Phase != PhaseRemoving && !m.Joining {
 			n++
 		}
+	}
+	if r.Spec.Nodes > 0 {
+		n = min(n, r.Spec.Nodes) // while one takes the place of another both are there
 	}
 	return max(n/2, 1)
 }

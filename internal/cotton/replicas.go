@@ -12,6 +12,9 @@ import (
 // brokenFor is how long an applier must have stood still with an error, through several starts, before it is given up.
 const brokenFor = 20 * time.Second
 
+// cloneTransactions: a new member is cloned rather than have it apply more than so many, each of which it syncs to disk.
+const cloneTransactions = 5000
+
 // replicas sees to it that everybody else follows the primary.
 func (d *deciding) replicas() {
 	p := d.seen[d.Primary]
@@ -21,6 +24,10 @@ func (d *deciding) replicas() {
 			continue
 		}
 		switch {
+		case m.Leaving:
+			d.leave(m, s, p)
+		case m.Stopping:
+			d.problem("%s is being restarted", d.MemberName(m.ID))
 		case s.Busy != "":
 			d.problem("%s: %s is under way", d.MemberName(m.ID), s.Busy)
 		case !s.TaskLives:
@@ -79,12 +86,12 @@ func (d *deciding) replica(m Member, s, p Seen) {
 	case !lacks.Empty() && !(follows && s.Replica.Receiving()):
 		d.problem("%s lacks what the primary has purged (%s): cloning it", name, lacks)
 		d.replace(m)
-	case !follows && g.mine.Empty() && d.lim.CloneMB > 0 && p.DataMB >= d.lim.CloneMB:
+	case !follows && g.mine.Empty() && d.lim.CloneMB > 0 && (p.DataMB >= d.lim.CloneMB || g.theirs.Count() > cloneTransactions):
 		d.replace(m)
 	case !follows && s.Broken >= brokenFor:
 		d.problem("%s cannot apply what it received of another primary (%s): cloning it", name, s.Replica.SQLError)
 		d.replace(m)
-	case !follows:
+	case !follows, m.Relieved: // one that acknowledges is never a relieved one
 		d.act(ActFollow, m.ID)
 	case s.Replica.IORunning == "No" || s.Replica.SQLRunning == "No":
 		d.stopped(m, s, g)
@@ -106,13 +113,21 @@ func (d *deciding) errant(m Member, errant mysql.GTIDSet, p Seen) {
 	}
 	name := d.MemberName(m.ID)
 	d.out.Errant[m.ID] = errant.String()
-	if told := d.numbered(errant, p); d.Spec.Policy != PolicyLossless && len(d.Lineage) > 0 && !told.Empty() && !d.waited(m.ID) {
+	if told := d.told(m, errant, p); !told.Empty() {
 		d.problem("%s has writes of when it was the primary, that no other member has and clients may have been told of: %s; "+
-			"save them from it, then give it up: cotton replace %s --member %d", name, told, d.Spec.Name, m.ID)
+			"save them from it, then give it up: cotton replace %s --member %d --discard", name, told, d.Spec.Name, m.ID)
 		return
 	}
 	d.problem("%s has errant transactions, which the primary never had (I7): %s; its data are replaced", name, errant)
 	d.replace(m)
+}
+
+// told are those of a member's errant transactions that a client may have been told of.
+func (d *deciding) told(m Member, errant mysql.GTIDSet, p Seen) mysql.GTIDSet {
+	if d.Spec.Policy == PolicyLossless || len(d.Lineage) == 0 || d.waited(m.ID) {
+		return mysql.GTIDSet{}
+	}
+	return d.numbered(errant, p)
 }
 
 // replace has a member's data replaced by a clone, once nothing rests on them.

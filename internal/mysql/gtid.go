@@ -260,3 +260,14 @@ func formatUUID(uuid string) string {
 	h := hex.EncodeToString([]byte(uuid))
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
+
+// Count is how many transactions the set has.
+func (s GTIDSet) Count() int64 {
+	var n int64
+	for _, list := range s.sets {
+		for _, i := range list {
+			n += i.last - i.first + 1
+		}
+	}
+	return n
+}

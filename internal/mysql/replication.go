@@ -185,6 +185,11 @@ func StartApplier(ctx context.Context, db *sql.DB) error {
 	return exec(ctx, db, "START REPLICA SQL_THREAD", "start applying")
 }
 
+// StopApplier stops applying, once the transaction being applied is done. What is received is kept.
+func StopApplier(ctx context.Context, db *sql.DB) error {
+	return exec(ctx, db, "STOP REPLICA SQL_THREAD", "stop applying")
+}
+
 // RefetchRelayLog throws away what was received and not applied, and receives it again. It is for a relay log that cannot
 // be read; the source must still have all of it, or acknowledged transactions are lost (I1).
 func RefetchRelayLog(ctx context.Context, db *sql.DB) error {

@@ -9,6 +9,10 @@
 //	GET    /clusters/<name>/why        what it waits for, per agent
 //	GET    /clusters/<name>/backups    those in the store, and how far each leads
 //	POST   /clusters/<name>/backups    make one now
+//	GET    /clusters/<name>/history    changes of primary and operations, with every step
+//	POST   /clusters/<name>/switchover replace scale restart configure upgrade cancel
+//	GET    /agents                     those that are being drained
+//	POST   /agents/<hostname>/drain    have instances leave an agent
 //	GET    /haproxy.cfg                the configuration for HAProxy, all clusters
 //	GET    /health                     how the scheduler stands
 //	GET    /healthz /readyz /metrics   as every daemon has them
@@ -40,6 +44,7 @@ type Framework interface {
 	Health() framework.Health
 	Backup(ctx context.Context, name string) (time.Time, error)
 	Backups(ctx context.Context, name string) (list []framework.Recoverable, problems []string, err error)
+	Operating
 }
 
 var _ Framework = (*framework.Framework)(nil)
@@ -115,6 +120,7 @@ func (s *server) routes() map[string]map[string]endpoint {
 		"/health":      get(RoleRead, s.health),
 		"/":            nil,
 	}
+	s.operationRoutes(routes)
 	if s.Daemon != nil {
 		pages := func(w http.ResponseWriter, r *http.Request) error { s.Daemon.ServeHTTP(w, r); return nil }
 		// A load balancer that asks whether the process is well has no token.

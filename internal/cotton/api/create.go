@@ -139,7 +139,7 @@ func original(err error, asked v1.Create) error {
 
 // delete starts the end of a cluster. The password is compared as a hash, in constant time.
 func (s *server) delete(w http.ResponseWriter, r *http.Request) error {
-	password, err := readPassword(r)
+	password, force, err := readDelete(r)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,11 @@ func (s *server) delete(w http.ResponseWriter, r *http.Request) error {
 	if password == "" || len(password) > maxPassword || !mysql.CheckPassword(view.Record.Spec.PasswordHash, password) {
 		return noPermission(name)
 	}
-	if err := s.Framework.Delete(r.Context(), name); err != nil {
+	end := s.Framework.Delete
+	if force {
+		end = s.Framework.ForceDelete
+	}
+	if err := end(r.Context(), name); err != nil {
 		return named(err, name)
 	}
 	return writeJSON(w, http.StatusOK, v1.Deleted{ClusterURL: s.ClusterURL(name)})

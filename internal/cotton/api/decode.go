@@ -76,22 +76,6 @@ func readCreate(r *http.Request) (asked v1.Create, isJSON bool, err error) {
 	return asked, false, err
 }
 
-// readPassword reads what a DELETE brings.
-func readPassword(r *http.Request) (string, error) {
-	body, isJSON, err := readBody(r)
-	if err != nil {
-		return "", err
-	}
-	if isJSON {
-		var asked struct {
-			Password string `json:"password"`
-		}
-		return asked.Password, readJSON(body, &asked)
-	}
-	form, err := readForm(body, "password")
-	return form.Get("password"), err
-}
-
 // readForm reads a form. A parameter that is not known is refused: a misspelt one must not be a default in silence.
 func readForm(body []byte, known ...string) (url.Values, error) {
 	form, err := url.ParseQuery(string(body))

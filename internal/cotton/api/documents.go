@@ -18,6 +18,13 @@ func (s *server) document(v framework.View) v1.Cluster {
 		BackupID: spec.BackupID, RestoreTo: spec.RestoreTo, Backup: backupPolicyDocument(spec.Backup), Sidecars: spec.Sidecars, CreatedAt: spec.CreatedAt,
 		Epoch: v.Record.Epoch, URL: s.ClusterURL(spec.Name), Endpoints: endpointsDocument(v.Endpoints),
 		Instances: make([]v1.Instance, len(v.Instances)), Problems: append([]string{}, v.Problems...),
+		Operation: operationDocument(v, v.Record.Operation), Change: changeDocument(v.Record, v.Record.Change), Diagnoses: []v1.Diagnosis{},
+	}
+	if n := len(v.Record.History); n > 0 {
+		c.LastChange = changeDocument(v.Record, &v.Record.History[n-1])
+	}
+	for _, d := range v.Diagnoses {
+		c.Diagnoses = append(c.Diagnoses, v1.Diagnosis{Code: string(d.Code), Certain: d.Certain, Text: d.Text})
 	}
 	for i, in := range v.Instances {
 		c.Instances[i] = instanceDocument(in)
@@ -41,7 +48,10 @@ func instanceDocument(in framework.Instance) v1.Instance {
 		Agent: in.Hostname, Rack: in.Rack, Zone: in.Zone,
 		LagSeconds: in.LagSeconds, Version: in.Version, ServerID: in.ServerID(), ServerUUID: in.ServerUUID, GTIDs: in.GTIDs,
 		TaskID: in.TaskID, TaskState: in.TaskState, AgentID: in.AgentID, VolumeID: in.VolumeID, Launches: in.Launches,
-		Problem: in.Problem, SeenAt: in.SeenAt,
+		Problem: in.Problem, SeenAt: in.SeenAt, DownSince: in.DownSince,
+		Source: in.Source, Receiving: in.Receiving, Applying: in.Applying, Acknowledging: in.Acknowledging, Acks: in.Acks, Clients: in.Clients,
+		Errant: in.Errant, DiskUsedMB: in.DiskUsedMB, DiskFreeMB: in.DiskFreeMB, Restarts: in.Restarts,
+		Joining: in.Joining, Leaving: in.Leaving, Outdated: in.Restart,
 	}
 }
 

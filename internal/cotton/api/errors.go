@@ -55,11 +55,14 @@ func unavailable(why string) *failure {
 func (s *server) answerTo(err error) *failure {
 	var known *failure
 	var wrong *cotton.InvalidError
+	var refused *cotton.RefusedError
 	switch {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &wrong):
 		return invalid(wrong.Field, wrong.Error(), "")
+	case errors.As(err, &refused):
+		return fail(http.StatusConflict, v1.CodeRefused, refused.Error(), "")
 	case errors.Is(err, framework.ErrNotReady):
 		return unavailable(s.notReadyReason())
 	}

@@ -36,6 +36,8 @@ type fakeFramework struct {
 	broken   error  // what every call fails with
 	known    string // the one backup that there is, of cluster c0
 	asked    int    // backups that were asked for
+	requests []string
+	draining []framework.Draining
 }
 
 func newFake() *fakeFramework {
@@ -146,6 +148,87 @@ func (f *fakeFramework) Backups(_ context.Context, name string) ([]framework.Rec
 	m := backup.Manifest{ID: f.known, Cluster: "c0", OrderedAt: backupAt, CopiedAt: backupAt.Add(time.Second), Member: 2, Role: "replica", Size: 5 << 20, Version: "9.7.4",
 		GTIDsFrom: "from", GTIDsTo: "to"}
 	return []framework.Recoverable{{Manifest: m, ToGTIDs: "far", ToTime: backupAt.Add(time.Hour)}}, []string{"something is torn"}, nil
+}
+
+func (f *fakeFramework) Switchover(_ context.Context, name string, o framework.SwitchoverOptions) (cotton.Transition, error) {
+	if _, err := f.Cluster(context.Background(), name); err != nil {
+		return cotton.Transition{}, err
+	}
+	if o.To == 1 {
+		return cotton.Transition{}, &cotton.RefusedError{Operation: "switchover", Cluster: name, Why: name + "-1 is the primary already"}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, fmt.Sprintf("switchover %s %+v", name, o))
+	return cotton.Transition{Kind: cotton.BeginSwitchover, To: max(o.To, 2)}, nil
+}
+
+func (f *fakeFramework) Operate(_ context.Context, name string, req cotton.Request, dryRun bool) (framework.Planned, error) {
+	v, err := f.Cluster(context.Background(), name)
+	if err != nil {
+		return framework.Planned{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, fmt.Sprintf("%s %s dry=%t %s", req.Kind, name, dryRun, strings.Join(strings.Fields(fmt.Sprintln(
+		req.Member, req.Nodes, req.Policy, req.InPlace, req.Discard, req.Set, req.Unset, req.Package, req.Version, req.Why)), " ")))
+	if v.Record.Operation != nil {
+		return framework.Planned{}, &cotton.RefusedError{Operation: string(req.Kind), Cluster: name, Why: "another one is under way"}
+	}
+	op := &cotton.Operation{ID: 7, Kind: req.Kind, Member: req.Member, Nodes: req.Nodes, Why: req.Why}
+	p := framework.Planned{Cluster: name, Text: op.Text(v.Record), Plan: cotton.Plan{Steps: []string{"do it"}}}
+	if !dryRun {
+		p.Operation, v.Record.Operation, v.Waits = op, op, "patience"
+		op.Log = []cotton.Step{{Step: "begin"}}
+		f.clusters[name] = v
+	}
+	return p, nil
+}
+
+func (f *fakeFramework) Cancel(_ context.Context, name string, _ bool) (framework.Planned, error) {
+	v, err := f.Cluster(context.Background(), name)
+	switch {
+	case err != nil:
+		return framework.Planned{}, err
+	case v.Record.Operation == nil:
+		return framework.Planned{}, &cotton.RefusedError{Operation: "cancel", Cluster: name, Why: "nothing is under way"}
+	}
+	op := *v.Record.Operation
+	op.Result = cotton.ResultCanceled
+	v.Record.Operation, v.Record.Operations = nil, append(v.Record.Operations, op)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.clusters[name] = v
+	return framework.Planned{Cluster: name, Text: "cancel", Operation: &op}, nil
+}
+
+func (f *fakeFramework) ForceDelete(ctx context.Context, name string) error {
+	f.mu.Lock()
+	f.requests = append(f.requests, "force "+name)
+	f.mu.Unlock()
+	return f.Delete(ctx, name)
+}
+
+func (f *fakeFramework) Drain(_ context.Context, hostname string, o framework.DrainOptions) (framework.Draining, error) {
+	if hostname != "agent1" {
+		return framework.Draining{}, &cotton.InvalidError{Field: "agent", Problem: "is the hostname of no agent"}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, fmt.Sprintf("drain %s %+v", hostname, o))
+	d := framework.Draining{Hostname: hostname, Left: []framework.DrainLeft{{Cluster: "c0", Name: "c0-1", Member: 1, Steps: []string{"do it"}}}}
+	f.draining = []framework.Draining{d}
+	return d, nil
+}
+
+func (f *fakeFramework) Drainings(context.Context) []framework.Draining {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.draining
+}
+
+func (f *fakeFramework) LeftBehind() []cotton.LeftBehind {
+	return []cotton.LeftBehind{{Cluster: "gone", Abandoned: cotton.Abandoned{Member: 2, Hostname: "agent9", VolumeID: "v9", ResourceID: "r9"}}}
 }
 
 func (f *fakeFramework) Health() framework.Health {

@@ -63,6 +63,9 @@ func (c *Client) WaitGone(ctx context.Context, name string) error {
 	return nil
 }
 
+// final is an error that waiting does not help against.
+type final struct{ error }
+
 // wait asks until nothing is missing. A scheduler that is away or not ready is waited for, any other refusal ends it.
 func (c *Client) wait(ctx context.Context, look func() (missing string, err error)) error {
 	tick := time.NewTicker(pollEvery)
@@ -76,6 +79,8 @@ func (c *Client) wait(ctx context.Context, look func() (missing string, err erro
 			return nil
 		case err == nil:
 			last = missing
+		case errors.As(err, new(final)):
+			return err
 		case errors.As(err, &refused) && refused.Reason.Code != v1.CodeUnavailable:
 			return err
 		case ctx.Err() == nil:

@@ -31,6 +31,11 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		return d.choose(ctx, a.Member)
 	case cotton.ActFound:
 		return d.found(ctx, r)
+	case cotton.ActStrict:
+		return d.f.change(ctx, d.c, func(r *cotton.Record) error {
+			r.Loose = false
+			return nil
+		})
 	case cotton.ActAcks:
 		return d.f.change(ctx, d.c, func(r *cotton.Record) error {
 			r.Acks = r.AcksWanted()
@@ -89,6 +94,14 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 	case cotton.ActRelieve:
 		return d.relieve(ctx, r, *m)
 	case cotton.ActReattach:
+		version, err := d.version(ctx, *m)
+		if err != nil {
+			return err
+		}
+		// One that joined while nobody was waited for does not acknowledge yet.
+		if err := mysql.SetSemiSyncReplica(ctx, db, version, true); err != nil {
+			return err
+		}
 		if err := mysql.StopReceiver(ctx, db); err != nil {
 			return err
 		}

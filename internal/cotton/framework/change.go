@@ -16,6 +16,9 @@ import (
 func (d *driver) transit(ctx context.Context, r cotton.Record, t cotton.Transition) bool {
 	ctx, cancel := context.WithTimeout(ctx, d.f.cfg.ActTimeout)
 	defer cancel()
+	if t.Kind == cotton.OpStop {
+		d.quiesce(ctx, r, t.To)
+	}
 	now := time.Now().UTC()
 	var after cotton.Record
 	err := d.f.change(ctx, d.c, func(stored *cotton.Record) error {
@@ -36,8 +39,9 @@ func (d *driver) transit(ctx context.Context, r cotton.Record, t cotton.Transiti
 		log.Error("a step of a change of primary is not stored, it will be tried again", "error", err)
 		return false
 	}
-	log.Info("change of primary", "note", t.Note)
+	log.Info("stored", "note", t.Note)
 	d.f.metrics.changed(t.Kind, after)
+	d.f.operated(t.Kind, after)
 	passed(t.Kind)
 	return true
 }
@@ -388,6 +392,10 @@ func (f *Framework) Switchover(ctx context.Context, name string, o SwitchoverOpt
 	var t cotton.Transition
 	err = f.change(ctx, c, func(r *cotton.Record) error {
 		var err error
+		if op := r.Operation; op != nil && len(op.Members) > 0 {
+			return &cotton.RefusedError{Operation: "switchover", Cluster: name, Why: fmt.Sprintf("%s is under way, and hands the primary over when it is its turn: "+
+				"wait for its end, or `cotton cancel %s`", op.Text(*r), name)}
+		}
 		t, err = cotton.PlanSwitchover(*r, c.seenNow(), o.To, o.Why, cotton.SwitchoverLimits{MaxLag: o.MaxLag, Within: o.Within})
 		if err != nil {
 			return err

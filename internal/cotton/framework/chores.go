@@ -53,9 +53,12 @@ func (f *Framework) chores(ctx context.Context) {
 
 func (f *Framework) gauges() {
 	phases := map[cotton.Phase]int{cotton.PhasePending: 0, cotton.PhaseLaunched: 0, cotton.PhaseRunning: 0, cotton.PhaseLost: 0, cotton.PhaseRemoving: 0}
-	all := f.list()
+	all, operating := f.list(), 0
 	for _, c := range all {
 		c.mu.Lock()
+		if c.record.Operation != nil {
+			operating++
+		}
 		for _, m := range c.record.Members {
 			phases[m.Phase]++
 		}
@@ -63,6 +66,9 @@ func (f *Framework) gauges() {
 	}
 	f.metrics.clusters.Set(float64(len(all)))
 	f.metrics.maintenance.Set(float64(len(f.Maintenance())))
+	f.metrics.operating.Set(float64(operating))
+	f.metrics.draining.Set(float64(len(f.drainingHosts())))
+	f.metrics.leftBehind.Set(float64(len(f.leftBehind())))
 	for phase, n := range phases {
 		f.metrics.members.WithLabelValues(string(phase)).Set(float64(n))
 	}
@@ -71,30 +77,41 @@ func (f *Framework) gauges() {
 // kill asks for the end of tasks that must not run, again and again until they are over (R11).
 func (f *Framework) kill(ctx context.Context, now time.Time) {
 	f.mu.Lock()
-	due := map[string]string{}
+	type killed struct {
+		agent string
+		grace time.Duration
+	}
+	due := map[string]killed{}
 	for id, k := range f.strays {
 		if now.Sub(k.last) >= f.cfg.KillEvery {
-			due[id], k.last = k.agent, now
+			due[id], k.last = killed{k.agent, f.cfg.KillGrace}, now
 		}
 	}
 	f.mu.Unlock()
 	for _, c := range f.list() {
 		for _, m := range c.snapshot().Members {
-			if m.Phase == cotton.PhaseRemoving && mayLive(m) && c.killDue(m.TaskID, now, f.cfg.KillEvery) {
-				due[m.TaskID] = m.AgentID
+			if (m.Phase == cotton.PhaseRemoving || m.Stopping) && mayLive(m) && c.killDue(m.TaskID, now, f.cfg.KillEvery) {
+				due[m.TaskID] = killed{m.AgentID, f.cfg.KillGrace}
+				if m.Phase == cotton.PhaseRemoving {
+					due[m.TaskID] = killed{m.AgentID, min(removalGrace, f.cfg.KillGrace)}
+				}
 			}
 		}
 	}
-	for id, agent := range due {
+	for id, k := range due {
 		f.metrics.kills.Inc()
-		call := calls.Kill(id, agent)
-		call.Kill.KillPolicy = &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: f.cfg.KillGrace.Nanoseconds()}}
+		call := calls.Kill(id, k.agent)
+		call.Kill.KillPolicy = &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: k.grace.Nanoseconds()}}
 		if err := f.scheduler.Call(ctx, call); err != nil {
 			f.cfg.Log.Warn("KILL failed, it will be repeated", "task", id, "error", err)
 		}
 		fault.Point(faultKilled)
 	}
 }
+
+// removalGrace is for a server whose data are destroyed next. One whose receiver was stopped in the middle of a transaction
+// waits for the rest of it for a minute before it ends in good order.
+const removalGrace = 2 * time.Second
 
 // reconciling is which tasks Mesos is to be asked about.
 type reconciling struct {
@@ -175,6 +192,9 @@ func (f *Framework) needOffers(now time.Time) bool {
 		if now.Sub(since) < f.cfg.Quarantine+sweep {
 			return true
 		}
+	}
+	if len(f.leftBehind()) > 0 {
+		return true
 	}
 	for _, c := range f.list() {
 		r := c.snapshot()

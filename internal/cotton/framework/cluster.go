@@ -35,6 +35,7 @@ type cluster struct {
 	problems  []string
 	diagnoses []cotton.Diagnosis
 	errant    map[int]string
+	waits     string // what the operation under way waits for
 	endpoints Endpoints
 	// backupProblems are those of its backups, which another loop looks after.
 	backupProblems []string
@@ -65,7 +66,7 @@ func (c *cluster) seenNow() []cotton.Seen {
 func (c *cluster) diagnosed(decision cotton.Decision) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.diagnoses, c.errant = decision.Diagnoses, decision.Errant
+	c.diagnoses, c.errant, c.waits = decision.Diagnoses, decision.Errant, decision.Waits
 }
 
 // factsOf is what a member's executor said last.

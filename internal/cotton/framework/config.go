@@ -52,7 +52,10 @@ type Config struct {
 	Silence       time.Duration // 2.5 s; of a primary, before its replicas are asked whether it is dead
 	Cooldown      time.Duration // 30 s; after a failover, in which there is no other. Negative: none
 	Lease         time.Duration // 10 s; a primary that hears neither us nor a replica for this long closes itself
-	CloneMB       int64         // 256; see cotton.Limits. Negative: only when the primary has purged
+	// ReplaceAfter is how long a member may be down, or out of sight, before another takes its place; 10 min. Negative: never
+	// by itself.
+	ReplaceAfter time.Duration
+	CloneMB      int64 // 256; see cotton.Limits. Negative: only when the primary has purged
 
 	Log     *slog.Logger          // slog's
 	Metrics prometheus.Registerer // none
@@ -76,6 +79,7 @@ func (c *Config) complete() error {
 			return fmt.Errorf("cotton framework: %s is needed", what)
 		}
 	}
+	c.ReplaceAfter = max(cmp.Or(c.ReplaceAfter, 10*time.Minute), -1)
 	c.Cooldown = max(cmp.Or(c.Cooldown, 30*time.Second), -1)
 	for d, least := range map[*time.Duration]time.Duration{
 		&c.FailoverTimeout: 14 * 24 * time.Hour, &c.Tick: time.Second, &c.ProbeTimeout: time.Second, &c.ActTimeout: 5 * time.Second,

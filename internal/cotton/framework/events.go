@@ -2,11 +2,13 @@ package framework
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 
+	"github.com/aosc/aosc/internal/cotton/store"
 	client "github.com/aosc/aosc/internal/mesos"
 )
 
@@ -17,18 +19,18 @@ func (f *Framework) Connected(ctx context.Context, e *scheduler.Event_Subscribed
 	f.working.Lock()
 	defer f.working.Unlock()
 	id := e.FrameworkID.GetValue()
-	stored, err := f.cfg.Store.Framework(ctx)
-	if err != nil {
-		return fmt.Errorf("read the framework's record: %w", err)
-	}
-	switch {
-	case stored.ID != "" && stored.ID != id:
-		return fmt.Errorf("the store has framework id %s, the master made %s: reservations carry the stored one", stored.ID, id)
-	case stored.ID == "":
-		stored.ID, stored.Role = id, f.cfg.Role
-		if _, err := f.cfg.Store.PutFramework(ctx, stored); err != nil {
-			return fmt.Errorf("store the framework id %s: %w", id, err)
+	err := f.changeOwn(ctx, func(own *store.Framework) error {
+		switch {
+		case own.ID != "" && own.ID != id:
+			return fmt.Errorf("the store has framework id %s, the master made %s: reservations carry the stored one", own.ID, id)
+		case own.ID != "":
+			return errUnchanged
 		}
+		own.ID, own.Role = id, f.cfg.Role
+		return nil
+	})
+	if err != nil && !errors.Is(err, errUnchanged) {
+		return fmt.Errorf("store the framework id %s: %w", id, err)
 	}
 	f.maker.frameworkID = id
 	f.offering = offering{connectedAt: time.Now()}

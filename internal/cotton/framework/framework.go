@@ -40,6 +40,7 @@ type Framework struct {
 	fail      context.CancelCauseFunc // ends Run
 
 	creating sync.Mutex  // one creation after another
+	storing  sync.Mutex  // one change of the framework's own record after another
 	anew     atomic.Bool // a member began to want an offer: declined ones are of interest again
 	loops    sync.WaitGroup
 	loopCtx  context.Context
@@ -60,6 +61,7 @@ type Framework struct {
 	windows    windows // of maintenance
 	offersSeen int
 	health     Health
+	own        store.Framework // the framework's record, as stored
 }
 
 // killing is a task that is to end.
@@ -138,6 +140,7 @@ func (f *Framework) load(ctx context.Context) error {
 	}
 	f.maker.frameworkID = stored.ID
 	f.mu.Lock()
+	f.own = stored
 	for _, r := range records {
 		f.clusters[r.Spec.Name] = newCluster(r)
 	}

@@ -52,6 +52,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 			s.Silent = now.Sub(last)
 		}
 		s.Member, s.Busy, s.Donor = m.ID, d.busy[m.ID], d.donor[m.ID]
+		s.Over = !mayLive(m)
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
 		s.FencedEpoch, s.Leased = d.promised(m)
 		d.remember(&s, now)
@@ -150,7 +151,7 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 			return s, err
 		}
 	}
-	if r.Spec.Nodes > 1 {
+	if r.Spec.Nodes > 1 || len(r.Members) > 1 {
 		if s.SemiSync, err = mysql.ReadSemiSync(ctx, db, s.Server.Version); err != nil {
 			return s, err
 		}

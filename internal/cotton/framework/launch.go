@@ -22,7 +22,7 @@ const TierLabel = "tier"
 // taskInfo describes a launch. Nothing in it is secret: Mesos shows it to everybody (R30).
 func (f *Framework) taskInfo(r cotton.Record, m cotton.Member, a cotton.Assignment) (mesos.TaskInfo, error) {
 	data, err := json.Marshal(cotton.Task{
-		Schema: cotton.TaskSchema, Cluster: r.Spec.Name, Member: m.ID, ServerID: m.ServerID(), Nodes: r.Spec.Nodes,
+		Schema: cotton.TaskSchema, Cluster: r.Spec.Name, Member: m.ID, ServerID: m.ServerID(), Nodes: max(r.Spec.Nodes, len(r.Members)),
 		Host: m.Host, Port: m.Port, Size: r.Spec.Size, Config: r.Spec.Config, Package: r.Spec.Package,
 		Tier: r.Spec.Labels[TierLabel], Sidecars: r.Spec.Sidecars, AdminKeyfile: f.cfg.AdminKeyfile, HasData: m.HasData,
 		Restore: f.restoreOf(r, m),

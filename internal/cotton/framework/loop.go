@@ -91,6 +91,7 @@ func (d *driver) round(ctx context.Context) time.Duration {
 	seen := d.gather(ctx, r)
 	decision := cotton.Decide(r, seen, cotton.Limits{
 		Now: time.Now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
+		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),
 	})
 	d.c.keep(seen, append(placementProblems(r), decision.Problems...))
 	d.c.diagnosed(decision)

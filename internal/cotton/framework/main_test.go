@@ -138,6 +138,9 @@ type settings struct {
 	Tick                 time.Duration // 200 ms
 	Switchover           string        // of this cluster, once all is well
 	Secret               string        // of the principal
+	Operate              *cotton.Request
+	ForceDelete          string
+	ReplaceAfter         time.Duration
 }
 
 func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Store, error) {
@@ -165,7 +168,7 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 		Store:   st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Key: key, AdminKeyfile: s.Keyfile, Executor: s.Executor,
 		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
-		Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
+		ReplaceAfter: s.ReplaceAfter, Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
 	})
 	return f, st, err
 }
@@ -209,6 +212,16 @@ func giveOrders(ctx context.Context, f *framework.Framework, s settings) error {
 		if s.Delete != "" {
 			if err := f.Delete(ctx, s.Delete); err != nil && !isUnknown(err) {
 				return err
+			}
+		}
+		if s.ForceDelete != "" {
+			if err := f.ForceDelete(ctx, s.ForceDelete); err != nil && !isUnknown(err) {
+				return err
+			}
+		}
+		if s.Operate != nil {
+			if _, err := f.Operate(ctx, "c0", *s.Operate, false); err != nil {
+				continue // refused until all members were seen
 			}
 		}
 		if s.Switchover != "" {

@@ -17,6 +17,8 @@ type metrics struct {
 	registered                                     prometheus.Gauge
 	changes                                        *prometheus.CounterVec
 	changeSeconds                                  *prometheus.HistogramVec
+	clusterOperations                              *prometheus.CounterVec
+	operating, draining, leftBehind                prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -30,22 +32,26 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cotton_" + name, Help: help}, labels)
 	}
 	m := &metrics{
-		offersReceived: counter("offers_received_total", "Offers made by Mesos."),
-		offersDeclined: counter("offers_declined_total", "Offers declined."),
-		offersAccepted: counter("offers_accepted_total", "Offers accepted."),
-		revives:        counter("revives_total", "REVIVE calls."),
-		suppresses:     counter("suppresses_total", "SUPPRESS calls."),
-		reconciles:     counter("reconciles_total", "RECONCILE calls."),
-		kills:          counter("kills_total", "KILL calls, repetitions among them."),
-		repetitions:    counter("task_status_repetitions_total", "Task statuses that Mesos sent again, or that told what was known when it was asked."),
-		operations:     counters("operations_total", "Operations sent, by type.", "type"),
-		statuses:       counters("task_statuses_total", "Task statuses that said something new, by state.", "state"),
-		actions:        counters("actions_total", "Steps taken at servers, by kind and result.", "kind", "result"),
-		clusters:       gauge("clusters", "Clusters stored, those being deleted among them."),
-		orphanMB:       gauge("orphan_volume_mb", "Size of volumes reserved for us that no record claims."),
-		maintenance:    gauge("agents_in_maintenance", "Agents that an operator's plan takes down, or has taken down, and on which something of ours is."),
-		registered:     gauge("framework_registered", "1 while subscribed to a Mesos master."),
-		changes:        counters("primary_changes_total", "Changes of primary that ended, by kind and result (done, taken back).", "kind", "result"),
+		offersReceived:    counter("offers_received_total", "Offers made by Mesos."),
+		offersDeclined:    counter("offers_declined_total", "Offers declined."),
+		offersAccepted:    counter("offers_accepted_total", "Offers accepted."),
+		revives:           counter("revives_total", "REVIVE calls."),
+		suppresses:        counter("suppresses_total", "SUPPRESS calls."),
+		reconciles:        counter("reconciles_total", "RECONCILE calls."),
+		kills:             counter("kills_total", "KILL calls, repetitions among them."),
+		repetitions:       counter("task_status_repetitions_total", "Task statuses that Mesos sent again, or that told what was known when it was asked."),
+		operations:        counters("operations_total", "Operations sent, by type.", "type"),
+		statuses:          counters("task_statuses_total", "Task statuses that said something new, by state.", "state"),
+		actions:           counters("actions_total", "Steps taken at servers, by kind and result.", "kind", "result"),
+		clusters:          gauge("clusters", "Clusters stored, those being deleted among them."),
+		orphanMB:          gauge("orphan_volume_mb", "Size of volumes reserved for us that no record claims."),
+		maintenance:       gauge("agents_in_maintenance", "Agents that an operator's plan takes down, or has taken down, and on which something of ours is."),
+		registered:        gauge("framework_registered", "1 while subscribed to a Mesos master."),
+		changes:           counters("primary_changes_total", "Changes of primary that ended, by kind and result (done, taken back).", "kind", "result"),
+		clusterOperations: counters("cluster_operations_total", "Operations on clusters (replace, scale, ...) that ended, by kind and result (done, canceled).", "kind", "result"),
+		operating:         gauge("cluster_operations_running", "Clusters with an operation under way, those that wait among them."),
+		draining:          gauge("agents_draining", "Agents that members are to leave."),
+		leftBehind:        gauge("left_behind", "Placements of clusters deleted by force that wait for their agents to return."),
 		changeSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "cotton_primary_change_seconds", Help: "How long changes of primary took that were done, from their decision to the publication of the new one.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300},
@@ -59,7 +65,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	if reg != nil {
 		reg.MustRegister(m.offersReceived, m.offersDeclined, m.offersAccepted, m.revives, m.suppresses, m.reconciles, m.kills, m.repetitions,
 			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.registered, m.members, m.changes, m.changeSeconds,
-			m.backedUp, m.archived)
+			m.backedUp, m.archived, m.clusterOperations, m.operating, m.draining, m.leftBehind)
 	}
 	return m
 }

@@ -31,12 +31,13 @@ func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 	now := time.Now()
 	f.metrics.offersReceived.Add(float64(len(all)))
 	f.noteOffers(all, now)
-	byAgent := map[string]*bundle{}
+	byAgent, draining := map[string]*bundle{}, f.drainingHosts()
 	var order []*bundle
 	for _, m := range all {
 		b := byAgent[m.AgentID.Value]
 		if b == nil {
 			b = &bundle{offer: f.maker.offer(m), address: address(m)}
+			b.offer.Draining = b.offer.Draining || draining[m.Hostname]
 			byAgent[m.AgentID.Value], order = b, append(order, b)
 			continue
 		}
@@ -175,6 +176,7 @@ func (f *Framework) claim(ctx context.Context, a cotton.Assignment, agentAddress
 		m.AgentID, m.Hostname, m.Rack, m.Zone, m.Host = a.AgentID, a.Hostname, a.Rack, a.Zone, host
 		m.ResourceID, m.VolumeID, m.Port = a.ResourceID, a.VolumeID, a.Port
 		m.LaunchedAt = time.Now()
+		m.Restart, m.Stopping = false, false // the task is described by what is stored now
 		rec, member = r.Clone(), *m
 		return nil
 	})
@@ -215,7 +217,7 @@ func (f *Framework) unclaim(ctx context.Context, cl claim) {
 
 // waiting tells whether a member wants an offer.
 func waiting(m cotton.Member) bool {
-	return m.Phase == cotton.PhasePending || m.Phase == cotton.PhaseLost
+	return (m.Phase == cotton.PhasePending || m.Phase == cotton.PhaseLost) && !m.Leaving
 }
 
 // wants are all members that want an offer now, of the oldest cluster first.
@@ -276,6 +278,9 @@ func (f *Framework) owned(offers []cotton.Offer, now time.Time) cotton.Owned {
 			owned.Claims[a.ResourceID] = cotton.Claim{Cluster: r.Spec.Name, Member: a.Member, VolumeID: a.VolumeID, Removing: true}
 		}
 		owned.Spare[r.Spec.Name] = spare
+	}
+	for _, l := range f.leftBehind() { // an operator's word: it need not be kept, whatever it is a copy of
+		owned.Claims[l.ResourceID] = cotton.Claim{Cluster: l.Cluster, Member: l.Member, VolumeID: l.VolumeID, Removing: true}
 	}
 	for _, o := range offers {
 		for _, h := range o.Held {

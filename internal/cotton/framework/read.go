@@ -138,7 +138,7 @@ func (c *cluster) view() View {
 	defer c.mu.Unlock()
 	v := View{
 		Record: c.record.Clone(), Endpoints: c.endpoints, Problems: slices.Concat(c.problems, c.backupProblems),
-		Promise: c.record.Spec.Policy.Promise(),
+		Promise: c.record.Spec.Policy.Promise(), Diagnoses: slices.Clone(c.diagnoses), Waits: c.waits,
 	}
 	for _, m := range c.record.Members {
 		v.Instances = append(v.Instances, c.instance(m))
@@ -161,21 +161,30 @@ func (c *cluster) instance(m cotton.Member) Instance {
 		i.Problem = strings.TrimSpace(string(m.Phase) + " " + m.TaskState + " " + m.Reason)
 	}
 	if f, ok := c.facts[m.ID]; ok {
-		i.Version = f.Version
+		i.Version, i.DiskUsedMB, i.DiskFreeMB, i.Restarts = f.Version, f.DiskUsedMB, f.DiskFreeMB, f.Restarts
 	}
 	if !seen || !s.Answered {
 		return i
 	}
-	i.Writable, i.ServerUUID, i.GTIDs = s.Writable(), s.Server.UUID, s.Server.GTIDExecuted
+	i.ServerUUID, i.GTIDs = s.Server.UUID, s.Server.GTIDExecuted
+	i.Errant = c.errant[m.ID]
 	i.Version, i.SeenAt = s.Server.Version.String(), time.Now().Add(-s.Silent)
+	if s.Err != nil || c.down[m.ID] != "" { // what it was says nothing of what it is (I11)
+		return i
+	}
+	i.Writable = s.Writable()
 	switch {
 	case s.Replica != nil:
-		i.Role = "replica"
+		i.Role, i.Source = "replica", s.Replica.Source.String()
+		i.Receiving, i.Applying, i.Acknowledging = s.Replica.Receiving(), s.Replica.SQLRunning == "Yes", s.Acknowledging
 		if s.Replica.Receiving() {
 			i.LagSeconds = s.Replica.SecondsBehind
 		}
 	case i.Writable:
 		i.Role = "primary"
+		if s.SourceSemiSync.Enabled {
+			i.Acks, i.Clients = s.SourceSemiSync.Acks, s.SemiSync.Clients
+		}
 	}
 	return i
 }

@@ -29,6 +29,8 @@ type removal struct {
 type leaving struct {
 	resourceID, agentID, hostname string
 	over                          bool // nothing was ever reserved, or the machine is gone for good
+	member                        int
+	volumeID                      string
 }
 
 func (l *removal) round(ctx context.Context, now time.Time) {
@@ -37,10 +39,20 @@ func (l *removal) round(ctx context.Context, now time.Time) {
 	}
 	l.next = now.Add(removalGap)
 	var agents *master.Response_GetAgents
+	if len(l.f.leftBehind()) > 0 {
+		var err error
+		if agents, err = l.f.operator.Agents(ctx); err != nil {
+			l.f.cfg.Log.Warn("cannot see what agents have reserved, so nothing is forgotten", "error", err)
+			return
+		}
+		if err := l.f.forgetReturned(ctx, agents); err != nil {
+			l.f.cfg.Log.Error("what was left behind and is given back is not forgotten yet", "error", err)
+		}
+	}
 	for _, c := range l.f.list() {
 		r := c.snapshot()
 		left := leavingOf(r)
-		if len(left) == 0 && r.State != cotton.StateDeleting {
+		if len(left) == 0 && r.State != cotton.StateDeleting && !slices.ContainsFunc(r.Members, bare) {
 			continue
 		}
 		if agents == nil && slices.ContainsFunc(left, func(p leaving) bool { return !p.over }) {
@@ -56,24 +68,38 @@ func (l *removal) round(ctx context.Context, now time.Time) {
 	}
 }
 
+// bare is a member to be forgotten that has nothing anywhere: it was never placed.
+func bare(m cotton.Member) bool {
+	return m.Phase == cotton.PhaseRemoving && !mayLive(m) && m.ResourceID == ""
+}
+
 func leavingOf(r cotton.Record) []leaving {
 	var left []leaving
 	for _, m := range r.Members {
-		if m.Phase == cotton.PhaseRemoving && !mayLive(m) && m.ResourceID != "" {
-			left = append(left, leaving{m.ResourceID, m.AgentID, m.Hostname, gone(m.TaskState)})
+		if m.Phase == cotton.PhaseRemoving && (!mayLive(m) || r.Forced) && m.ResourceID != "" {
+			left = append(left, leaving{m.ResourceID, m.AgentID, m.Hostname, gone(m.TaskState), m.ID, m.VolumeID})
 		}
 	}
 	for _, a := range r.Abandoned {
-		left = append(left, leaving{a.ResourceID, a.AgentID, a.Hostname, false})
+		left = append(left, leaving{a.ResourceID, a.AgentID, a.Hostname, false, a.Member, a.VolumeID})
 	}
 	return left
 }
 
 // forget drops from a record what is gone, and the record itself once nothing is left of it.
 func (l *removal) forget(ctx context.Context, c *cluster, left []leaving, agents *master.Response_GetAgents) error {
-	gone := map[string]bool{}
+	gone, forced := map[string]bool{}, c.snapshot().Forced
+	var behind []cotton.LeftBehind
 	for _, p := range left {
 		gone[p.resourceID] = p.over || released(p, agents)
+		if forced && !gone[p.resourceID] && away(p, agents) {
+			behind = append(behind, cotton.LeftBehind{Cluster: c.name, Abandoned: cotton.Abandoned{Member: p.member, ResourceID: p.resourceID,
+				VolumeID: p.volumeID, AgentID: p.agentID, Hostname: p.hostname, At: time.Now().UTC(), Why: "deleted by force while its agent was away"}})
+			gone[p.resourceID] = true
+		}
+	}
+	if err := l.f.leaveBehind(ctx, behind); err != nil { // before the cluster's record forgets it
+		return err
 	}
 	if slices.Contains(slices.Collect(maps.Values(gone)), true) {
 		fault.Point(faultReleased)
@@ -81,7 +107,7 @@ func (l *removal) forget(ctx context.Context, c *cluster, left []leaving, agents
 	err := l.f.change(ctx, c, func(r *cotton.Record) error {
 		before := len(r.Members) + len(r.Abandoned)
 		r.Members = slices.DeleteFunc(r.Members, func(m cotton.Member) bool {
-			return m.Phase == cotton.PhaseRemoving && !mayLive(m) && (m.ResourceID == "" || gone[m.ResourceID])
+			return m.Phase == cotton.PhaseRemoving && (bare(m) || gone[m.ResourceID] && (!mayLive(m) || r.Forced))
 		})
 		r.Abandoned = slices.DeleteFunc(r.Abandoned, func(a cotton.Abandoned) bool { return gone[a.ResourceID] && !avoided(*r, a) })
 		if len(r.Members)+len(r.Abandoned) == before {
@@ -122,6 +148,13 @@ func released(p leaving, agents *master.Response_GetAgents) bool {
 		}
 	}
 	return there
+}
+
+// away tells whether the agent of a placement is not there.
+func away(p leaving, agents *master.Response_GetAgents) bool {
+	return agents != nil && !slices.ContainsFunc(agents.Agents, func(a master.Response_GetAgents_Agent) bool {
+		return a.Active && (a.AgentInfo.GetID().Value == p.agentID || a.AgentInfo.Hostname == p.hostname)
+	})
 }
 
 // forgetCluster is the end of a deletion.

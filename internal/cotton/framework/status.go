@@ -115,9 +115,12 @@ func applyStatus(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now tim
 	if id := s.GetAgentID().GetValue(); id != "" {
 		m.AgentID = id
 	}
+	if m.DownSince.IsZero() && m.HasData && (dead(state) || s.GetState() == mesos.TASK_UNREACHABLE) {
+		m.DownSince = now.UTC()
+	}
 	switch {
 	case s.GetState() == mesos.TASK_RUNNING:
-		m.HasData = true
+		m.HasData, m.DownSince = true, time.Time{}
 		m.Failures, m.Failure, m.RetryAt = 0, "", time.Time{}
 		if m.Phase != cotton.PhaseRemoving {
 			m.Phase = cotton.PhaseRunning
@@ -146,6 +149,10 @@ func ended(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now time.Time
 	m.Phase = cotton.PhasePending
 	if m.HasData {
 		m.Phase = cotton.PhaseLost
+	}
+	if m.Stopping { // as it was told to
+		m.Stopping, m.RetryAt = false, time.Time{}
+		return
 	}
 	if s.GetReason() == mesos.REASON_INVALID_OFFERS { // the offer was rescinded: nobody's fault (R21)
 		if m.Anew {

@@ -15,6 +15,10 @@ type View struct {
 	Endpoints Endpoints `json:"endpoints"`
 	// Problems are what keeps the cluster from being as it was asked for, in words for people; none when all is well.
 	Problems []string `json:"problems,omitempty"`
+	// Diagnoses are what is wrong with the primary, for programs.
+	Diagnoses []cotton.Diagnosis `json:"diagnoses,omitempty"`
+	// Waits is what the operation under way waits for; empty when it goes on.
+	Waits string `json:"waits,omitempty"`
 	// Promise is what the cluster's policy means for its clients.
 	Promise string `json:"promise"`
 }
@@ -32,6 +36,21 @@ type Instance struct {
 	ServerUUID string `json:"server_uuid,omitempty"`
 	Version    string `json:"version,omitempty"`
 	GTIDs      string `json:"gtid_executed,omitempty"`
+	// Errant are transactions that the primary does not have and did not number.
+	Errant string `json:"errant,omitempty"`
+	// Source is whom a replica follows, Receiving and Applying whether both its threads run.
+	Source    string `json:"source,omitempty"`
+	Receiving bool   `json:"receiving"`
+	Applying  bool   `json:"applying"`
+	// Acknowledging: a replica that the primary's commits may wait for. Acks, of the primary: for how many each commit waits,
+	// 0 = none; Clients: how many there are.
+	Acknowledging bool `json:"acknowledging"`
+	Acks          int  `json:"acks,omitempty"`
+	Clients       int  `json:"clients,omitempty"`
+	// DiskUsedMB and DiskFreeMB are of its volume, and of the file system it is on, by its executor's word.
+	DiskUsedMB int64 `json:"disk_used_mb,omitempty"`
+	DiskFreeMB int64 `json:"disk_free_mb,omitempty"`
+	Restarts   int   `json:"restarts,omitempty"` // of mysqld, since its executor started
 	// Problem is why the server was not asked, or what it answered instead; empty when it answered.
 	Problem string `json:"problem,omitempty"`
 	// SeenAt is when the server answered last; zero when it never did since this scheduler started.

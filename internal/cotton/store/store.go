@@ -24,9 +24,13 @@ var (
 
 // Framework is what is kept of the framework itself, before any offer is accepted.
 type Framework struct {
-	ID      string `json:"id"`
-	Role    string `json:"role"`
-	Version int64  `json:"-"` // of the store, 0 = not stored yet
+	ID   string `json:"id"`
+	Role string `json:"role"`
+	// Draining are agents that members are to leave, by hostname. It is replaced when it changes, never changed.
+	Draining map[string]cotton.Drain `json:"draining,omitempty"`
+	// LeftBehind is what clusters that are forgotten had on agents that were away: it is given back when they return.
+	LeftBehind []cotton.LeftBehind `json:"left_behind,omitempty"`
+	Version    int64               `json:"-"` // of the store, 0 = not stored yet
 }
 
 // Store is the port. Every write is compare-and-set on the version that was read, durable when it returns, and refused

@@ -68,6 +68,11 @@ type Cluster struct {
 	Endpoints   Endpoints          `json:"endpoints"`
 	Instances   []Instance         `json:"instances"`
 	Problems    []string           `json:"problems"` // none when all is as it was asked for
+	Diagnoses   []Diagnosis        `json:"diagnoses"`
+	Operation   *Operation         `json:"operation,omitempty"` // under way
+	Change      *Change            `json:"change,omitempty"`    // of primary, under way
+	// LastChange of primary that is over.
+	LastChange *Change `json:"last_change,omitempty"`
 }
 
 // Resources are what one instance has.
@@ -102,6 +107,24 @@ type Instance struct {
 	Launches   int       `json:"launches"`
 	Problem    string    `json:"problem,omitempty"`
 	SeenAt     time.Time `json:"seen_at,omitzero"`
+	DownSince  time.Time `json:"down_since,omitzero"` // its task ended, or was lost from sight
+
+	Source    string `json:"source,omitempty"` // whom a replica follows
+	Receiving bool   `json:"receiving"`
+	Applying  bool   `json:"applying"`
+	// Acknowledging: a replica that commits may wait for. Acks, of the primary: how many each commit waits for, of Clients.
+	Acknowledging bool `json:"acknowledging"`
+	Acks          int  `json:"acks,omitempty"`
+	Clients       int  `json:"clients,omitempty"`
+	// Errant are transactions that the primary does not have and no primary numbered.
+	Errant     string `json:"errant,omitempty"`
+	DiskUsedMB int64  `json:"disk_used_mb,omitempty"`
+	DiskFreeMB int64  `json:"disk_free_mb,omitempty"`
+	Restarts   int    `json:"restarts,omitempty"` // of mysqld, since its executor started
+
+	Joining  bool `json:"joining,omitempty"`  // new, not in step yet
+	Leaving  bool `json:"leaving,omitempty"`  // to be removed once nothing rests on its data
+	Outdated bool `json:"outdated,omitempty"` // a restart is due: older settings than are stored, or one was asked for
 }
 
 // Endpoints are where clients of a cluster connect.

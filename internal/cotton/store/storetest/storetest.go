@@ -118,7 +118,7 @@ func wantError(t *testing.T, err, want error) {
 
 func testFramework(t *testing.T, b Backing) {
 	s := leading(t, b)
-	if f, err := s.Framework(t.Context()); err != nil || f != (store.Framework{}) {
+	if f, err := s.Framework(t.Context()); err != nil || !reflect.DeepEqual(f, store.Framework{}) {
 		t.Fatalf("of an empty store: %+v, %v", f, err)
 	}
 	first, err := s.PutFramework(t.Context(), store.Framework{ID: "x-0000", Role: "cotton"})
@@ -129,12 +129,14 @@ func testFramework(t *testing.T, b Backing) {
 	wantError(t, err, store.ErrConflict)
 	second := first
 	second.Role = "other"
+	second.Draining = map[string]cotton.Drain{"a": {Since: time.Unix(1e9, 0).UTC(), Why: "disk"}}
+	second.LeftBehind = []cotton.LeftBehind{{Cluster: "c9", Abandoned: cotton.Abandoned{Member: 2, ResourceID: "r", VolumeID: "v", Hostname: "a"}}}
 	if second, err = s.PutFramework(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.PutFramework(t.Context(), first)
 	wantError(t, err, store.ErrConflict)
-	if f, err := open(t, b).Framework(t.Context()); err != nil || f != second {
+	if f, err := open(t, b).Framework(t.Context()); err != nil || !reflect.DeepEqual(f, second) {
 		t.Errorf("another process reads %+v, %v; want %+v", f, err, second)
 	}
 }
@@ -286,7 +288,7 @@ func testLeadPassesOn(t *testing.T, b Backing) {
 	if err := <-leads; err != nil {
 		t.Fatal(err)
 	}
-	if got, err := second.Framework(t.Context()); err != nil || got != f {
+	if got, err := second.Framework(t.Context()); err != nil || !reflect.DeepEqual(got, f) {
 		t.Errorf("the second reads %+v, %v; want %+v", got, err, f)
 	}
 	put(t, second, Record("c0"))

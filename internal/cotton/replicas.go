@@ -100,6 +100,7 @@ func (d *deciding) replica(m Member, s, p Seen) {
 	case d.SemiSync().Enabled && !s.Acknowledging:
 		d.act(ActReattach, m.ID)
 	case !m.witness(s):
+		d.problem("%s has not caught up yet since its machine started: a failover does not count on it", name)
 		d.act(ActAttest, m.ID)
 	}
 }

@@ -84,7 +84,7 @@ func fixed(s Settings) map[string]string {
 		// it acknowledged. relay_log_recovery would throw away what was acknowledged and not applied yet (I1). The relay log
 		// itself is left to the operating system: syncing it costs five writes to the disk for each transaction, and a
 		// replica that cannot keep up. What it acknowledged before its machine went down is not counted on; report_user tells
-		// the scheduler under which boot the server runs (docs/decisions/013).
+		// the scheduler under which boot the server runs (docs/decisions/014).
 		"sync_binlog":                    "1",
 		"innodb_flush_log_at_trx_commit": "1",
 		"innodb_doublewrite":             "ON",

@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Use: "cotton", Short: "MySQL clusters on Mesos", Version: daemon.Version(), SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(schedulerCommand(stderr), executorCommand(stderr), createCommand(), deleteCommand(), listCommand(), showCommand(),
-		endpointsCommand(), whyCommand(), logCommand(), switchoverCommand(), replaceCommand(), scaleCommand(), restartCommand(), configureCommand(),
+		endpointsCommand(), whyCommand(), logCommand(), switchoverCommand(), failoverCommand(), replaceCommand(), scaleCommand(), restartCommand(), configureCommand(),
 		upgradeCommand(), cancelCommand(), drainCommand(), agentsCommand(), backupCommand(), backupsCommand(), tokenCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)

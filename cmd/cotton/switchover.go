@@ -38,23 +38,28 @@ func switchoverCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if !a.json || f.DryRun || !f.wait {
-			if err := a.print(planned, func(w io.Writer) { plannedText(w, planned) }); err != nil {
-				return err
-			}
-		}
-		if f.DryRun || !f.wait {
-			return nil
-		}
-		ctx, cancel := f.within(ctx)
-		defer cancel()
-		shown := progress{out: a.out, quiet: a.json}
-		change, err := a.WaitChange(ctx, name, before, func(c v1.Change) { shown.show(c.Log, c.Began, "") })
-		if a.json && change.Kind != "" {
-			if err := a.print(change, nil); err != nil {
-				return err
-			}
-		}
-		return err
+		return a.followChange(ctx, name, &f, planned, before)
 	})
+}
+
+// followChange shows what was planned, then the change of primary until it is over.
+func (a *asking) followChange(ctx context.Context, name string, f *asked, planned v1.Planned, before time.Time) error {
+	if !a.json || f.DryRun || !f.wait {
+		if err := a.print(planned, func(w io.Writer) { plannedText(w, planned) }); err != nil {
+			return err
+		}
+	}
+	if f.DryRun || !f.wait {
+		return nil
+	}
+	ctx, cancel := f.within(ctx)
+	defer cancel()
+	shown := progress{out: a.out, quiet: a.json}
+	change, err := a.WaitChange(ctx, name, before, func(c v1.Change) { shown.show(c.Log, c.Began, "") })
+	if a.json && change.Kind != "" {
+		if err := a.print(change, nil); err != nil {
+			return err
+		}
+	}
+	return err
 }

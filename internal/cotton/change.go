@@ -26,6 +26,8 @@ type Change struct {
 	Frozen []int `json:"frozen,omitempty"`
 	// Failed were elected and could not be promoted.
 	Failed []int `json:"failed,omitempty"`
+	// Forced: an operator accepts that writes may be lost. It goes on with whoever answers.
+	Forced bool `json:"forced,omitempty"`
 	// Waited: when From was asked last, right before it died, its commits waited for a replica. What it has more than its
 	// successor was then acknowledged to nobody.
 	Waited bool      `json:"waited,omitempty"`
@@ -91,6 +93,7 @@ type Transition struct {
 	Note   string
 	Within time.Duration // of a switchover
 	Waited bool          // of a failover, see Change
+	Forced bool          // of a failover, see Change
 	// Of operations.
 	Op     *Operation
 	Spec   *Spec // of a configuration or upgrade: the new settings and package
@@ -142,12 +145,15 @@ func (r *Record) beginFailover(t Transition, now time.Time) error {
 		} else if c.Kind == Switchover {
 			c.log(now, "lost", t.Note)
 			r.end(now, true)
+		} else if t.Forced && c.Step == StepFreeze {
+			c.log(now, "forced", t.Note)
+			r.end(now, true)
 		} else {
 			return ErrOvertaken
 		}
 	}
 	r.Epoch++
-	r.Change = &Change{Kind: Failover, Step: StepFreeze, From: r.Primary, Why: t.Note, Waited: t.Waited, Began: now}
+	r.Change = &Change{Kind: Failover, Step: StepFreeze, From: r.Primary, Why: t.Note, Waited: t.Waited, Forced: t.Forced, Began: now}
 	r.Change.log(now, string(StepFreeze), t.Note)
 	return nil
 }

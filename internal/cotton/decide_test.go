@@ -230,6 +230,11 @@ func TestDecide(t *testing.T) {
 			s.r.Lineage = []string{uuidB, uuidA}
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted = nil, uuidA+":1-9,"+uuidB+":1"
 		}, "publish 1 [3]", "clients may have been told of: " + uuidB + ":1"},
+		{"I1: nor after a failover that was forced", well(cotton.PolicyLossless), func(s *scene) {
+			s.r.Lineage = []string{uuidB, uuidA}
+			s.r.History = []cotton.Change{{Kind: cotton.Failover, From: 2, To: 1, Forced: true}}
+			s.at(2).Replica, s.at(2).Server.GTIDExecuted = nil, uuidA+":1-9,"+uuidB+":1"
+		}, "publish 1 [3]", "clients may have been told of: " + uuidB + ":1"},
 		{"but when it died while its commits waited, nobody was", well(cotton.PolicyAvailable), func(s *scene) {
 			s.r.Lineage = []string{uuidB, uuidA}
 			s.r.History = []cotton.Change{{Kind: cotton.Failover, From: 2, To: 1, Waited: true}}

@@ -24,7 +24,7 @@ func (d *deciding) freeze() {
 			waiting = append(waiting, fmt.Sprintf("%s does not answer", d.MemberName(id)))
 		case s.Busy != "":
 			waiting = append(waiting, fmt.Sprintf("%s: %s is under way", d.MemberName(id), s.Busy))
-		case !d.witness(id):
+		case !d.witness(id) && !d.Change.Forced:
 			waiting = append(waiting, d.MemberName(id)+" may have lost what it acknowledged: its machine was down, and it has not caught up since")
 		case s.Replica != nil && s.Replica.IORunning != "No": // also one that tries to connect (M4)
 			d.act(ActFreeze, id)
@@ -33,7 +33,11 @@ func (d *deciding) freeze() {
 			frozen = append(frozen, id)
 		}
 	}
-	if need := d.Need(); len(frozen) < need {
+	need := d.Need()
+	if d.Change.Forced {
+		need = 1
+	}
+	if len(frozen) < need {
 		why := fmt.Sprintf("%d of the %d replicas needed are stopped: %s", len(frozen), need, strings.Join(waiting, "; "))
 		d.problem("failover from %s: %s", d.MemberName(d.Change.From), why)
 		if len(frozen)+d.freezing() < need {
@@ -94,7 +98,7 @@ func (d *deciding) sound(s Seen) bool {
 // replicas that were stopped are the fence; where it falls back, nothing but its being down or closed is.
 func (d *deciding) notFenced(from Seen) string {
 	want := d.SemiSync()
-	lossless := d.Spec.Policy == PolicyLossless && !d.Loose && (!from.Answered ||
+	lossless := d.Spec.Policy == PolicyLossless && !d.Loose && !d.Change.Forced && (!from.Answered ||
 		from.SourceSemiSync.Enabled && from.SourceSemiSync.Timeout == want.Timeout && from.SourceSemiSync.Acks >= d.acks())
 	switch {
 	case lossless,
@@ -217,6 +221,42 @@ func (d *deciding) whySlow(from, to Seen) string {
 		return d.MemberName(d.Change.From) + " could not be closed: a transaction or lock is held on it"
 	}
 	return d.MemberName(d.Change.To) + " has not executed all of the primary"
+}
+
+// PlanFailover checks whether an operator's failover may begin: one that goes on with whoever answers, and may lose writes
+// that were acknowledged. It is for a primary, and replicas, that are gone for good; where nothing would be lost a failover
+// begins by itself. Its error is a *RefusedError; nothing has been changed then. The text says what is risked.
+func PlanFailover(r Record, seen []Seen, why string) (Transition, string, error) {
+	d := &deciding{Record: r, seen: map[int]Seen{}}
+	for _, s := range seen {
+		d.seen[s.Member] = s
+	}
+	refuse := func(format string, args ...any) (Transition, string, error) {
+		return Transition{}, "", &RefusedError{"failover", r.Spec.Name, fmt.Sprintf(format, args...)}
+	}
+	p, name := d.seen[r.Primary], r.MemberName(r.Primary)
+	var there, away []string
+	for _, id := range d.Ackers() {
+		if s := d.seen[id]; s.now() && s.Busy == "" {
+			there = append(there, r.MemberName(id))
+		} else {
+			away = append(away, r.MemberName(id))
+		}
+	}
+	switch {
+	case r.State != StateRunning || r.Primary == 0:
+		return refuse("the cluster is %s", r.State)
+	case r.Change != nil && (r.Change.Kind != Failover || r.Change.Step != StepFreeze):
+		return refuse("a %s is under way", r.Change.Kind)
+	case p.now():
+		return refuse("the primary %s answers: hand it over with `cotton switchover %s`", name, r.Spec.Name)
+	case p.TaskLives && p.FencedEpoch < r.Epoch && p.Leased.IsZero():
+		return refuse("the primary %s does not answer, and may be taking writes: stop its machine, then tell Mesos that it is gone", name)
+	case len(there) == 0:
+		return refuse("no replica answers: there is nobody to fail over to")
+	}
+	risk := fmt.Sprintf("writes that only %s has are lost", strings.Join(append([]string{name}, away...), " or "))
+	return Transition{Kind: BeginFailover, Note: strings.TrimSpace("an operator accepts the loss of writes: " + why), Forced: true}, risk, nil
 }
 
 // SwitchoverLimits bound a switchover.

@@ -330,6 +330,44 @@ func TestSwitchover(t *testing.T) {
 	}
 }
 
+func TestPlanFailover(t *testing.T) {
+	u10, u11 := uuidA+":1-10", uuidA+":1-11"
+	half := func() *scene { // the primary and one of two replicas are gone
+		return dead(cotton.PolicyLossless, u10, u11).edited(func(s *scene) { s.silent(3, time.Hour); s.at(3).TaskLives = false })
+	}
+	for _, tc := range []struct {
+		name    string
+		scene   *scene
+		risk    string
+		refused string
+	}{
+		{"with whoever is left", half(), "writes that only c-1 or c-3 has are lost", ""},
+		{"I2: not while the old one may take writes", half().edited(func(s *scene) { s.at(1).TaskLives = true }), "", "may be taking writes"},
+		{"not beside one that answers", well(cotton.PolicyLossless), "", "hand it over"},
+		{"with nobody", half().edited(func(s *scene) { s.silent(2, time.Hour) }), "", "no replica answers"},
+		{"during a switchover", half().edited(func(s *scene) { s.r.Change = &cotton.Change{Kind: cotton.Switchover, Step: cotton.StepDemote} }), "", "a switchover is under way"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tr, risk, err := cotton.PlanFailover(tc.scene.r, tc.scene.seen, "")
+			if risk != tc.risk || (err != nil) != (tc.refused != "") || err != nil && !strings.Contains(err.Error(), tc.refused) {
+				t.Fatalf("%q, %v", risk, err)
+			}
+			if err != nil {
+				return
+			}
+			if got := decided(cotton.Decide(tc.scene.r, tc.scene.seen, limits)); got != "" {
+				t.Errorf("by itself it does %q", got)
+			}
+			if err := tc.scene.r.Apply(tr, limits.Now); err != nil {
+				t.Fatal(err)
+			}
+			if got := decided(cotton.Decide(tc.scene.r, tc.scene.frozen(2).seen, limits)); got != "elect 2 "+u10 {
+				t.Errorf("forced, it does %q", got)
+			}
+		})
+	}
+}
+
 func TestPlanSwitchover(t *testing.T) {
 	seconds := func(n int64) *int64 { return &n }
 	for _, tc := range []struct {

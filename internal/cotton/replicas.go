@@ -125,6 +125,9 @@ func (d *deciding) errant(m Member, errant mysql.GTIDSet, p Seen) {
 
 // told are those of a member's errant transactions that a client may have been told of.
 func (d *deciding) told(m Member, errant mysql.GTIDSet, p Seen) mysql.GTIDSet {
+	if forced := slices.ContainsFunc(d.History, func(c Change) bool { return c.Forced && !c.Taken }); forced {
+		return d.numbered(errant, p) // an operator gave them up to have a primary; now that they are here, they may be saved
+	}
 	if d.Spec.Policy == PolicyLossless || len(d.Lineage) == 0 || d.waited(m.ID) {
 		return mysql.GTIDSet{}
 	}

@@ -163,6 +163,16 @@ func (f *fakeFramework) Switchover(_ context.Context, name string, o framework.S
 	return cotton.Transition{Kind: cotton.BeginSwitchover, To: max(o.To, 2)}, nil
 }
 
+func (f *fakeFramework) Failover(_ context.Context, name, why string, dryRun bool) (string, error) {
+	if _, err := f.Cluster(context.Background(), name); err != nil {
+		return "", err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, fmt.Sprintf("failover %s %q %v", name, why, dryRun))
+	return "writes that only " + name + "-1 has are lost", nil
+}
+
 func (f *fakeFramework) Operate(_ context.Context, name string, req cotton.Request, dryRun bool) (framework.Planned, error) {
 	v, err := f.Cluster(context.Background(), name)
 	if err != nil {

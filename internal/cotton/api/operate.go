@@ -14,6 +14,7 @@ import (
 // Operating is what the API asks of the framework about clusters that run.
 type Operating interface {
 	Switchover(ctx context.Context, name string, o framework.SwitchoverOptions) (cotton.Transition, error)
+	Failover(ctx context.Context, name, why string, dryRun bool) (risk string, err error)
 	Operate(ctx context.Context, name string, req cotton.Request, dryRun bool) (framework.Planned, error)
 	Cancel(ctx context.Context, name string, dryRun bool) (framework.Planned, error)
 	ForceDelete(ctx context.Context, name string) error
@@ -26,6 +27,7 @@ type Operating interface {
 func (s *server) operationRoutes(routes map[string]map[string]endpoint) {
 	for path, serve := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"/clusters/{name}/switchover": s.switchover,
+		"/clusters/{name}/failover":   s.failover,
 		"/clusters/{name}/replace":    s.replace,
 		"/clusters/{name}/scale":      s.scale,
 		"/clusters/{name}/restart":    s.restart,
@@ -86,6 +88,27 @@ func (s *server) switchover(w http.ResponseWriter, r *http.Request) error {
 	to := fmt.Sprintf("%s-%d", name, t.To)
 	return writeJSON(w, accepted(asked.DryRun), v1.Planned{Cluster: name, What: "switchover to " + to, DryRun: asked.DryRun, Warnings: []string{},
 		Steps: []string{"close the primary for writes", "wait until " + to + " has executed all of it", "open " + to + ", publish it, and have the others follow it"}})
+}
+
+func (s *server) failover(w http.ResponseWriter, r *http.Request) error {
+	var asked v1.Failover
+	if err := readAsked(r, &asked); err != nil {
+		return err
+	}
+	if err := checkWhy(asked.Why); err != nil {
+		return err
+	}
+	if !asked.AcceptLoss && !asked.DryRun {
+		return invalid("accept_loss", "is needed: this failover may lose writes that were acknowledged",
+			"one that loses none begins by itself; show says what keeps it from that")
+	}
+	name := r.PathValue("name")
+	risk, err := s.Framework.Failover(r.Context(), name, asked.Why, asked.DryRun)
+	if err != nil {
+		return named(err, name)
+	}
+	return writeJSON(w, accepted(asked.DryRun), v1.Planned{Cluster: name, What: "failover with whoever answers", DryRun: asked.DryRun, Warnings: []string{risk},
+		Steps: []string{"stop the replicas that answer", "have the one with most apply what it has received", "open it, publish it, and have the others follow it"}})
 }
 
 // accepted is the status of what goes on after the answer.

@@ -367,6 +367,36 @@ func (d *driver) setRelieved(ctx context.Context, member int, epoch uint64, reli
 	return err
 }
 
+// Failover begins a failover that may lose writes: an operator's, see cotton.PlanFailover. The text says what is risked. Errors: a
+// *cotton.RefusedError, ErrUnknown, ErrNotReady. With dryRun only the check is made.
+func (f *Framework) Failover(ctx context.Context, name, why string, dryRun bool) (string, error) {
+	c, err := f.known(name)
+	if err != nil {
+		return "", err
+	}
+	var risk string
+	err = f.change(ctx, c, func(r *cotton.Record) error {
+		t, text, err := cotton.PlanFailover(*r, c.seenNow(), why)
+		if err != nil {
+			return err
+		}
+		if risk = text; dryRun {
+			return errUnchanged
+		}
+		return r.Apply(t, time.Now().UTC())
+	})
+	switch {
+	case errors.Is(err, errUnchanged):
+		return risk, nil
+	case err != nil:
+		return "", err
+	}
+	f.cfg.Log.Warn("a failover was forced", "cluster", name, "why", why, "risk", risk)
+	fault.Point(faultFailover)
+	c.poke()
+	return risk, nil
+}
+
 // SwitchoverOptions are what may be asked of a switchover.
 type SwitchoverOptions struct {
 	To     int    // member id, 0 = the one that is best placed

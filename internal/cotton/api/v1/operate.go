@@ -17,6 +17,14 @@ type Switchover struct {
 	WithinSeconds int `json:"within_seconds,omitempty"`
 }
 
+// Failover is the body of POST /clusters/<name>/failover: an operator's, for when too many members are gone for good for one
+// that loses nothing.
+type Failover struct {
+	Asked
+	// AcceptLoss of writes that were acknowledged; needed, except to see what would be lost (dry_run).
+	AcceptLoss bool `json:"accept_loss,omitempty"`
+}
+
 // Replace is the body of POST /clusters/<name>/replace.
 type Replace struct {
 	Asked

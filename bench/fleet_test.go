@@ -25,9 +25,16 @@ import (
 	"github.com/aosc/aosc/internal/testkit/site"
 )
 
+// fleetClusters is how many there are: 100, or COTTON_FLEET.
+var fleetClusters = func() int {
+	if n, err := strconv.Atoi(os.Getenv("COTTON_FLEET")); err == nil && n > 0 {
+		return n
+	}
+	return 100
+}()
+
 const (
-	fleetClusters = 100
-	fleetNodes    = 3
+	fleetNodes = 3
 	// fleetWatch is how long the scheduler is watched once all clusters are whole.
 	fleetWatch = 30 * time.Second
 )

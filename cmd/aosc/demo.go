@@ -27,7 +27,7 @@ func demoCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.Keep, "keep", false, "leave everything running until Ctrl-C")
-	f.IntVar(&o.Rows, "rows", 200000, "rows per table")
+	f.IntVar(&o.Rows, "rows", 80000, "rows per table")
 	f.StringVar(&o.Dir, "dir", "", "where servers and logs go (default: a temporary directory, removed afterwards)")
 	f.StringVar(&o.Bin, "bin", "", "directory of the daemons' binaries (default: beside aosc)")
 	return cmd

@@ -143,13 +143,18 @@ func (d *driver) choose(ctx context.Context, member int) error {
 	return err
 }
 
-// found stores that the primary has executed something, and what that is.
-func (d *driver) found(ctx context.Context, r cotton.Record) error {
+// primaryDB is the stored primary's; errUnchanged when there is none.
+func (d *driver) primaryDB(r cotton.Record) (*sql.DB, error) {
 	p, ok := r.Member(r.Primary)
 	if !ok {
-		return errUnchanged
+		return nil, errUnchanged
 	}
-	db, err := d.db(*p)
+	return d.db(*p)
+}
+
+// found stores that the primary has executed something, and what that is.
+func (d *driver) found(ctx context.Context, r cotton.Record) error {
+	db, err := d.primaryDB(r)
 	if err != nil {
 		return err
 	}

@@ -273,11 +273,7 @@ func (d *driver) relieve(ctx context.Context, r cotton.Record, m cotton.Member) 
 
 // acknowledged is all that a member may have acknowledged; from then on it acknowledges nothing.
 func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Member) (mysql.GTIDSet, error) {
-	p, ok := r.Member(r.Primary)
-	if !ok {
-		return mysql.GTIDSet{}, errUnchanged
-	}
-	primary, err := d.db(*p)
+	primary, err := d.primaryDB(r)
 	if err != nil {
 		return mysql.GTIDSet{}, err
 	}
@@ -338,11 +334,7 @@ func (d *driver) attest(ctx context.Context, r cotton.Record, m cotton.Member) e
 	if err != nil {
 		return err
 	}
-	p, ok := r.Member(r.Primary)
-	if !ok {
-		return errUnchanged
-	}
-	primary, err := d.db(*p)
+	primary, err := d.primaryDB(r)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/framework"
 	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/loopback"
 	"github.com/aosc/aosc/internal/mesos"
 	"github.com/aosc/aosc/internal/mesos/mini"
 	"github.com/aosc/aosc/internal/mysql"
@@ -41,11 +42,8 @@ type site struct {
 	operator *mesos.Operator
 }
 
-// portBase keeps the port ranges of the sites of one run apart.
-var portBase = struct {
-	sync.Mutex
-	next int
-}{next: 24000}
+// portsOfAgent is how many ports each agent offers.
+const portsOfAgent = 20
 
 func newSite(t testing.TB, mode string, agents int, edit ...func(*mini.Config)) *site {
 	t.Helper()
@@ -58,16 +56,25 @@ func newSite(t testing.TB, mode string, agents int, edit ...func(*mini.Config)) 
 		Dir: filepath.Join(dir, "mesos"), AllocationInterval: 50 * time.Millisecond, AgentPingTimeout: 500 * time.Millisecond,
 		UpdateRetryInterval: time.Second, HeartbeatInterval: time.Second,
 	}
-	portBase.Lock()
+	block, err := loopback.ReserveBlock(portsOfAgent * agents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, p := range block {
+			if err := p.Release(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	for i := range agents {
+		first := block[i*portsOfAgent].Number
 		cfg.Agents = append(cfg.Agents, mini.AgentConfig{
 			Name: string(rune('a' + i)), CPUs: 8, MemMB: 8192, DiskMB: 65536,
-			Ports:      fmt.Sprintf("%d-%d", portBase.next, portBase.next+39),
+			Ports:      fmt.Sprintf("%d-%d", first, first+portsOfAgent-1),
 			Attributes: map[string]string{"rack": string(rune('a' + i)), "zone": "z1"},
 		})
-		portBase.next += 40
 	}
-	portBase.Unlock()
 	for _, e := range edit {
 		e(&cfg)
 	}

@@ -74,7 +74,7 @@ func (m *master) claims() []claim {
 		}
 		for _, role := range f.roles() {
 			if !f.suppressed[role] {
-				out = append(out, claim{f, role, m.share(f)})
+				out = append(out, claim{framework: f, role: role})
 			}
 		}
 	}
@@ -82,6 +82,9 @@ func (m *master) claims() []claim {
 		m.turn++
 		first := m.turn % len(out)
 		out = append(append([]claim(nil), out[first:]...), out[:first]...)
+		for i := range out { // which takes all that runs: not for one that is alone
+			out[i].share = m.share(out[i].framework)
+		}
 	}
 	sort.SliceStable(out, func(i, j int) bool { return out[i].share < out[j].share })
 	return out

@@ -144,8 +144,12 @@ func (l List) add(r Resource) List {
 	if r.Empty() {
 		return l
 	}
+	if r.Volume != nil { // never one with another
+		return append(l, List{r}.Clone()[0])
+	}
+	key := r.key()
 	for i := range l {
-		if r.Volume != nil || l[i].key() != r.key() {
+		if l[i].Name != r.Name || l[i].Kind != r.Kind || l[i].key() != key { // texts are dear: the cheap part first
 			continue
 		}
 		switch r.Kind {

@@ -45,17 +45,25 @@ func (d *deciding) replicas() {
 type sets struct{ mine, received, theirs, purged mysql.GTIDSet }
 
 func (d *deciding) sets(m Member, s, p Seen) (sets, bool) {
-	var all sets
+	all, err := setsOf(s, p)
+	if err != nil {
+		d.problem("%s: GTIDs cannot be read: %v", d.MemberName(m.ID), err)
+	}
+	return all, err == nil
+}
+
+func setsOf(s, p Seen) (all sets, err error) {
 	var errs [4]error
 	all.mine, errs[0] = mysql.ParseGTIDSet(s.Server.GTIDExecuted)
 	all.received, errs[1] = received(s)
 	all.theirs, errs[2] = mysql.ParseGTIDSet(p.Server.GTIDExecuted)
 	all.purged, errs[3] = mysql.ParseGTIDSet(p.Server.GTIDPurged)
-	if err := cmp.Or(errs[:]...); err != nil {
-		d.problem("%s: GTIDs cannot be read: %v", d.MemberName(m.ID), err)
-		return all, false
-	}
-	return all, true
+	return all, cmp.Or(errs[:]...)
+}
+
+// newcomer tells whether a member has nothing yet of what is too much to be replayed: it is cloned.
+func (d *deciding) newcomer(g sets, p Seen) bool {
+	return g.mine.Empty() && d.lim.CloneMB > 0 && (p.DataMB >= d.lim.CloneMB || g.theirs.Count() > cloneTransactions)
 }
 
 func (d *deciding) replica(m Member, s, p Seen) {
@@ -86,7 +94,7 @@ func (d *deciding) replica(m Member, s, p Seen) {
 	case !lacks.Empty() && !(follows && s.Replica.Receiving()):
 		d.problem("%s lacks what the primary has purged (%s): cloning it", name, lacks)
 		d.replace(m)
-	case !follows && g.mine.Empty() && d.lim.CloneMB > 0 && (p.DataMB >= d.lim.CloneMB || g.theirs.Count() > cloneTransactions):
+	case !follows && d.newcomer(g, p):
 		d.replace(m)
 	case !follows && s.Broken >= brokenFor:
 		d.problem("%s cannot apply what it received of another primary (%s): cloning it", name, s.Replica.SQLError)
@@ -184,15 +192,9 @@ func (d *deciding) acknowledgers(p Seen) (able, cloning int) {
 
 // mustClone tells whether a member can follow the primary only with its data.
 func (d *deciding) mustClone(s, p Seen) bool {
-	mine, err1 := mysql.ParseGTIDSet(s.Server.GTIDExecuted)
-	theirs, err2 := mysql.ParseGTIDSet(p.Server.GTIDExecuted)
-	purged, err3 := mysql.ParseGTIDSet(p.Server.GTIDPurged)
-	all, err4 := received(s)
-	if cmp.Or(err1, err2, err3, err4) != nil {
-		return false
-	}
-	return !all.Subtract(theirs).Without(p.Server.UUID).Empty() || !purged.Subtract(mine).Empty() ||
-		s.Replica == nil && mine.Empty() && d.lim.CloneMB > 0 && p.DataMB >= d.lim.CloneMB
+	g, err := setsOf(s, p)
+	return err == nil && (!g.received.Subtract(g.theirs).Without(p.Server.UUID).Empty() || !g.purged.Subtract(g.mine).Empty() ||
+		s.Replica == nil && d.newcomer(g, p))
 }
 
 // donor of a clone: a replica that is well, so that the primary does not carry the load, else the primary. With only two

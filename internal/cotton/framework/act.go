@@ -246,7 +246,7 @@ func (d *driver) follow(ctx context.Context, r cotton.Record, m cotton.Member) e
 	if err != nil {
 		return err
 	}
-	if source.Repoint, err = d.stopReceiving(ctx, r, m, db); err != nil {
+	if source.Repoint, err = stopReceiving(ctx, db); err != nil {
 		return err
 	}
 	if err := mysql.SetSemiSyncReplica(ctx, db, version, r.SemiSync().Enabled); err != nil {
@@ -260,7 +260,7 @@ func (d *driver) follow(ctx context.Context, r cotton.Record, m cotton.Member) e
 
 // stopReceiving readies a server for another source. One that replicates keeps its applier running, which keeps what it has
 // received; repoint tells that it does.
-func (d *driver) stopReceiving(ctx context.Context, r cotton.Record, m cotton.Member, db *sql.DB) (repoint bool, err error) {
+func stopReceiving(ctx context.Context, db *sql.DB) (repoint bool, err error) {
 	status, err := mysql.ReadReplicaStatus(ctx, db)
 	if err != nil || status == nil {
 		return false, err

@@ -349,7 +349,11 @@ func (d *driver) attest(ctx context.Context, r cotton.Record, m cotton.Member) e
 
 // setRelieved stores whether a member is relieved, under the epoch in which it was found.
 func (d *driver) setRelieved(ctx context.Context, member int, epoch uint64, relieved bool) error {
-	err := d.f.changeMember(ctx, d.c, member, func(m *cotton.Member) error {
+	err := d.f.change(ctx, d.c, func(r *cotton.Record) error {
+		m, ok := r.Member(member)
+		if !ok || r.Epoch != epoch {
+			return errUnchanged
+		}
 		m.Relieved = relieved
 		return nil
 	})

@@ -31,7 +31,9 @@ type Seen struct {
 	// it does not know.
 	Heard *time.Duration
 	// Deaf is for how long it has not heard its source whenever it was asked; 0 while it hears it.
-	Deaf     time.Duration
+	Deaf time.Duration
+	// Open is for how long it was open for writes whenever it answered; 0 while it is not.
+	Open     time.Duration
 	SemiSync mysql.SemiSyncStatus
 	// SourceSemiSync is how semi-synchronous replication is set at the server, as a source.
 	SourceSemiSync mysql.SemiSyncSource

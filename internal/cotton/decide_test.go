@@ -33,6 +33,7 @@ func well(policy cotton.Policy) *scene {
 			seen.Server.UUID, seen.Server.ReadOnly, seen.Server.SuperReadOnly = uuidA, false, false
 			seen.SourceSemiSync = semiSync(policy)
 			seen.SemiSync = mysql.SemiSyncStatus{Active: true, Clients: 2}
+			seen.Open = time.Hour
 		} else {
 			seen.Replica = &mysql.ReplicaStatus{
 				Source: mysql.Addr{Host: "h", Port: 1}, IORunning: "Yes", SQLRunning: "Yes", AutoPosition: true, Executed: uuidA + ":1-9",

@@ -136,19 +136,30 @@ func (d *deciding) silent(p Seen) (string, bool) {
 		p.Silent.Round(100*time.Millisecond), p.Err, asked), asked > 0
 }
 
-// isolated: the primary takes writes and cannot commit them, since enough replicas are cut off from it, and not from us.
+// isolated: the primary takes writes and cannot commit them, since enough replicas are cut off from it, and not from us. What
+// it counts as connected itself says nothing: it does not notice a replica whose packets are dropped. A primary that has
+// just been opened is given the time to be found again.
 func (d *deciding) isolated(p Seen) (string, bool) {
-	if !p.now() || !p.Writable() || d.Spec.Policy != PolicyLossless || !d.Founded || p.SemiSync.Clients >= d.AcksWanted() {
+	if !p.now() || p.Open < isolatedFor || d.Spec.Policy != PolicyLossless || !d.Founded {
 		return "", false
 	}
 	cut := 0
 	for _, id := range d.Ackers() {
-		if s := d.seen[id]; s.now() && s.Busy == "" && s.Replica != nil && s.Replica.IORunning == "Connecting" && s.Deaf >= isolatedFor {
+		if s := d.seen[id]; s.now() && s.Busy == "" && s.cutOff() {
 			cut++
 		}
 	}
 	return fmt.Sprintf("the primary %s answers, but %d replicas have not heard it for %s: it cannot commit", d.MemberName(d.Primary), cut,
 		isolatedFor), cut >= d.Need()
+}
+
+// cutOff tells whether a replica has tried to connect for a while, and has heard nothing for isolatedFor, as far as it or we
+// know. One that is connected may be receiving a single long transaction.
+func (s Seen) cutOff() bool {
+	if s.Replica == nil || s.Replica.IORunning != "Connecting" || s.Deaf < deaf {
+		return false
+	}
+	return s.Deaf >= isolatedFor || s.Heard != nil && *s.Heard >= isolatedFor
 }
 
 // diagnose finds what is wrong with the primary, and begins a failover if that is what it calls for and it is possible.

@@ -38,6 +38,16 @@ func (s *scene) frozen(members ...int) *scene {
 	return s
 }
 
+// cut has replicas try to connect to a primary that is there, for how long as far as we, and they, know; 0 = they do not.
+func (s *scene) cut(seen, heard time.Duration, members ...int) *scene {
+	for _, id := range members {
+		if s.at(id).Replica.IORunning, s.at(id).Deaf = "Connecting", seen; heard > 0 {
+			s.at(id).Heard = &heard
+		}
+	}
+	return s
+}
+
 func (s *scene) edited(edit func(*scene)) *scene {
 	edit(s)
 	return s
@@ -126,24 +136,14 @@ func TestFailover(t *testing.T) {
 			s.at(1).Refused = true
 			s.at(2).Replica.IORunning, s.at(3).Replica.IORunning = "Connecting", "Connecting"
 		}), "begin failover", ""},
-		{"it answers, and is cut off from its replicas", well(lossless).edited(func(s *scene) {
-			s.at(1).SemiSync.Clients = 0
-			for _, id := range []int{2, 3} {
-				s.at(id).Replica.IORunning, s.at(id).Deaf = "Connecting", 9*time.Second
-			}
-		}), "begin failover", "it cannot commit"},
-		{"I11: cut off for a moment only", well(lossless).edited(func(s *scene) {
-			s.at(1).SemiSync.Clients = 0
-			for _, id := range []int{2, 3} {
-				s.at(id).Replica.IORunning, s.at(id).Deaf = "Connecting", time.Second
-			}
-		}), "", "no replica acknowledges"},
-		{"an available one that is cut off goes on by itself", well(available).edited(func(s *scene) {
-			s.at(1).SemiSync.Clients = 0
-			for _, id := range []int{2, 3} {
-				s.at(id).Replica.IORunning, s.at(id).Deaf = "Connecting", 9*time.Second
-			}
-		}), "", "does not reach the primary"},
+		{"it answers, and is cut off from its replicas, which it has not noticed", well(lossless).cut(9*time.Second, 0, 2, 3), "begin failover", "it cannot commit"},
+		{"and they know it better than we do", well(lossless).cut(3*time.Second, 9*time.Second, 2, 3), "begin failover", "it cannot commit"},
+		{"I11: cut off for a moment only", well(lossless).cut(time.Second, 0, 2, 3).edited(func(s *scene) { s.at(1).SemiSync.Clients = 0 }), "", "no replica acknowledges"},
+		{"connecting again after a long transaction", well(lossless).cut(time.Second, 9*time.Second, 2, 3), "", "does not reach the primary"},
+		{"one of them can still acknowledge", well(lossless).cut(9*time.Second, 9*time.Second, 3), "", "does not reach the primary"},
+		{"it has just been opened, and is not found again yet", well(lossless).cut(9*time.Second, 9*time.Second, 2, 3).edited(func(s *scene) { s.at(1).Open = 2 * time.Second }),
+			"", "does not reach the primary"},
+		{"an available one that is cut off goes on by itself", well(available).cut(9*time.Second, 0, 2, 3), "", "does not reach the primary"},
 		{"a single one", dead(cotton.PolicySingle, u9, u9), "", "nothing to fail over to"},
 
 		// Freeze.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,7 +39,10 @@ const (
 	anyGap = 0
 )
 
-var scenarios = []scenario{
+var scenarios = slices.Concat(broken, planned)
+
+// broken are faults of machines, processes, networks and disks.
+var broken = []scenario{
 	{number: "2", name: "kill -9 of the primary", short: true, changes: 1, gap: 30 * time.Second, inject: func(r *run) {
 		r.kill(r.primary)
 	}},
@@ -72,6 +76,12 @@ var scenarios = []scenario{
 		}},
 	{number: "2", name: "available: kill -9 of the primary", policy: cotton.PolicyAvailable, changes: 1, gap: 30 * time.Second, inject: func(r *run) {
 		r.kill(r.primary)
+	}},
+	{number: "5", name: "primary cut off from its replicas alone for 40 s", cuts: true, changes: 1, gap: 30 * time.Second, inject: func(r *run) {
+		r.bindReceivers()
+		heal := cottonkit.CutFrom(r.t, receivers, r.primary.Port)
+		r.hold(40 * time.Second)
+		heal()
 	}},
 	{number: "6", name: "primary killed while both replicas hang for 10 s", changes: 1, inject: func(r *run) {
 		for _, i := range r.replicas {
@@ -322,6 +332,32 @@ func (r *run) revive() {
 		return err == nil
 	}) {
 		r.bad("at last: %v", err)
+	}
+}
+
+// receivers is the address from which replicas connect, after bindReceivers, and nobody else.
+const receivers = "127.0.0.9"
+
+// bindReceivers has replicas receive from an address of their own, so that they can be cut off from the primary while the
+// scheduler, its executor and clients are not.
+func (r *run) bindReceivers() {
+	for _, i := range r.replicas {
+		conn := r.session(i)
+		if conn == nil {
+			return
+		}
+		for _, statement := range []string{"STOP REPLICA IO_THREAD", "CHANGE REPLICATION SOURCE TO SOURCE_BIND = '" + receivers + "'", "START REPLICA IO_THREAD"} {
+			_, err := conn.ExecContext(r.t.Context(), statement)
+			r.do(err)
+		}
+		_ = conn.Close()
+	}
+	var problem string
+	if !r.until(convergeLimit, "the replicas follow from an address of their own", func() bool {
+		_, problem = healthy(r.t.Context(), r.s, r.pool, clusterName)
+		return problem == ""
+	}) {
+		r.bad("at last: %s", problem)
 	}
 }
 

@@ -40,13 +40,13 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		m := r.Members[i]
 		s := result.Value
 		if result.Err == nil {
-			d.answered[m.ID] = now
+			d.memo(m.ID).answered = now
 			s.Answered = true
 		} else {
 			s = before[m.ID] // zero where it never answered
 			s.Err, s.Refused = result.Err, errors.Is(result.Err, syscall.ECONNREFUSED)
-			last, ever := d.answered[m.ID]
-			if !ever {
+			last := d.memo(m.ID).answered
+			if last.IsZero() {
 				last = d.since
 			}
 			s.Silent = now.Sub(last)
@@ -67,30 +67,59 @@ const hurriedProbe = 100 * time.Millisecond
 // brokenGap is the longest between two looks at a standing applier that count as one trouble: it is started in between.
 const brokenGap = 2 * maxStepWait
 
-// remember adds what only time tells; d.mu is held.
-func (d *driver) remember(s *cotton.Seen, now time.Time) {
-	s.Deaf, s.Broken = 0, 0
-	if s.Replica == nil || s.Err != nil {
-		return
-	}
-	t := d.trouble[s.Member]
-	if heard, ever := d.heard[s.Member]; !ever || s.Replica.Receiving() {
-		d.heard[s.Member] = now
-	} else {
-		s.Deaf = now.Sub(heard)
-	}
-	if s.Replica.SQLRunning == "No" && s.Replica.SQLError != "" {
-		if now.Sub(t.last) > brokenGap {
-			t.since = now
-		}
-		t.last = now
-		d.trouble[s.Member] = t
-		s.Broken = now.Sub(t.since)
-	}
+// memo is what is remembered of a member from one look to the next.
+type memo struct {
+	answered time.Time // last; zero = never
+	heard    time.Time // when its receiver was last seen connected
+	opened   time.Time // since when it was seen open whenever it answered; zero = it was not
+	trouble  trouble
 }
 
 // trouble is an applier that stands still.
 type trouble struct{ since, last time.Time }
+
+// memo of a member; d.mu is held.
+func (d *driver) memo(member int) *memo {
+	m := d.memos[member]
+	if m == nil {
+		m = &memo{}
+		d.memos[member] = m
+	}
+	return m
+}
+
+// remember adds what only time tells; d.mu is held.
+func (d *driver) remember(s *cotton.Seen, now time.Time) {
+	s.Deaf, s.Broken = 0, 0
+	if s.Err != nil {
+		return
+	}
+	m := d.memo(s.Member)
+	switch {
+	case !s.Writable():
+		m.opened = time.Time{}
+	case m.opened.IsZero():
+		m.opened = now
+	}
+	if s.Open = 0; !m.opened.IsZero() {
+		s.Open = now.Sub(m.opened)
+	}
+	if s.Replica == nil {
+		return
+	}
+	if m.heard.IsZero() || s.Replica.Receiving() {
+		m.heard = now
+	} else {
+		s.Deaf = now.Sub(m.heard)
+	}
+	if s.Replica.SQLRunning == "No" && s.Replica.SQLError != "" {
+		if now.Sub(m.trouble.last) > brokenGap {
+			m.trouble.since = now
+		}
+		m.trouble.last = now
+		s.Broken = now.Sub(m.trouble.since)
+	}
+}
 
 // promised is what is known of a member by its executor's word: under which epoch it was fenced, and when its lease
 // runs out if no one renews it. An executor that never spoke of epochs knows of neither. d.mu is held.

@@ -26,17 +26,15 @@ type driver struct {
 	// since is when the loop began: a server that never answered has been silent for so long, as far as is known.
 	since time.Time
 
-	mu       sync.Mutex // the background steps use it, too
-	busy     map[int]string
-	backoff  map[cotton.Action]backoff
-	running  sync.WaitGroup // background steps
-	answered map[int]time.Time
-	heard    map[int]time.Time // when a replica's receiver was last seen connected
-	trouble  map[int]trouble
-	donor    map[int]int       // of each member that is being cloned
-	leased   map[int]time.Time // when the last lease was sent
-	ordered  map[int]time.Time // when the last fence was sent
-	epoch    uint64            // of the steps in backoff
+	mu      sync.Mutex // the background steps use it, too
+	busy    map[int]string
+	backoff map[cotton.Action]backoff
+	running sync.WaitGroup // background steps
+	memos   map[int]*memo
+	donor   map[int]int       // of each member that is being cloned
+	leased  map[int]time.Time // when the last lease was sent
+	ordered map[int]time.Time // when the last fence was sent
+	epoch   uint64            // of the steps in backoff
 
 	published   bool
 	publication Endpoints
@@ -60,8 +58,8 @@ const (
 func (f *Framework) loop(ctx context.Context, c *cluster) {
 	creds := mysql.Credentials{User: cotton.AdminAccount, Password: f.cfg.Key.Password(cotton.AdminAccount, c.name), TLS: "skip-verify"}
 	d := &driver{
-		f: f, c: c, since: time.Now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, answered: map[int]time.Time{},
-		heard: map[int]time.Time{}, trouble: map[int]trouble{}, donor: map[int]int{}, leased: map[int]time.Time{}, ordered: map[int]time.Time{},
+		f: f, c: c, since: time.Now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, memos: map[int]*memo{},
+		donor: map[int]int{}, leased: map[int]time.Time{}, ordered: map[int]time.Time{},
 		pool: mysql.NewPool(creds, mysql.Options{ConnectTimeout: f.cfg.ProbeTimeout}),
 	}
 	defer d.pool.Close()

@@ -33,12 +33,23 @@ func ip(args string) error {
 // included. Where that cannot be done the test is skipped, with the reason.
 func Cut(t testing.TB, port int) (heal func()) {
 	t.Helper()
+	return drop(t, "ipproto tcp dport "+strconv.Itoa(port), "ipproto tcp sport "+strconv.Itoa(port))
+}
+
+// CutFrom is Cut for those who connect to the port from one address.
+func CutFrom(t testing.TB, from string, port int) (heal func()) {
+	t.Helper()
+	return drop(t, "from "+from+" ipproto tcp dport "+strconv.Itoa(port), "to "+from+" ipproto tcp sport "+strconv.Itoa(port))
+}
+
+// drop has packets vanish that match a rule.
+func drop(t testing.TB, rules ...string) (heal func()) {
+	t.Helper()
 	if cutting != nil {
 		t.Skip("no port can be cut off here: ", cutting)
 	}
-	rules := []string{"ipproto tcp dport " + strconv.Itoa(port) + " blackhole", "ipproto tcp sport " + strconv.Itoa(port) + " blackhole"}
 	for _, r := range rules {
-		if err := ip("rule add pref 10 " + r); err != nil {
+		if err := ip("rule add pref 10 " + r + " blackhole"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,7 +60,7 @@ func Cut(t testing.TB, port int) (heal func()) {
 		}
 		healed = true
 		for _, r := range rules {
-			if err := ip("rule del pref 10 " + r); err != nil {
+			if err := ip("rule del pref 10 " + r + " blackhole"); err != nil {
 				t.Error(err)
 			}
 		}

@@ -13,8 +13,8 @@ import (
 // killAgain is how often clients that hold up CloseForWrites are ended: new ones come.
 const killAgain = 100 * time.Millisecond
 
-// CloseForWrites sets super_read_only in good order. The server waits for commits under way and for explicit table locks
-// (LOCK TABLES, FLUSH TABLES WITH READ LOCK); what still holds it up after patience is ended, but for sessions of the
+// CloseForWrites sets super_read_only in good order. The server waits for commits under way and for LOCK TABLES ... WRITE;
+// what still holds it up after patience is ended, but for sessions of the
 // accounts in keep. When ctx ends first the attempt is called off: the server stays open, and the error says so. Once it
 // returns nil no transaction commits any more but those of replication.
 func CloseForWrites(ctx context.Context, db *sql.DB, patience time.Duration, keep ...string) error {
@@ -28,8 +28,10 @@ func CloseForWrites(ctx context.Context, db *sql.DB, patience time.Duration, kee
 		return fmt.Errorf("close the server for writes: %w", err)
 	}
 	done := make(chan error, 1)
+	setting, hangUp := context.WithCancel(context.WithoutCancel(ctx)) // only callOff breaks it off
+	defer hangUp()
 	go func() { // ended by callOff at the latest
-		_, err := conn.ExecContext(context.WithoutCancel(ctx), "SET GLOBAL super_read_only = ON")
+		_, err := conn.ExecContext(setting, "SET GLOBAL super_read_only = ON")
 		done <- err
 	}()
 	wait := time.NewTimer(patience)
@@ -43,11 +45,11 @@ func CloseForWrites(ctx context.Context, db *sql.DB, patience time.Duration, kee
 			return nil
 		case <-wait.C:
 			if _, err := KillClients(ctx, db, keep...); err != nil && ctx.Err() == nil {
-				return errors.Join(err, callOff(db, id, conn, done))
+				return errors.Join(err, callOff(db, id, hangUp, done))
 			}
 			wait.Reset(killAgain)
 		case <-ctx.Done():
-			return callOff(db, id, conn, done)
+			return callOff(db, id, hangUp, done)
 		}
 	}
 }
@@ -57,13 +59,13 @@ const callOffLimit = 2 * time.Second
 
 // callOff ends the statement that waits to close the server, so that it does not close it later on. It may have
 // been done at the last moment.
-func callOff(db *sql.DB, id uint64, conn *sql.Conn, done <-chan error) error {
+func callOff(db *sql.DB, id uint64, hangUp func(), done <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callOffLimit)
 	defer cancel()
 	_, killErr := db.ExecContext(ctx, fmt.Sprintf("KILL QUERY %d", id))
 	if killErr != nil && !IsNumber(killErr, ErrNoSuchThread) {
 		// Without an answer: the connection is broken off, which the server notices when it comes to it.
-		_ = conn.Raw(func(c any) error { return c.(interface{ Close() error }).Close() })
+		hangUp()
 	}
 	select {
 	case err := <-done:

@@ -5,10 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"github.com/aosc/aosc/internal/cotton"
-	"github.com/aosc/aosc/internal/cotton/executor/mycnf"
-	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/mysqld"
 	"io/fs"
 	"net"
 	"os"
@@ -16,6 +12,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/cotton/executor/mycnf"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
 )
 
 // restartExit is the exit status with which mysqld asks its supervisor to start it again: after RESTART, and after a
@@ -75,7 +78,24 @@ func (x *Executor) startServer(ctx context.Context, task cotton.Task) (*mysqld.S
 	if err := x.restore(ctx, task, key, opts, x.sayRestoring(task)); err != nil {
 		return nil, err
 	}
-	return mysqld.Start(ctx, opts)
+	server, err := mysqld.Start(ctx, opts)
+	if err == nil && !task.HasData {
+		err = syncFileSystem(dir)
+	}
+	return server, err
+}
+
+// syncFileSystem has all that was written to the file system of dir on the disk. A new data directory is only in memory for
+// a while: the template's copy, and keys that mysqld makes and does not sync, without which it does not start again.
+func syncFileSystem(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("write the new data to the disk: %w", err)
+	}
+	if err := errors.Join(unix.Syncfs(int(d.Fd())), d.Close()); err != nil {
+		return fmt.Errorf("write the new data to the disk: %w", err)
+	}
+	return nil
 }
 
 // listen says where to reach the server from here, and on which addresses it listens: on the one that clients are told

@@ -33,8 +33,14 @@ type Seen struct {
 	// Deaf is for how long it has not heard its source whenever it was asked; 0 while it hears it.
 	Deaf time.Duration
 	// Open is for how long it was open for writes whenever it answered; 0 while it is not.
-	Open     time.Duration
-	SemiSync mysql.SemiSyncStatus
+	Open time.Duration
+	// Idle is for how long it has executed nothing new, as far as it was asked.
+	Idle time.Duration
+	// Stalled is for how long its executor has been in the middle of a small write to its volume; VolumeError is why the last
+	// one failed.
+	Stalled     time.Duration
+	VolumeError string
+	SemiSync    mysql.SemiSyncStatus
 	// SourceSemiSync is how semi-synchronous replication is set at the server, as a source.
 	SourceSemiSync mysql.SemiSyncSource
 	// Acknowledging: as a replica it acknowledges what it receives.
@@ -163,9 +169,23 @@ func Decide(r Record, seen []Seen, lim Limits) Decision {
 	default:
 		d.steady()
 	}
+	d.volumes()
 	d.publish()
 	d.finish()
 	return d.out
+}
+
+// volumes tells of members whose disks fail.
+func (d *deciding) volumes() {
+	for _, m := range d.Members {
+		switch s := d.seen[m.ID]; {
+		case s.Over:
+		case s.Stalled >= deaf:
+			d.problem("%s: a write to its volume has hung for %s: look at the disk of %s", d.MemberName(m.ID), s.Stalled.Round(time.Second), m.Host)
+		case s.VolumeError != "":
+			d.problem("%s: its volume takes no writes: %s", d.MemberName(m.ID), s.VolumeError)
+		}
+	}
 }
 
 type deciding struct {

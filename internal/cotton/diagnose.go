@@ -17,6 +17,7 @@ const (
 	PrimaryBehind      Code = "primary_behind"
 	PrimarySilent      Code = "primary_silent"
 	PrimaryIsolated    Code = "primary_isolated"
+	PrimaryStalled     Code = "primary_stalled"
 	PrimaryUnreachable Code = "primary_unreachable"
 	CommitsWait        Code = "commits_wait"
 )
@@ -42,6 +43,10 @@ type diagnosis struct {
 // isolatedFor is how long replicas must have been deaf to a primary that answers us before it counts as cut off from
 // them: longer than they take to connect again.
 const isolatedFor = 8 * time.Second
+
+// stalledFor is how long a small write to the primary's volume must have hung before its disk counts as gone. A disk that is
+// merely busy takes seconds at times, and something is committed meanwhile.
+const stalledFor = 8 * time.Second
 
 // diagnoses are ordered by how much they say: the first that calls for a failover is its reason.
 var diagnoses = []diagnosis{
@@ -75,6 +80,14 @@ var diagnoses = []diagnosis{
 		PrimaryIsolated, "the primary answers, its replicas do not hear it: commits wait for ever", false, true,
 		[]Code{CommitsWait},
 		(*deciding).isolated,
+	},
+	{
+		PrimaryStalled, "the primary answers, and its disk does not: nothing can be committed", true, true,
+		nil,
+		func(d *deciding, p Seen) (string, bool) {
+			return fmt.Sprintf("the primary %s commits nothing: a write to its volume has hung for %s, says its executor", d.MemberName(d.Primary),
+				p.Stalled.Round(time.Second)), p.Writable() && p.Stalled >= stalledFor && (!p.now() || p.Idle >= stalledFor)
+		},
 	},
 	{
 		PrimaryUnreachable, "the primary does not answer us; that says nothing of it while a replica may hear it", false, false,

@@ -58,6 +58,7 @@ func (d *deciding) elect(frozen []int) (elected, string) {
 		return cmp.Or(
 			// A source newer than its replicas may send what they cannot read.
 			a.seen.Server.Version.Compare(b.seen.Server.Version),
+			cmp.Compare(a.seen.Stalled.Truncate(stalledFor), b.seen.Stalled.Truncate(stalledFor)),
 			compareBool(b.executed.Contains(needed), a.executed.Contains(needed)),
 			cmp.Compare(lag(a.seen), lag(b.seen)),
 			cmp.Compare(a.member.ID, b.member.ID),

@@ -48,6 +48,12 @@ func (s *scene) cut(seen, heard time.Duration, members ...int) *scene {
 	return s
 }
 
+// stalled has a write to a member's volume hang, while it has executed nothing for so long.
+func (s *scene) stalled(member int, hung, idle time.Duration) *scene {
+	s.at(member).Stalled, s.at(member).Idle = hung, idle
+	return s
+}
+
 func (s *scene) edited(edit func(*scene)) *scene {
 	edit(s)
 	return s
@@ -143,6 +149,11 @@ func TestFailover(t *testing.T) {
 		{"one of them can still acknowledge", well(lossless).cut(9*time.Second, 9*time.Second, 3), "", "does not reach the primary"},
 		{"it has just been opened, and is not found again yet", well(lossless).cut(9*time.Second, 9*time.Second, 2, 3).edited(func(s *scene) { s.at(1).Open = 2 * time.Second }),
 			"", "does not reach the primary"},
+		{"its disk does not answer, and nothing is committed", well(lossless).stalled(1, 9*time.Second, 9*time.Second), "begin failover", "a write to its volume has hung for 9s"},
+		{"its disk is slow, and something is committed", well(lossless).stalled(1, 9*time.Second, time.Second), "", "look at the disk of h"},
+		{"its disk has not answered for a moment", well(lossless).stalled(1, 3*time.Second, time.Hour), "", "look at the disk of h"},
+		{"the disk of a replica does not answer", well(lossless).stalled(2, time.Minute, time.Minute), "", "look at the disk of h"},
+		{"whose disk does not answer is not elected", dead(lossless, u9, u9).failing(cotton.StepFreeze, 0, "").frozen(2, 3).stalled(2, 9*time.Second, 9*time.Second), "elect 3 " + u9, ""},
 		{"an available one that is cut off goes on by itself", well(available).cut(9*time.Second, 0, 2, 3), "", "does not reach the primary"},
 		{"a single one", dead(cotton.PolicySingle, u9, u9), "", "nothing to fail over to"},
 

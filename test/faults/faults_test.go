@@ -31,6 +31,8 @@ const (
 	misledLimit = 3 * time.Second
 	// diskMB is the disk of an agent that can be filled: room for one instance.
 	diskMB = 600
+	// volumesMB is the file system of an agent's volumes that can be stalled.
+	volumesMB = 2048
 )
 
 // outcome is a row of the table: of one run of one fault.
@@ -97,8 +99,8 @@ const clusterName = "c0"
 
 // kind of ground that a scenario needs.
 type kind struct {
-	zk, disk bool
-	policy   cotton.Policy
+	zk, disk, volumes bool
+	policy            cotton.Policy
 }
 
 func newGround(t *testing.T, k kind) *ground {
@@ -108,6 +110,9 @@ func newGround(t *testing.T, k kind) *ground {
 	}
 	if k.disk {
 		o.DiskMB = diskMB
+	}
+	if k.volumes {
+		o.VolumesMB = volumesMB
 	}
 	g := &ground{s: cottonkit.New(t, o), well: true}
 	g.sched = g.s.Scheduler("")
@@ -161,6 +166,7 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 		c, health = g.converge(r, at, over)
 	}
 	end := time.Now()
+	g.log(r, at)
 	r.load.end()
 	if err := watch.end(); err != nil {
 		r.bad("%v", err)
@@ -196,6 +202,27 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 	}
 	out.problems = r.problems
 	return out
+}
+
+// log shows the changes of primary since a time, step by step.
+func (g *ground) log(r *run, since time.Time) {
+	h, err := g.s.Client.History(r.t.Context(), clusterName)
+	if err != nil {
+		r.t.Log(err)
+		return
+	}
+	if h.Change != nil {
+		h.Changes = append(h.Changes, *h.Change)
+	}
+	for _, c := range h.Changes {
+		if c.Began.Before(since) {
+			continue
+		}
+		r.t.Logf("%s after %s: %s", c.Kind, c.Began.Sub(since).Round(time.Millisecond), c.Why)
+		for _, step := range c.Log {
+			r.t.Logf("%6d ms %s %s", step.AfterMS, step.Step, step.Note)
+		}
+	}
 }
 
 // converge waits until all is well for a while, and writes are acknowledged.
@@ -263,12 +290,12 @@ func TestFaults(t *testing.T) {
 	var rows []outcome
 	defer func() { report(t, rows) }()
 	for _, sc := range wanted() {
-		if sc.cuts && !cottonkit.CanCut() || sc.disk && !cottonkit.CanFillDisk() {
+		if sc.cuts && !cottonkit.CanCut() || sc.disk && !cottonkit.CanFillDisk() || sc.volumes && !cottonkit.CanBreakVolumes() {
 			t.Logf("%s is left out: this machine gives the test no namespaces", sc.name)
 			continue
 		}
 		for n := range runs() {
-			k := kind{sc.zk, sc.disk, cmp.Or(sc.policy, cotton.PolicyLossless)}
+			k := kind{sc.zk, sc.disk, sc.volumes, cmp.Or(sc.policy, cotton.PolicyLossless)}
 			g := grounds[k]
 			if g == nil || !g.well {
 				g = newGround(t, k)

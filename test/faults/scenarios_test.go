@@ -26,6 +26,7 @@ type scenario struct {
 	zk      bool          // the store and the discovery are in ZooKeeper
 	cuts    bool          // ports are cut off
 	disk    bool          // agents have small disks of their own
+	volumes bool          // agents' volumes are on block devices of their own
 	policy  cotton.Policy // empty = lossless
 	person  string        // what the cluster asks a person for at the end, instead of being well again
 	changes int           // of primary that are right at most
@@ -175,6 +176,19 @@ var broken = []scenario{
 		free := r.s.FillDisk(r.t, r.primary.Agent)
 		r.hold(20 * time.Second)
 		free()
+	}},
+	{number: "18", name: "disk of the primary stalled for 30 s", volumes: true, changes: 1, gap: 25 * time.Second, inject: func(r *run) {
+		heal := r.s.StallVolumes(r.t, r.primary.Agent)
+		r.hold(30 * time.Second)
+		heal()
+	}},
+	{number: "18", name: "file system of the primary read-only for 20 s", volumes: true, changes: 1, gap: 30 * time.Second, inject: func(r *run) {
+		repair := r.s.BreakVolumes(r.primary.Agent)
+		r.hold(20 * time.Second)
+		var err error
+		if !r.until(time.Minute, "the file system is repaired", func() bool { err = repair(); return err == nil }) {
+			r.bad("at last: %v", err)
+		}
 	}},
 	{number: "21", name: "errant transaction on a replica", short: true, gap: noGap, inject: func(r *run) {
 		r.write(r.replicas[0], "CREATE DATABASE errant")

@@ -31,6 +31,7 @@ func (i *instance) facts() cotton.Facts {
 	i.mu.Unlock()
 	f.Backup = backups.known()
 	i.guard.facts(&f)
+	i.probe.facts(&f)
 	return f
 }
 
@@ -57,11 +58,13 @@ func (i *instance) inform(ctx context.Context) {
 	}
 }
 
-// watchPulse asks mysqld every now and then, each time with a deadline. The scheduler is told when it falls silent, again
-// and again while it stays so, and when it is back: it then knows that the machine lives and the server hangs.
+// watchPulse asks mysqld every now and then, each time with a deadline. The scheduler is told when it falls silent, or its
+// volume takes no writes, again and again while that is so, and when it is over: it then knows that the machine lives and
+// the server or the disk hangs.
 func (i *instance) watchPulse(ctx context.Context) {
 	tick := time.NewTicker(i.x.cfg.PulseInterval / 4)
 	defer tick.Stop()
+	stalled := false
 	for {
 		if server, starting := i.process(); server != nil && !starting && i.isUp() && i.guard.due(time.Now()) {
 			asked := time.Now()
@@ -71,7 +74,9 @@ func (i *instance) watchPulse(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			if i.guard.look(e, err, asked) || err != nil {
+			changed := i.guard.look(e, err, asked)
+			before := stalled
+			if stalled = i.probe.hangs(time.Now()) > i.x.cfg.PulseLimit; changed || err != nil || stalled || before {
 				i.tell()
 			}
 		}

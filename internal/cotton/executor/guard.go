@@ -32,9 +32,11 @@ type guard struct {
 	fence     uint64 // a fence that is still to be carried out; 0 = none
 	lease     lease
 	pulse     pulse
-	asked     time.Time // when the last look began
-	killing   bool      // the present process is ended by us
-	closedWhy string    // for people
+	asked     time.Time     // when the last look began
+	killing   bool          // the present process is ended by us
+	closedWhy string        // for people
+	writing   chan struct{} // closed when the write of memory under way is over; nil = none is
+	writes    sync.WaitGroup
 }
 
 // lease is for how long the server may stay open without a word of the scheduler.
@@ -137,15 +139,13 @@ func (g *guard) order(o cotton.Order, now time.Time) error {
 		return fmt.Errorf("an order %q is not known: update the executor on this agent", o.Kind)
 	}
 	g.memory.Epoch = o.Epoch
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
+	g.rouse()
 	return nil
 }
 
 // run carries out orders until ctx ends. It begins when the server has been started for the first time.
 func (g *guard) run(ctx context.Context) {
+	defer g.writes.Wait()
 	tick := time.NewTicker(g.i.x.cfg.PulseInterval / 4)
 	defer tick.Stop()
 	for {
@@ -164,22 +164,45 @@ func (g *guard) run(ctx context.Context) {
 	}
 }
 
-// remember writes to the volume what is new. A volume that takes no writes must not keep a fence from being carried out.
+// rememberLimit is how long a fence waits for the volume to take note of it.
+const rememberLimit = time.Second
+
+// remember has what is new written to the volume, and waits for that a little: a volume that takes no writes, or does not
+// answer, must not keep a fence from being carried out.
 func (g *guard) remember() {
 	g.mu.Lock()
-	m := g.memory
-	known := m == g.written
-	g.mu.Unlock()
-	if known {
+	if g.memory == g.written || g.writing != nil {
+		g.mu.Unlock()
 		return
 	}
-	if err := m.write(g.dir); err != nil {
-		g.i.x.cfg.Log.Error("an executor that is started anew will not know of the last order", "instance", g.i.id, "error", err)
-	}
-	g.mu.Lock()
-	g.written = m // also when it failed: it is not tried again until something changes
+	m, done := g.memory, make(chan struct{})
+	g.writing = done
 	g.mu.Unlock()
-	g.i.tell() // the scheduler builds on what it knows to have arrived: a lease, too
+	g.writes.Go(func() {
+		if err := m.write(g.dir); err != nil {
+			g.i.x.cfg.Log.Error("an executor that is started anew will not know of the last order", "instance", g.i.id, "error", err)
+		}
+		g.mu.Lock()
+		g.written, g.writing = m, nil // also when it failed: it is not tried again until something changes
+		g.mu.Unlock()
+		close(done)
+		g.rouse()
+		g.i.tell() // the scheduler builds on what it knows to have arrived: a lease, too
+	})
+	timer := time.NewTimer(rememberLimit)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
+// rouse has run look at once.
+func (g *guard) rouse() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (g *guard) ordered() uint64 {

@@ -35,6 +35,7 @@ type instance struct {
 	stop  chan time.Duration // asks for the end, with its grace; buffered
 	news  chan struct{}      // asks for facts to be sent; buffered
 	guard *guard
+	probe volumeProbe
 
 	inARow int // crashes, of the goroutine of run
 
@@ -100,6 +101,7 @@ func (i *instance) company(ctx context.Context) func() {
 	running.Go(func() { i.watchPulse(ctx) })
 	running.Go(func() { i.inform(ctx) })
 	running.Go(func() { i.measure(ctx, i.server.Dir()) })
+	running.Go(func() { i.probe.run(ctx, i.server.Dir(), i.x.cfg.PulseInterval) })
 	return func() {
 		cancel()
 		running.Wait()

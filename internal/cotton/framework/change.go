@@ -73,6 +73,9 @@ const fencePatience = 500 * time.Millisecond
 // fence closes a member that must not be open, its clients or no. One that cannot be closed by SQL in time is its
 // executor's to end.
 func (d *driver) fence(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	if seen, _ := d.c.last(); seen[m.ID].Stalled > 0 { // super_read_only would wait for the disk
+		return d.orderFence(ctx, r, m)
+	}
 	db, err := d.db(m)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ type cluster struct {
 	mu        sync.Mutex
 	record    cotton.Record // as stored
 	seen      map[int]cotton.Seen
-	facts     map[int]cotton.Facts
+	facts     map[int]reported
 	down      map[int]string       // mysqld does not run, says the executor: why
 	killed    map[string]time.Time // when KILL was last sent, by task
 	problems  []string
@@ -44,7 +44,7 @@ type cluster struct {
 func newCluster(r cotton.Record) *cluster {
 	return &cluster{
 		name: r.Spec.Name, created: r.Spec.CreatedAt, record: r, wake: make(chan struct{}, 1), over: make(chan struct{}),
-		seen: map[int]cotton.Seen{}, facts: map[int]cotton.Facts{}, down: map[int]string{}, killed: map[string]time.Time{},
+		seen: map[int]cotton.Seen{}, facts: map[int]reported{}, down: map[int]string{}, killed: map[string]time.Time{},
 	}
 }
 
@@ -69,8 +69,14 @@ func (c *cluster) diagnosed(decision cotton.Decision) {
 	c.diagnoses, c.errant, c.waits = decision.Diagnoses, decision.Errant, decision.Waits
 }
 
+// reported is what a member's executor said last, and when it came.
+type reported struct {
+	cotton.Facts
+	came time.Time
+}
+
 // factsOf is what a member's executor said last.
-func (c *cluster) factsOf(member int) (cotton.Facts, bool) {
+func (c *cluster) factsOf(member int) (reported, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	facts, ok := c.facts[member]

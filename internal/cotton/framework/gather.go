@@ -55,6 +55,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		s.Over = !mayLive(m)
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
 		s.FencedEpoch, s.Leased = d.promised(m)
+		s.Stalled, s.VolumeError = d.volume(m, now)
 		d.remember(&s, now)
 		seen = append(seen, s)
 	}
@@ -72,6 +73,8 @@ type memo struct {
 	answered time.Time // last; zero = never
 	heard    time.Time // when its receiver was last seen connected
 	opened   time.Time // since when it was seen open whenever it answered; zero = it was not
+	executed string    // what it had executed, and since when it has been the same
+	moved    time.Time
 	trouble  trouble
 }
 
@@ -95,6 +98,10 @@ func (d *driver) remember(s *cotton.Seen, now time.Time) {
 		return
 	}
 	m := d.memo(s.Member)
+	if m.executed != s.Server.GTIDExecuted || m.moved.IsZero() {
+		m.executed, m.moved = s.Server.GTIDExecuted, now
+	}
+	s.Idle = now.Sub(m.moved)
 	switch {
 	case !s.Writable():
 		m.opened = time.Time{}
@@ -133,6 +140,21 @@ func (d *driver) promised(m cotton.Member) (fenced uint64, lease time.Time) {
 		last = d.since // the scheduler before this one may have renewed it until then
 	}
 	return facts.FencedEpoch, last.Add(d.f.cfg.Lease + leaseMargin)
+}
+
+// volumeNews is how old an executor's word of its volume may be: while a write hangs it says so every second.
+const volumeNews = 4 * time.Second
+
+// volume is what a member's executor says of its volume.
+func (d *driver) volume(m cotton.Member, now time.Time) (stalled time.Duration, failed string) {
+	facts, ok := d.c.factsOf(m.ID)
+	if !ok || facts.Task != m.TaskID {
+		return 0, ""
+	}
+	if now.Sub(facts.came) < volumeNews {
+		stalled = time.Duration(facts.WriteMillis) * time.Millisecond
+	}
+	return stalled, facts.WriteError
 }
 
 // leaseMargin is for an order on its way, and for the executor to carry out what follows.

@@ -195,7 +195,7 @@ func (c *cluster) note(member int, s mesos.TaskStatus) {
 	}
 	var facts cotton.Facts
 	if json.Unmarshal(s.Data, &facts) == nil {
-		c.facts[member] = facts
+		c.facts[member] = reported{facts, time.Now()}
 	}
 	delete(c.down, member)
 	if s.GetState() == mesos.TASK_RUNNING && s.Healthy != nil && !*s.Healthy {
@@ -212,7 +212,7 @@ func (f *Framework) message(data []byte) {
 	}
 	if c, member := f.owner(facts.Task); c != nil {
 		c.mu.Lock()
-		c.facts[member] = facts
+		c.facts[member] = reported{facts, time.Now()}
 		c.mu.Unlock()
 	}
 }

@@ -35,6 +35,7 @@ type Options struct {
 	Agents    int // 3
 	ZooKeeper int // servers; 0 = the store is in files, and nothing is published but over REST
 	DiskMB    int // of each agent, a file system of its own, see FillDisk; 0 = the machine's
+	VolumesMB int // of each agent's volumes, a file system on a block device, see StallVolumes; 0 = the machine's
 	// Flags of every scheduler, over those of the site.
 	Flags []string
 }
@@ -124,6 +125,11 @@ func (s *Site) startMesos() {
 	if s.o.DiskMB > 0 {
 		for _, a := range c.Agents {
 			s.mountDisk(filepath.Join(c.Dir, "agents", a.Name))
+		}
+	}
+	if s.o.VolumesMB > 0 {
+		for _, a := range c.Agents {
+			s.mountVolumes(a.Name)
 		}
 	}
 	s.Mini, err = mini.Start(s.T.Context(), c)

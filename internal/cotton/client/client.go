@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
@@ -25,14 +26,14 @@ const DefaultTimeout = 15 * time.Second
 
 // Config of a client.
 type Config struct {
-	// URLs of the schedulers, http://host:port or https://host:port. With several, each request goes to the first one
-	// that takes it: the others stand by.
+	// URLs of the schedulers, http://host:port or https://host:port. With several, each request goes to the one that took
+	// the last, and on to the next until one takes it: the others stand by.
 	URLs []string
 	// TokenFile holds the bearer token; empty = none is sent. It is read with every request, so a new one is taken up.
 	TokenFile string
 	// CAFile is the PEM file of the authority that signed the schedulers' certificates; empty = the system's.
 	CAFile  string
-	Timeout time.Duration // of one request; 0 = DefaultTimeout
+	Timeout time.Duration // of one request, 0 = DefaultTimeout; of several schedulers each has its share of it to answer a question
 }
 
 // Client is safe for concurrent use.
@@ -40,6 +41,7 @@ type Client struct {
 	bases     []string
 	tokenFile string
 	http      *http.Client
+	leads     atomic.Int64 // index of the base that took the last request
 }
 
 // New checks the configuration and makes a client; it opens no connection.
@@ -162,7 +164,7 @@ func path(parts ...string) string {
 }
 
 // call sends a request to one scheduler after the other until one takes it. Only those that cannot have acted on it are
-// passed over: no connection, or 503.
+// passed over: no connection, or 503, and for a question one that does not answer: it may hang.
 func call[T any](ctx context.Context, c *Client, method, path string, body any) (answer T, err error) {
 	var text []byte
 	if body != nil {
@@ -170,16 +172,36 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 			return answer, err
 		}
 	}
+	limit := c.http.Timeout
+	if method == http.MethodGet {
+		limit /= time.Duration(len(c.bases))
+	}
 	var failed []error
-	for _, base := range c.bases {
-		answer, err := once[T](ctx, c, method, base+path, text)
-		var dial *net.OpError
-		if err == nil || !IsCode(err, v1.CodeUnavailable) && !(errors.As(err, &dial) && dial.Op == "dial") {
+	first := int(c.leads.Load())
+	for n := range c.bases {
+		at := (first + n) % len(c.bases)
+		limited, cancel := context.WithTimeout(ctx, limit)
+		answer, err = once[T](limited, c, method, c.bases[at]+path, text)
+		cancel()
+		if err == nil || ctx.Err() != nil || !passable(method, err) {
+			if err == nil {
+				c.leads.Store(int64(at))
+			}
 			return answer, err
 		}
 		failed = append(failed, err)
 	}
 	return answer, errors.Join(failed...)
+}
+
+// passable tells whether another scheduler may be asked after this failure.
+func passable(method string, err error) bool {
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		return refusal.Reason.Code == v1.CodeUnavailable
+	}
+	var dial *net.OpError
+	return method == http.MethodGet || errors.As(err, &dial) && dial.Op == "dial"
 }
 
 // maxAnswer bounds what is read of an answer, in bytes: thousands of clusters.

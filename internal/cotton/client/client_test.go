@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -156,6 +157,29 @@ func TestSeveralSchedulers(t *testing.T) {
 	_, err = newClient(t, client.Config{URLs: []string{down, standby}}).Clusters(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "standing by") || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("nobody leads: %v", err)
+	}
+}
+
+// A scheduler that hangs is passed over for a question, not for an order, which it may yet carry out.
+func TestSchedulerThatHangs(t *testing.T) {
+	hung, err := net.Listen("tcp", "127.0.0.1:0") // connections wait in its queue
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { hung.Close() })
+	leader, asked := answering(t, 200, `{"clusters":[{"name":"c0"}]}`)
+	c := newClient(t, client.Config{URLs: []string{"http://" + hung.Addr().String(), leader}, Timeout: 500 * time.Millisecond})
+	if _, err := c.Operate(t.Context(), "c0", "switchover", v1.Switchover{}); err == nil {
+		t.Error("an order was given to another scheduler, although the first one may carry it out")
+	}
+	if method, _, _, _ := asked(); method != "" {
+		t.Errorf("the other one was asked: %s", method)
+	}
+	if list, err := c.Clusters(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	if _, err := c.Operate(t.Context(), "c0", "switchover", v1.Switchover{}); err != nil {
+		t.Errorf("who answered last is not asked first: %v", err)
 	}
 }
 

@@ -170,9 +170,40 @@ func TestClone(t *testing.T) {
 		return replica.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM d.t").Scan(&n) == nil && n == 1
 	})
 	v = s.await(f, "c0", "the cluster is complete again", complete(2))
+	cloned(t, replica)
+	s.healthy(v, 2)
+}
+
+func cloned(t *testing.T, db *sql.DB) {
+	t.Helper()
 	state := ""
-	if err := replica.QueryRowContext(t.Context(), "SELECT state FROM performance_schema.clone_status").Scan(&state); err != nil || state != "Completed" {
-		t.Errorf("the replica was not cloned: %q, %v", state, err)
+	if err := db.QueryRowContext(t.Context(), "SELECT state FROM performance_schema.clone_status").Scan(&state); err != nil || state != "Completed" {
+		t.Errorf("it was not cloned: %q, %v", state, err)
 	}
+}
+
+// TestLargeIsCloned: a new member of a cluster with much data in few transactions is cloned, although it could receive all.
+func TestLargeIsCloned(t *testing.T) {
+	s := newSite(t, "executor", 3)
+	s.settings.CloneMB = 8
+	f, _ := s.scheduler()
+	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {
+		t.Fatal(err)
+	}
+	v := s.await(f, "c0", "the cluster is complete", complete(2))
+	app := s.open("c0", "app", "secret of c0", mysql.Addr{Host: v.Endpoints.Primary.Host, Port: v.Endpoints.Primary.Port})
+	for _, statement := range []string{"CREATE DATABASE d", "CREATE TABLE d.t (a INT AUTO_INCREMENT PRIMARY KEY, b LONGTEXT)",
+		"INSERT INTO d.t (b) VALUES (REPEAT('x', 10000000))"} {
+		if _, err := app.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	v = s.perform(f, cotton.Request{Kind: cotton.OpReplace, Member: v.Endpoints.Replicas[0].ID}, 2)
+	key, err := cotton.ReadAdminKey(s.Keyfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := v.Endpoints.Replicas[0]
+	cloned(t, s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: e.Host, Port: e.Port}))
 	s.healthy(v, 2)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -221,15 +222,14 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 	return s, err
 }
 
-// mayClone tells whether a member is about to join, so that the size of the data matters.
+// mayClone tells whether a member may turn out to have no data yet, so that the size of the primary's matters: also one that
+// has not answered so far, for what is decided when it first answers is decided on this look.
 func (d *driver) mayClone(r cotton.Record) bool {
 	seen, _ := d.c.last()
-	for _, m := range r.Members {
-		if s := seen[m.ID]; m.ID != r.Primary && s.Answered && s.Replica == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Members, func(m cotton.Member) bool {
+		s := seen[m.ID]
+		return m.ID != r.Primary && m.Phase == cotton.PhaseRunning && (!s.Answered || s.Replica == nil)
+	})
 }
 
 // readSemiSyncSettings reads both sides' settings under their names of before and after 8.0.26.

@@ -141,6 +141,7 @@ type settings struct {
 	Operate              *cotton.Request
 	ForceDelete          string
 	ReplaceAfter         time.Duration
+	CloneMB              int64
 }
 
 func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Store, error) {
@@ -168,7 +169,7 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 		Store:   st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Key: key, AdminKeyfile: s.Keyfile, Executor: s.Executor,
 		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
-		ReplaceAfter: s.ReplaceAfter, Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
+		ReplaceAfter: s.ReplaceAfter, CloneMB: s.CloneMB, Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
 	})
 	return f, st, err
 }

@@ -69,8 +69,10 @@ var broken = []scenario{
 	// told clients until then is not thrown away.
 	{number: "4", name: "available: primary isolated for 40 s, agent and port", cuts: true, policy: cotton.PolicyAvailable, changes: 1, gap: 30 * time.Second,
 		person: "clients may have been told of", inject: func(r *run) {
+			onItsMachine := r.local(r.primary)
 			heal := cottonkit.Cut(r.t, r.primary.Port)
 			r.lose(r.primary.Agent)
+			onItsMachine("CREATE DATABASE told_alone")
 			r.hold(40 * time.Second)
 			heal()
 			r.find(r.primary.Agent)
@@ -385,6 +387,23 @@ func (r *run) session(i v1.Instance) *sql.Conn {
 	conn, err := db.Conn(r.t.Context())
 	r.do(err)
 	return conn
+}
+
+// local returns a client on an instance's own machine, which needs no port.
+func (r *run) local(i v1.Instance) (execute func(statement string)) {
+	var socket string
+	if conn := r.session(i); conn != nil {
+		r.do(conn.QueryRowContext(r.t.Context(), "SELECT @@socket").Scan(&socket))
+		_ = conn.Close()
+	}
+	return func(statement string) {
+		db, err := sql.Open("mysql", cottonkit.App.User+":"+cottonkit.App.Password+"@unix("+socket+")/")
+		if err == nil {
+			_, err = db.ExecContext(r.t.Context(), statement)
+			err = errors.Join(err, db.Close())
+		}
+		r.do(err)
+	}
 }
 
 // write does to a replica what nobody should.

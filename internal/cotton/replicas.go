@@ -41,6 +41,9 @@ func (d *deciding) replicas() {
 	}
 }
 
+// attestLag is how many seconds a member may be behind to be asked whether it has all.
+const attestLag = 1
+
 // sets are the transactions that a replica is judged by.
 type sets struct{ mine, received, theirs, purged mysql.GTIDSet }
 
@@ -109,7 +112,10 @@ func (d *deciding) replica(m Member, s, p Seen) {
 		d.act(ActReattach, m.ID)
 	case !m.witness(s):
 		d.problem("%s has not caught up yet since its machine started: a failover does not count on it", name)
-		d.act(ActAttest, m.ID)
+		// Of one that is far behind it would only take a look's time, and a pause before the next try.
+		if lag(s) <= attestLag || g.theirs.Subtract(g.mine).Count() <= inStepTransactions {
+			d.act(ActAttest, m.ID)
+		}
 	}
 }
 

@@ -109,6 +109,8 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		return loopGap
 	case slices.ContainsFunc(seen, func(s cotton.Seen) bool { return s.Member == r.Primary && s.Err != nil && s.Silent < hurry }):
 		return min(doubtGap, d.f.cfg.Tick)
+	case slices.ContainsFunc(seen, func(s cotton.Seen) bool { return joins(r, s) }):
+		return min(joinGap, d.f.cfg.Tick)
 	}
 	return d.f.cfg.Tick
 }
@@ -116,6 +118,14 @@ func (d *driver) round(ctx context.Context) time.Duration {
 // doubtGap is the pause between two looks while the primary does not answer: it is asked twice in a time in which one
 // that is dead is to be found out.
 const doubtGap = 200 * time.Millisecond
+
+// joinGap is the pause while a new member catches up: nothing tells when it has.
+const joinGap = 200 * time.Millisecond
+
+func joins(r cotton.Record, s cotton.Seen) bool {
+	m, ok := r.Member(s.Member)
+	return ok && m.Joining && s.Err == nil && s.Replica != nil
+}
 
 // hurry is how long a change of primary is looked at without waiting for the tick.
 const hurry = 15 * time.Second

@@ -15,6 +15,8 @@ type Seen struct {
 	// TaskLives: Mesos says that the task runs, and the executor that mysqld does. False means that it is surely down;
 	// true does not mean that it answers (I11).
 	TaskLives bool
+	// Down is why its executor says that mysqld does not run; empty when it does not say so.
+	Down string
 	// FencedEpoch: under this epoch its executor has closed it, or found it dead.
 	FencedEpoch uint64
 	// Leased is since when it is sure not to be open, if it heard of no one: its lease has run out. Zero = not known.

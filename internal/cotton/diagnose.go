@@ -1,8 +1,10 @@
 package cotton
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
@@ -55,7 +57,7 @@ var diagnoses = []diagnosis{
 		[]Code{PrimarySilent, PrimaryUnreachable, CommitsWait, PrimaryIsolated},
 		func(d *deciding, p Seen) (string, bool) {
 			m, _ := d.Member(d.Primary)
-			return fmt.Sprintf("the primary %s is down: %s %s", d.MemberName(d.Primary), m.Phase, m.TaskState), !p.TaskLives
+			return fmt.Sprintf("the primary %s is down: %s", d.MemberName(d.Primary), down(*m, p)), !p.TaskLives
 		},
 	},
 	{
@@ -103,6 +105,11 @@ var diagnoses = []diagnosis{
 				d.Spec.Policy == PolicyLossless && p.Writable() && p.SemiSync.Clients < d.AcksWanted()
 		},
 	},
+}
+
+// down says why an instance does not run: by its executor's word, else by Mesos'.
+func down(m Member, s Seen) string {
+	return cmp.Or(s.Down, strings.TrimSpace(fmt.Sprintf("%s %s", m.Phase, m.TaskState)))
 }
 
 // behind: see PrimaryBehind. An errant transaction of a replica does not make the primary an old copy.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
@@ -77,9 +76,9 @@ func (d *deciding) unready(id int) string {
 	case m.Phase == PhasePending:
 		return name + " waits for an offer: cotton why " + d.Spec.Name
 	case m.Phase != PhaseRunning:
-		return strings.TrimSpace(fmt.Sprintf("%s is %s %s", name, m.Phase, m.TaskState))
+		return fmt.Sprintf("%s is %s %s", name, m.Phase, m.TaskState)
 	case !s.TaskLives:
-		return name + " is down"
+		return fmt.Sprintf("%s is down: %s", name, down(*m, s))
 	case !s.now():
 		return fmt.Sprintf("%s does not answer: %v", name, s.Err)
 	case id == d.Primary:

@@ -31,7 +31,7 @@ func (d *deciding) replicas() {
 		case s.Busy != "":
 			d.problem("%s: %s is under way", d.MemberName(m.ID), s.Busy)
 		case !s.TaskLives:
-			d.problem("%s is down: %s %s", d.MemberName(m.ID), m.Phase, m.TaskState)
+			d.problem("%s is down: %s", d.MemberName(m.ID), down(m, s))
 		case !s.now():
 			d.problem("%s does not answer: %v", d.MemberName(m.ID), s.Err)
 		case s.Writable(): // being fenced

@@ -54,6 +54,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		}
 		s.Member, s.Busy, s.Donor = m.ID, d.busy[m.ID], d.donor[m.ID]
 		s.Over = !mayLive(m)
+		s.Down = down[m.ID]
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
 		s.FencedEpoch, s.Leased = d.promised(m)
 		s.Stalled, s.VolumeError = d.volume(m, now)

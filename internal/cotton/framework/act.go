@@ -345,6 +345,7 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) e
 	if err := d.awaitRestart(ctx, *m, server.UUID); err != nil {
 		return err
 	}
+	fault.Point(faultCloned)
 	return forget(ctx, db) // a replica as donor gave its own source along, without the relay log
 }
 

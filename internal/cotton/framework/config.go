@@ -141,5 +141,6 @@ var (
 	faultFinished  = fault.Register("cotton.change.finished", "a change of primary is over and stored")
 	faultRelieved  = fault.Register("cotton.relieve.stored", "a member is relieved, its data are not replaced yet")
 	faultClone     = fault.Register("cotton.clone.before", "a member's data are about to be replaced")
+	faultCloned    = fault.Register("cotton.clone.done", "a member's data are those of its donor, it follows nobody yet")
 	faultForgotten = fault.Register("cotton.delete.forget", "all members are forgotten, the cluster is not yet")
 )

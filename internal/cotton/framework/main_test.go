@@ -137,6 +137,8 @@ type settings struct {
 	Delete               string        // deleted once it runs
 	Tick                 time.Duration // 200 ms
 	Switchover           string        // of this cluster, once all is well
+	Within               time.Duration // of the switchover; 10 s
+	Cancel               string        // what is under way of this cluster
 	Secret               string        // of the principal
 	Operate              *cotton.Request
 	ForceDelete          string
@@ -226,8 +228,13 @@ func giveOrders(ctx context.Context, f *framework.Framework, s settings) error {
 			}
 		}
 		if s.Switchover != "" {
-			if _, err := f.Switchover(ctx, s.Switchover, framework.SwitchoverOptions{Why: "a test"}); err != nil {
+			if _, err := f.Switchover(ctx, s.Switchover, framework.SwitchoverOptions{Why: "a test", Within: s.Within}); err != nil {
 				continue // refused until all members were seen
+			}
+		}
+		if s.Cancel != "" {
+			if _, err := f.Cancel(ctx, s.Cancel, false); err != nil {
+				return err
 			}
 		}
 		return nil

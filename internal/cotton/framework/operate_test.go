@@ -2,7 +2,6 @@ package framework_test
 
 import (
 	"errors"
-	"os"
 	"testing"
 	"time"
 
@@ -119,7 +118,7 @@ func TestRolling(t *testing.T) {
 	killed(t, s.process("cotton.operation.stopping=kill@2", func(set *settings) {
 		set.Operate = &cotton.Request{Kind: cotton.OpConfigure, Set: map[string]string{"max_connections": "321"}}
 	}))
-	f, _ = s.scheduler()
+	f, stop = s.scheduler()
 	s.refused(f, "is under way", cotton.Request{Kind: cotton.OpScale, Nodes: 4})
 	if _, err := f.Switchover(t.Context(), "c0", framework.SwitchoverOptions{}); err == nil {
 		t.Error("a switchover in the middle of a rolling restart is not refused")
@@ -146,9 +145,9 @@ func TestRolling(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.await(f, "c0", "the new member is there", func(v framework.View) bool { return v.Record.Operation != nil && v.Record.Operation.New != 0 })
-	if _, err := f.Cancel(t.Context(), "c0", false); err != nil {
-		t.Fatal(err)
-	}
+	stop()
+	killed(t, s.process("cotton.operation.canceled=kill", func(set *settings) { set.Cancel = "c0" }))
+	f, _ = s.scheduler()
 	members := v.Record.Members
 	v = s.ended(f, p.Operation.ID, cotton.ResultCanceled, 3)
 	for i, m := range v.Record.Members {
@@ -163,10 +162,10 @@ func TestRolling(t *testing.T) {
 
 // replacing are the steps of a replacement after which its scheduler is killed: some, or all (make faults).
 func replacing() []string {
-	if os.Getenv("AOSC_E2E") != "full" {
-		return []string{"added", "leaving"}
+	if !full() {
+		return []string{"operation.added", "operation.leaving"}
 	}
-	return []string{"stored", "added", "joined", "leaving", "removed", "ended"}
+	return []string{"operation.stored", "operation.added", "operation.joined", "operation.leaving", "relieve.stored", "operation.removed", "operation.ended"}
 }
 
 // TestReplacing: the primary is replaced under load by schedulers that are killed one after the other; then a member's machine
@@ -185,7 +184,7 @@ func TestReplacing(t *testing.T) {
 	stop()
 	req := &cotton.Request{Kind: cotton.OpReplace, Member: old, Why: "a test"}
 	for _, point := range replacing() {
-		killed(t, s.process("cotton.operation."+point+"=kill", func(set *settings) { set.Operate = req }))
+		killed(t, s.process("cotton."+point+"=kill", func(set *settings) { set.Operate = req }))
 		req = nil // the next ones go on with it
 	}
 	f, _ = s.scheduler()

@@ -97,10 +97,12 @@ func url(p *loopback.Port) string { return fmt.Sprintf("http://127.0.0.1:%d", p.
 // URL is where schedulers of this site serve the API, one at a time, but for a standby.
 func (s *Site) URL() string { return url(s.port) }
 
-// Standby starts a second scheduler, on a port of its own; the site's Client knows both.
+// Standby starts a second scheduler, on the other port; the site's Client knows both. The one before is expected to end:
+// whoever is started next takes the place of the second.
 func (s *Site) Standby() *Scheduler {
 	s.T.Helper()
-	return s.Scheduler("", "--listen=127.0.0.1:"+strconv.Itoa(s.standby.Number))
+	s.port, s.standby = s.standby, s.port
+	return s.Scheduler("")
 }
 
 func (s *Site) startMesos() {

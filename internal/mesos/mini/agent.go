@@ -111,6 +111,12 @@ func startAgent(cfg Config, conf AgentConfig, dir string, m *master, procs *proc
 		}
 		state = agentState{Port: state.Port}
 	}
+	if state.ID == "" {
+		// A new agent, or one that forgot what ran: that must not go on.
+		if err := errors.Join(killExecutors(dir), os.RemoveAll(a.executorsDir())); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.restore(state); err != nil {
 		return nil, err
 	}
@@ -135,8 +141,25 @@ func startAgent(cfg Config, conf AgentConfig, dir string, m *master, procs *proc
 	return a, nil
 }
 
-func (a *agent) metaDir() string   { return filepath.Join(a.dir, "meta") }
-func (a *agent) statePath() string { return filepath.Join(a.metaDir(), "agent.json") }
+func (a *agent) metaDir() string      { return filepath.Join(a.dir, "meta") }
+func (a *agent) statePath() string    { return statePath(a.dir) }
+func (a *agent) executorsDir() string { return filepath.Join(a.metaDir(), "executors") }
+
+func statePath(dir string) string { return filepath.Join(dir, "meta", "agent.json") }
+
+// forget takes an agent's id from its state; the agent must not run.
+func forget(dir string) error {
+	var state agentState
+	found, err := load(statePath(dir), &state)
+	if err == nil && !found {
+		err = errors.New("it has never run")
+	}
+	if err != nil {
+		return err
+	}
+	state.ID, state.Operations = "", nil
+	return save(statePath(dir), state)
+}
 
 func (a *agent) restore(state agentState) error {
 	a.id = state.ID

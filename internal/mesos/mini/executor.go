@@ -60,7 +60,7 @@ type executorState struct {
 }
 
 func (a *agent) executorPath(container string) string {
-	return filepath.Join(a.metaDir(), "executors", container+".json")
+	return filepath.Join(a.executorsDir(), container+".json")
 }
 
 // keep checkpoints an executor. Those of frameworks that do not checkpoint

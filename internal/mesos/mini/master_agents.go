@@ -49,6 +49,9 @@ func (m *master) register(r registration, from *agent) {
 		from.fromMaster(func(a *agent) { a.leave() })
 		return
 	}
+	if r.id == "" {
+		m.forgotten(r.addr)
+	}
 	now := time.Now()
 	a := m.agents[r.id]
 	wasUnreachable := m.unreachable[r.id] != nil
@@ -86,6 +89,16 @@ func (m *master) register(r registration, from *agent) {
 		}
 	}
 	m.allocate()
+}
+
+// forgotten removes the agent at whose address one without an id registers: it
+// does not know who it was. One that was found unreachable before stays so.
+func (m *master) forgotten(addr string) {
+	for _, id := range sortedKeys(m.agents) {
+		if a := m.agents[id]; a.addr == addr {
+			m.removeAgent(a, "a new agent registered at the same address")
+		}
+	}
 }
 
 // takeFrameworks learns of frameworks that the master forgot, and has the

@@ -153,6 +153,23 @@ func (m *Mini) LoseAgent(name string) error {
 	return nil
 }
 
+// ForgetAgent has an agent that does not run forget who it was: what an operator
+// does who removes meta/slaves/latest, for an agent whose recovery failed to
+// start at all. StartAgent then ends the executors of before, which the agent
+// does not know, and registers it under another id, with its reservations and
+// volumes.
+func (m *Mini) ForgetAgent(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.agents[name] != nil {
+		return fmt.Errorf("agent %s runs", name)
+	}
+	if err := forget(m.AgentDir(name)); err != nil {
+		return fmt.Errorf("forget agent %s: %w", name, err)
+	}
+	return nil
+}
+
 // Standby has the master answer as one that does not lead: with 307 to leader
 // (host:port), or with 503 when leader is empty. Lead ends it.
 func (m *Mini) Standby(leader string) { m.master.standby.Store(&leader) }

@@ -3,6 +3,7 @@ package mini
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -92,6 +93,81 @@ func TestLostAgentReturns(t *testing.T) {
 	}
 }
 
+// TestForgottenAgent: an agent that forgot who it was ends the executors of
+// before, and offers what was reserved on it, its volume's files with it, under
+// another id. Of its tasks the master says that they are lost if it had not
+// found the agent unreachable, else nothing.
+func TestForgottenAgent(t *testing.T) {
+	for _, unreachable := range []bool{false, true} {
+		t.Run(fmt.Sprintf("unreachable %v", unreachable), func(t *testing.T) {
+			m := start(t, func(c *Config) {
+				if !unreachable {
+					c.AgentPingTimeout = time.Minute
+				}
+			})
+			s := subscribe(t, m.URL(), "", frameworkInfo(true))
+			launchOnVolume(s, "agent1.example", "one", 31000)
+			running := s.status("one", "TASK_RUNNING")
+			pid, _ := at(running, "container_status", "executor_pid").(float64)
+			file := filepath.Join(m.AgentDir("agent1"), "volumes/roles/demo/vol-one/data.ibd")
+			if err := os.WriteFile(file, []byte("rows"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.ForgetAgent("agent1"); err == nil {
+				t.Error("an agent that runs forgot who it is")
+			}
+			if err := m.KillAgent("agent1"); err != nil {
+				t.Fatal(err)
+			}
+			if unreachable {
+				s.status("one", "TASK_UNREACHABLE")
+			}
+			if err := errors.Join(m.ForgetAgent("agent1"), m.StartAgent("agent1")); err != nil {
+				t.Fatal(err)
+			}
+			if !unreachable {
+				lost := s.status("one", "TASK_LOST")
+				if lost["reason"] != "REASON_AGENT_REMOVED" || lost["uuid"] != nil ||
+					lost["message"] != "Agent agent1.example removed: a new agent registered at the same address" {
+					t.Errorf("the task is lost by %v", lost)
+				}
+			}
+			o := s.offer("agent1.example", func(o map[string]any) bool { return strings.Contains(fmt.Sprint(o), "vol-one") })
+			if str(o, "agent_id", "value") == str(running, "agent_id", "value") {
+				t.Errorf("the agent has its id again: %v", o["agent_id"])
+			}
+			if text := fmt.Sprint(o); !strings.Contains(text, "begin:31000") || strings.Contains(text, "exec-one") {
+				t.Errorf("it offers %v", o)
+			}
+			if data, err := os.ReadFile(file); err != nil || string(data) != "rows" {
+				t.Errorf("the volume holds %q, %v", data, err)
+			}
+			ends(t, int(pid))
+			state := map[bool]string{false: "TASK_UNKNOWN", true: "TASK_UNREACHABLE"}[unreachable]
+			s.call(map[string]any{"type": "RECONCILE", "reconcile": map[string]any{"tasks": []any{
+				map[string]any{"task_id": value("one"), "agent_id": running["agent_id"]}}}})
+			s.status("one", state)
+			s.accept(o, launchOf(s, o, "two", scalar("cpus", 1, true), scalar("mem", 256, true), port(31000), volume("vol-one", 512)))
+			s.status("two", "TASK_RUNNING")
+		})
+	}
+}
+
+// ends waits until an executor's process is over.
+func ends(t *testing.T, pid int) {
+	t.Helper()
+	if pid == 0 {
+		t.Fatal("the executor's process is not known")
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for _, there := startTicks(pid); there; _, there = startTicks(pid) {
+		if time.Now().After(deadline) {
+			t.Fatalf("executor %d lives on", pid)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
 // TestStopKillsWhatDoesNotCheckpoint: of a framework without checkpoints the
 // task is lost at once and the executor ends with its agent; the reservation
 // and the volume with its files stay.
@@ -109,13 +185,7 @@ func TestStopKillsWhatDoesNotCheckpoint(t *testing.T) {
 	}
 	s.status("one", "TASK_LOST")
 	n, _ := strconv.ParseFloat(pid, 64)
-	deadline := time.Now().Add(5 * time.Second)
-	for _, there := startTicks(int(n)); there; _, there = startTicks(int(n)) {
-		if time.Now().After(deadline) {
-			t.Fatalf("executor %s outlives its agent", pid)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
+	ends(t, int(n))
 	if err := m.StartAgent("agent1"); err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +198,9 @@ func TestStopKillsWhatDoesNotCheckpoint(t *testing.T) {
 	}
 	// DESTROY takes the files with it.
 	s.accept(o, map[string]any{"type": "DESTROY", "destroy": map[string]any{"volumes": []any{volume("vol-one", 512)}}})
+	deadline := time.Now().Add(5 * time.Second)
 	for _, err := os.Stat(file); err == nil; _, err = os.Stat(file) {
-		if time.Now().After(deadline.Add(5 * time.Second)) {
+		if time.Now().After(deadline) {
 			t.Fatal("the volume's files are still there")
 		}
 		<-time.After(10 * time.Millisecond)

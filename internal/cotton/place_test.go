@@ -332,6 +332,43 @@ func TestReclaim(t *testing.T) {
 	}
 }
 
+// TestForgotten: only an agent under another id, that offers the volume itself, tells that a task is over of which Mesos says
+// nothing.
+func TestForgotten(t *testing.T) {
+	claim := cotton.Claim{Cluster: "c", Member: 1, VolumeID: "v1", TaskID: "t", AgentID: "before", Live: true, Unheard: true}
+	for _, tc := range []struct {
+		name  string
+		held  func(*cotton.Held)
+		claim func(*cotton.Claim)
+		over  bool
+	}{
+		{name: "back under another id", over: true},
+		{name: "and being removed", claim: func(c *cotton.Claim) { c.Removing = true }, over: true},
+		{name: "under its own id", claim: func(c *cotton.Claim) { c.AgentID = "a" }},
+		{name: "Mesos says that it runs", claim: func(c *cotton.Claim) { c.Unheard = false }},
+		{name: "it is known to be over", claim: func(c *cotton.Claim) { c.Live = false }},
+		{name: "not the volume", held: func(h *cotton.Held) { h.Volumes = nil }},
+		{name: "another volume", claim: func(c *cotton.Claim) { c.VolumeID = "v2" }},
+		{name: "of another framework", held: func(h *cotton.Held) { h.FrameworkID = "other" }},
+		{name: "of nobody", held: func(h *cotton.Held) { h.ResourceID = "r2" }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, edit := claim, tc.held
+			if tc.claim != nil {
+				tc.claim(&c)
+			}
+			if edit == nil {
+				edit = func(*cotton.Held) {}
+			}
+			owned := cotton.Owned{FrameworkID: "fw", Claims: map[string]cotton.Claim{"r1": c}}
+			over := cotton.Forgotten([]cotton.Offer{agent("a", "", "", held(edit))}, owned)
+			if (len(over) == 1) != tc.over || tc.over && over[0].TaskID != "t" {
+				t.Errorf("over: %+v, want %v", over, tc.over)
+			}
+		})
+	}
+}
+
 func TestPorts(t *testing.T) {
 	p := cotton.Ports{{Begin: 5, End: 7}, {Begin: 9, End: 9}}
 	if got := fmt.Sprint(p.Count(), p.Nth(0), p.Nth(2), p.Nth(3), p.Nth(4), p.Has(8), p.Has(9)); got != "4 5 7 9 0 false true" {

@@ -10,8 +10,11 @@ type Claim struct {
 	Cluster  string
 	Member   int
 	VolumeID string
-	Live     bool // its task lives, or is not known to be dead: what is offered under its id is too much
-	Removing bool // it is being deleted: all goes
+	TaskID   string
+	AgentID  string // as it was called when the task was launched
+	Live     bool   // its task lives, or is not known to be dead: what is offered under its id is too much
+	Unheard  bool   // Mesos does not say that it lives: its agent is unreachable, or nobody answers for it
+	Removing bool   // it is being deleted: all goes
 }
 
 // Owned is all that the store knows, completely read: an incomplete one would make orphans of what is needed.
@@ -57,7 +60,7 @@ func Reclaim(offers []Offer, owned Owned, wanted map[string]bool, now time.Time)
 				all.Why = "its member is being removed"
 				releases = append(releases, all)
 			case claimed && c.Live:
-				// Its volume in an offer means that the task is gone, and that we do not know it yet: all is left alone.
+				// Its volume in an offer means that the task is gone, and that we do not know it yet: all is left alone. See Forgotten.
 				if _, idle := h.volume(c.VolumeID); !idle {
 					all.Why = "reserved twice"
 					releases = append(releases, all)
@@ -74,6 +77,22 @@ func Reclaim(offers []Offer, owned Owned, wanted map[string]bool, now time.Time)
 		}
 	}
 	return releases, orphans
+}
+
+// Forgotten are claims whose task is over although nobody says so: their volume is offered, so no task uses it, and by an agent
+// that has come back without its memory, under another id. It has ended all that it did not know; Mesos tells of such tasks only
+// if it had not given the agent up before. From an agent under its old id word of each task is on its way. It is pure.
+func Forgotten(offers []Offer, owned Owned) []Claim {
+	var over []Claim
+	for _, o := range offers {
+		for _, h := range o.Held {
+			c, claimed := owned.Claims[h.ResourceID]
+			if _, idle := h.volume(c.VolumeID); claimed && idle && h.FrameworkID == owned.FrameworkID && c.Live && c.Unheard && c.AgentID != o.AgentID {
+				over = append(over, c)
+			}
+		}
+	}
+	return over
 }
 
 // keep says why an orphan must not go yet, empty when it may.

@@ -202,7 +202,8 @@ func (f *Framework) needOffers(now time.Time) bool {
 			return true
 		}
 		for _, m := range r.Members {
-			if waiting(m) || m.Phase == cotton.PhaseRemoving && m.ResourceID != "" {
+			// Of an agent that comes back under another id its offer is all that tells.
+			if waiting(m) || f.unheard(m) || m.Phase == cotton.PhaseRemoving && m.ResourceID != "" {
 				return true
 			}
 		}

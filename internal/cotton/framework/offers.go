@@ -48,6 +48,10 @@ func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 	for _, b := range order {
 		offers = append(offers, b.offer)
 	}
+	owned := f.owned(offers, now)
+	for _, c := range cotton.Forgotten(offers, owned) {
+		f.forgotten(ctx, c)
+	}
 	wants := f.wants(now)
 	placement := cotton.Place(offers, wants, now)
 	f.keepRefusals(placement.Refusals, len(all))
@@ -55,7 +59,7 @@ func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 	for _, w := range wants {
 		wanted[w.ResourceID] = w.ResourceID != ""
 	}
-	releases, orphans := cotton.Reclaim(offers, f.owned(offers, now), wanted, now)
+	releases, orphans := cotton.Reclaim(offers, owned, wanted, now)
 	f.keepOrphans(orphans)
 	for _, r := range append(placement.Releases, releases...) {
 		f.cfg.Log.Info("giving back", "agent", r.Hostname, "cluster", r.Cluster, "member", r.Member, "resource", r.ResourceID,
@@ -83,6 +87,25 @@ func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 		f.accept(ctx, b, refuse)
 	}
 	f.decline(ctx, unused, refuse)
+}
+
+// unheard tells whether Mesos does not say that a member's task lives, nor that it is over.
+func (f *Framework) unheard(m cotton.Member) bool {
+	_, open := f.reconciling.open[m.TaskID]
+	return open || m.TaskState == mesos.TASK_UNREACHABLE.String()
+}
+
+// forgotten stores that a task is over, of which its agent knows nothing any more; the member then waits for its volume to be
+// offered anew.
+func (f *Framework) forgotten(ctx context.Context, c cotton.Claim) {
+	f.cfg.Log.Warn("an agent came back under another id", "it_was", c.AgentID, "task", c.TaskID, "volume", c.VolumeID)
+	f.answered(c.TaskID)
+	if _, err := f.keepStatus(ctx, mesos.TaskStatus{
+		TaskID: mesos.TaskID{Value: c.TaskID}, State: mesos.TASK_GONE.Enum(), Reason: mesos.REASON_AGENT_REMOVED.Enum(),
+		Message: ptr("its agent came back under another id, and offers its volume"),
+	}); err != nil {
+		f.cfg.Log.Error("that a task is over is not stored: it is tried again with the next offer", "task", c.TaskID, "error", err)
+	}
 }
 
 // decline gives offers of any agents back in one call.
@@ -270,7 +293,8 @@ func (f *Framework) owned(offers []cotton.Offer, now time.Time) cotton.Owned {
 			spare = spare || m.Phase == cotton.PhaseRunning && m.HasData
 			if m.ResourceID != "" {
 				owned.Claims[m.ResourceID] = cotton.Claim{
-					Cluster: r.Spec.Name, Member: m.ID, VolumeID: m.VolumeID, Live: mayLive(m), Removing: m.Phase == cotton.PhaseRemoving,
+					Cluster: r.Spec.Name, Member: m.ID, VolumeID: m.VolumeID, TaskID: m.TaskID, AgentID: m.AgentID, Live: mayLive(m),
+					Unheard: f.unheard(m), Removing: m.Phase == cotton.PhaseRemoving,
 				}
 			}
 		}

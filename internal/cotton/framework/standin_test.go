@@ -1,9 +1,12 @@
 package framework_test
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/aosc/aosc/internal/cotton/framework"
+	"github.com/aosc/aosc/internal/mesos/mini"
 	"github.com/aosc/aosc/internal/testkit"
 )
 
@@ -75,5 +78,62 @@ func TestAgentReturns(t *testing.T) {
 	}
 	if got := s.tasks(); len(got) != 2 {
 		t.Errorf("tasks: %v", got)
+	}
+}
+
+// TestAgentForgets: an agent that comes back under another id has ended what ran on it, and offers its volumes again (R14).
+// Its member is on its volume, once, whether Mesos says that its task is lost or, having found the agent unreachable, says
+// nothing; of a cluster that is being deleted nothing is left.
+func TestAgentForgets(t *testing.T) {
+	for _, tc := range []struct {
+		name                  string
+		unreachable, deleting bool
+	}{{"at once", false, false}, {"found unreachable", true, false}, {"found unreachable, its cluster is deleted", true, true}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, "stand-in", 3, func(c *mini.Config) {
+				if !tc.unreachable {
+					c.AgentPingTimeout = time.Minute
+				}
+			})
+			f, _ := s.scheduler()
+			if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {
+				t.Fatal(err)
+			}
+			m := s.await(f, "c0", "all members run", running).Record.Members[0]
+			if err := s.mini.KillAgent(m.Hostname); err != nil {
+				t.Fatal(err)
+			}
+			if tc.unreachable {
+				s.await(f, "c0", "it is out of sight", func(v framework.View) bool { return v.Record.Members[0].TaskState == "TASK_UNREACHABLE" })
+			}
+			if tc.deleting {
+				if err := f.Delete(t.Context(), "c0"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(s.mini.ForgetAgent(m.Hostname), s.mini.StartAgent(m.Hostname)); err != nil {
+				t.Fatal(err)
+			}
+			if tc.deleting {
+				testkit.Eventually(t, patience, "the cluster is forgotten", func() bool {
+					_, err := f.Cluster(t.Context(), "c0")
+					return isUnknown(err)
+				})
+				if got := s.reserved(); len(got) != 0 {
+					t.Errorf("still reserved: %v", got)
+				}
+				return
+			}
+			after := s.await(f, "c0", "the member runs again", func(v framework.View) bool {
+				return running(v) && v.Record.Members[0].TaskID != m.TaskID
+			}).Record.Members[0]
+			if after.AgentID == m.AgentID || after.Port != m.Port || after.VolumeID != m.VolumeID || after.ResourceID != m.ResourceID {
+				t.Errorf("before %+v, after %+v", m, after)
+			}
+			if starts := s.starts(); after.Launches != 2 || len(starts) != 3 || len(s.tasks()) != 2 || len(s.reserved()) != 2 {
+				t.Errorf("%d launches, starts %v, tasks %v, reserved %v", after.Launches, starts, s.tasks(), s.reserved())
+			}
+		})
 	}
 }

@@ -56,6 +56,8 @@ func (d *deciding) elect(frozen []int) (elected, string) {
 	}
 	best := slices.MinFunc(fit, func(a, b candidate) int {
 		return cmp.Or(
+			// It would have to hand over next. Where it alone has all, it is the one.
+			compareBool(a.member.Leaving, b.member.Leaving),
 			// A source newer than its replicas may send what they cannot read.
 			a.seen.Server.Version.Compare(b.seen.Server.Version),
 			cmp.Compare(a.seen.Stalled.Truncate(stalledFor), b.seen.Stalled.Truncate(stalledFor)),

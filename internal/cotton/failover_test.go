@@ -165,6 +165,12 @@ func TestFailover(t *testing.T) {
 		{"receivers are stopped, also those that only try (M4)", dead(lossless, u9, u9).failing(cotton.StepFreeze, 0, ""), "freeze 2, freeze 3", "0 of the 2"},
 		{"one is not enough", dead(lossless, u9, u9).failing(cotton.StepFreeze, 0, "").frozen(2), "freeze 3", "1 of the 2"},
 		{"both: the one with more is elected", dead(lossless, u10, u9).failing(cotton.StepFreeze, 0, "").frozen(2, 3), "elect 2 " + u10, ""},
+		{"one that is to leave is not, if another has as much", dead(lossless, u10, u10).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+			s.r.Members[1].Leaving = true
+		}), "elect 3 " + u10, ""},
+		{"I1: it is, if it alone has all", dead(lossless, u10, u9).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+			s.r.Members[1].Leaving = true
+		}), "elect 2 " + u10, ""},
 		{"whoever it is", dead(lossless, u9, u11).failing(cotton.StepFreeze, 0, "").frozen(2, 3), "elect 3 " + u11, ""},
 		{"of two with the same, who has applied it", dead(lossless, u10, u10).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
 			s.at(3).Server.GTIDExecuted = u10

@@ -23,6 +23,7 @@ func (d *deciding) operate() {
 	if d.out.Transition != nil || d.State != StateRunning {
 		return
 	}
+	p, _ := d.Member(d.Primary)
 	switch op := d.Operation; {
 	case d.Change != nil:
 		if op != nil {
@@ -30,6 +31,10 @@ func (d *deciding) operate() {
 		}
 	case op == nil:
 		d.repair()
+	case p.Leaving:
+		if why := d.handOver(d.MemberName(p.ID) + " is to leave"); why != "" {
+			d.waits("%s", why)
+		}
 	case op.Canceled:
 		d.takeOperationBack()
 	case op.Kind == OpReplace:
@@ -433,7 +438,7 @@ func (d *deciding) restart() {
 func gone(m Member) bool { return m.TaskState == "TASK_GONE_BY_OPERATOR" }
 
 // repair begins the replacement of a member whose machine is gone, that has been down for too long, or whose agent is being
-// drained: one at a time, and only while the others are well.
+// drained, and the hand-over of one that is to leave: one at a time, and only while the others are well.
 func (d *deciding) repair() {
 	if !d.Founded {
 		return
@@ -443,14 +448,18 @@ func (d *deciding) repair() {
 			d.problem("%s runs with older settings than are stored: cotton restart %s --member %d", d.MemberName(m.ID), d.Spec.Name, m.ID)
 		}
 		why := d.needsReplacing(m)
-		if why == "" || m.Phase == PhaseRemoving || m.Leaving || m.Joining {
+		elected := m.Leaving && m.ID == d.Primary
+		if elected {
+			why = "it was to leave, and alone had all when the primary before it died"
+		}
+		if why == "" || m.Phase == PhaseRemoving || m.Leaving && !elected || m.Joining {
 			continue
 		}
 		if problem := d.notYet(m); problem != "" {
 			d.problem("%s is to be replaced (%s), but not yet: %s", d.MemberName(m.ID), why, problem)
 			continue
 		}
-		d.out.Transition = &Transition{Kind: OpBegin, Note: why, Op: &Operation{Kind: OpReplace, Auto: true, Member: m.ID, Why: why}}
+		d.out.Transition = &Transition{Kind: OpBegin, Note: why, Op: &Operation{Kind: OpReplace, Auto: true, Member: m.ID, Why: why, NoNew: elected}}
 		return
 	}
 }

@@ -223,6 +223,15 @@ func TestOperate(t *testing.T) {
 		{"who is handed over to somebody who may stay", operating(lossless, 3).doing(replace(1)).edited(func(s *scene) {
 			s.m(1).Hostname, s.m(2).Hostname = "draining", "draining"
 		}), "begin switchover 3", ""},
+		{"a primary that is to leave, since it alone had all", operating(lossless, 3).edited(func(s *scene) { s.m(1).Leaving = true }), "begin operation", ""},
+		{"hands over", operating(lossless, 3).doing(with(replace(1), func(op *cotton.Operation) { op.Auto, op.NoNew = true, true })).edited(func(s *scene) {
+			s.m(1).Leaving = true
+		}), "begin switchover 2", ""},
+		{"and leaves, without another one for it", operating(lossless, 3).doing(with(replace(3), func(op *cotton.Operation) { op.Auto, op.NoNew = true, true })).edited(func(s *scene) {
+			s.m(3).Leaving, s.m(3).Phase = true, cotton.PhaseRemoving
+		}), "end operation", ""},
+		{"hands over whatever else is done", scale(5, 3).edited(func(s *scene) { s.m(1).Leaving = true }), "begin switchover 2", ""},
+		{"hands over when what added it is taken back", replacing(2).edited(func(s *scene) { s.r.Operation.Canceled, s.m(1).Leaving = true, true }), "begin switchover 2", ""},
 		{"older settings after a cancel are told", operating(lossless, 3).edited(func(s *scene) { s.m(2).Restart = true }), "", ""},
 
 		// Cancel.

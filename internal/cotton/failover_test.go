@@ -54,6 +54,12 @@ func (s *scene) stalled(member int, hung, idle time.Duration) *scene {
 	return s
 }
 
+// broken has an applier stand still with an error for so long.
+func (s *scene) broken(member int, how time.Duration) *scene {
+	s.at(member).Replica.SQLRunning, s.at(member).Replica.SQLError, s.at(member).Broken = "No", "error 1062: duplicate", how
+	return s
+}
+
 func (s *scene) edited(edit func(*scene)) *scene {
 	edit(s)
 	return s
@@ -158,6 +164,11 @@ func TestFailover(t *testing.T) {
 		{"its disk has not answered for a moment", well(lossless).stalled(1, 3*time.Second, time.Hour), "", "look at the disk of h"},
 		{"the disk of a replica does not answer", well(lossless).stalled(2, time.Minute, time.Minute), "", "look at the disk of h"},
 		{"whose disk does not answer is not elected", dead(lossless, u9, u9).failing(cotton.StepFreeze, 0, "").frozen(2, 3).stalled(2, 9*time.Second, 9*time.Second), "elect 3 " + u9, ""},
+		{"an applier that stands still", well(lossless).broken(2, time.Second), "start 2", "error 1062"},
+		{"for long", well(lossless).broken(2, time.Minute), "relieve 2", "cloned anew"},
+		{"and was relieved for that: it is not followed again, but cloned", well(lossless).broken(2, time.Minute).edited(func(s *scene) {
+			s.r.Members[1].Relieved, s.at(2).Replica.IORunning = true, "No"
+		}), "clone 2", ""},
 		{"an available one that is cut off goes on by itself", well(available).cut(9*time.Second, 0, 2, 3), "", "does not reach the primary"},
 		{"a single one", dead(cotton.PolicySingle, u9, u9), "", "nothing to fail over to"},
 
@@ -241,9 +252,7 @@ func TestFailover(t *testing.T) {
 		}), "elect anew", ""},
 		{"it stops to answer", dead(lossless, u10, u10).failing(cotton.StepDrain, 2, u10).frozen(3).edited(func(s *scene) { s.silent(2, time.Second) }), "", "does not answer"},
 		{"and does not come back", dead(lossless, u10, u10).failing(cotton.StepDrain, 2, u10).frozen(3).edited(func(s *scene) { s.silent(2, time.Minute) }), "elect anew", ""},
-		{"it cannot apply", dead(lossless, u10, u10).failing(cotton.StepDrain, 2, u10).frozen(2, 3).edited(func(s *scene) {
-			s.at(2).Replica.SQLRunning, s.at(2).Replica.SQLError, s.at(2).Broken = "No", "error 1062: duplicate", time.Minute
-		}), "elect anew 2", ""},
+		{"it cannot apply", dead(lossless, u10, u10).failing(cotton.StepDrain, 2, u10).frozen(2, 3).broken(2, time.Minute), "elect anew 2", ""},
 		{"I2: somebody started a receiver", dead(lossless, u10, u10).failing(cotton.StepDrain, 2, u10).frozen(2), "elect anew", ""},
 
 		// Promote.

@@ -102,6 +102,8 @@ func (d *deciding) replica(m Member, s, p Seen) {
 	case !follows && s.Broken >= brokenFor:
 		d.problem("%s cannot apply what it received of another primary (%s): cloning it", name, s.Replica.SQLError)
 		d.replace(m)
+	case m.Relieved && s.Broken >= brokenFor: // that is what it was relieved for
+		d.replace(m)
 	case !follows, m.Relieved: // one that acknowledges is never a relieved one
 		d.act(ActFollow, m.ID)
 	case s.Replica.IORunning == "No" || s.Replica.SQLRunning == "No":

@@ -87,8 +87,24 @@ func (r *run) hold(d time.Duration) {
 	}
 }
 
+// scope is a test of which a part ends before the whole: what was to be cleaned up after the test is, after that part.
+type scope struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+
+func (s *scope) end() {
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
+	}
+	s.cleanups = nil
+}
+
 // ground is a site with a cluster that runs are made on, one after the other.
 type ground struct {
+	*scope
 	s     *cottonkit.Site
 	sched *cottonkit.Scheduler
 	pool  *mysql.Pool
@@ -114,12 +130,14 @@ func newGround(t *testing.T, k kind) *ground {
 	if k.volumes {
 		o.VolumesMB = volumesMB
 	}
-	g := &ground{s: cottonkit.New(t, o), well: true}
+	g := &ground{scope: &scope{TB: t}, well: true}
+	t.Cleanup(g.end)
+	g.s = cottonkit.New(g.scope, o)
 	g.sched = g.s.Scheduler("")
 	g.s.Ready()
 	g.s.Create(clusterName, 3, k.policy)
 	g.pool = g.s.AdminPool(mysql.Options{ConnectTimeout: time.Second})
-	t.Cleanup(func() { g.pool.Close() })
+	g.Cleanup(func() { g.pool.Close() })
 	return g
 }
 
@@ -298,6 +316,9 @@ func TestFaults(t *testing.T) {
 			k := kind{sc.zk, sc.disk, sc.volumes, cmp.Or(sc.policy, cotton.PolicyLossless)}
 			g := grounds[k]
 			if g == nil || !g.well {
+				if g != nil {
+					g.end()
+				}
 				g = newGround(t, k)
 				grounds[k] = g
 			}

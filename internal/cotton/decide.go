@@ -38,8 +38,7 @@ type Seen struct {
 	Open time.Duration
 	// Idle is for how long it has executed nothing new, as far as it was asked.
 	Idle time.Duration
-	// Stalled is for how long its executor has been in the middle of a small write to its volume; VolumeError is why the last
-	// one failed.
+	// Stalled is for how long no small write of its executor to its volume has succeeded; VolumeError is why the last one failed.
 	Stalled     time.Duration
 	VolumeError string
 	SemiSync    mysql.SemiSyncStatus
@@ -182,10 +181,10 @@ func (d *deciding) volumes() {
 	for _, m := range d.Members {
 		switch s := d.seen[m.ID]; {
 		case s.Over:
-		case s.Stalled >= deaf:
-			d.problem("%s: a write to its volume has hung for %s: look at the disk of %s", d.MemberName(m.ID), s.Stalled.Round(time.Second), m.Host)
 		case s.VolumeError != "":
 			d.problem("%s: its volume takes no writes: %s", d.MemberName(m.ID), s.VolumeError)
+		case s.Stalled >= deaf:
+			d.problem("%s: a write to its volume has hung for %s: look at the disk of %s", d.MemberName(m.ID), s.Stalled.Round(time.Second), m.Host)
 		}
 	}
 }

@@ -46,8 +46,9 @@ type diagnosis struct {
 // them: longer than they take to connect again.
 const isolatedFor = 8 * time.Second
 
-// stalledFor is how long a small write to the primary's volume must have hung before its disk counts as gone. A disk that is
-// merely busy takes seconds at times, and something is committed meanwhile.
+// stalledFor is how long no small write to the primary's volume must have succeeded before its disk counts as gone. A disk
+// that is merely busy takes seconds at times, and something is committed meanwhile. A server that found its disk full waits for a
+// minute before it tries again.
 const stalledFor = 8 * time.Second
 
 // diagnoses are ordered by how much they say: the first that calls for a failover is its reason.
@@ -84,11 +85,11 @@ var diagnoses = []diagnosis{
 		(*deciding).isolated,
 	},
 	{
-		PrimaryStalled, "the primary answers, and its disk does not: nothing can be committed", true, true,
+		PrimaryStalled, "the primary answers, and its disk does not, or is full: nothing can be committed", true, true,
 		nil,
 		func(d *deciding, p Seen) (string, bool) {
-			return fmt.Sprintf("the primary %s commits nothing: a write to its volume has hung for %s, says its executor", d.MemberName(d.Primary),
-				p.Stalled.Round(time.Second)), p.Writable() && p.Stalled >= stalledFor && (!p.now() || p.Idle >= stalledFor)
+			return fmt.Sprintf("the primary %s commits nothing: no write to its volume has succeeded for %s, says its executor: %s", d.MemberName(d.Primary),
+				p.Stalled.Round(time.Second), cmp.Or(p.VolumeError, "one hangs")), p.Writable() && p.Stalled >= stalledFor && (!p.now() || p.Idle >= stalledFor)
 		},
 	},
 	{

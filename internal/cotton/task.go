@@ -71,10 +71,10 @@ type Facts struct {
 	// has not: a process that runs (Up) and is silent hangs.
 	Answers      bool  `json:"answers"`
 	SilentMillis int64 `json:"silent_ms,omitempty"`
-	// WriteMillis is for how long a small write to the volume has been under way, 0 when none is; WriteError is why the last
-	// one failed. One is made every second.
-	WriteMillis int64  `json:"write_ms,omitempty"`
-	WriteError  string `json:"write_error,omitempty"`
+	// StalledMillis is for how long no small write to the volume has succeeded, of which one is made every second; WriteError
+	// is why the last one failed.
+	StalledMillis int64  `json:"stalled_ms,omitempty"`
+	WriteError    string `json:"write_error,omitempty"`
 	// ClosedWhy is why the executor closed the server last, by itself or because it was told to; for people.
 	ClosedWhy string `json:"closed_why,omitempty"`
 	// Backup is nil for an executor that was never told to make one.

@@ -76,7 +76,7 @@ func (i *instance) watchPulse(ctx context.Context) {
 			}
 			changed := i.guard.look(e, err, asked)
 			before := stalled
-			if stalled = i.probe.hangs(time.Now()) > i.x.cfg.PulseLimit; changed || err != nil || stalled || before {
+			if stalled = i.probe.stalled(time.Now()) > i.x.cfg.PulseLimit; changed || err != nil || stalled || before {
 				i.tell()
 			}
 		}

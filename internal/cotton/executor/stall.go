@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -10,14 +11,18 @@ import (
 	"github.com/aosc/aosc/internal/cotton"
 )
 
-// probeFile is what is written to the volume again and again, to see that it takes writes.
-const probeFile = "writable"
+const (
+	// probeFile is written to the volume again and again, to see that it takes writes.
+	probeFile = "writable"
+	// probeBytes are a page of InnoDB's.
+	probeBytes = 16 << 10
+)
 
-// volumeProbe writes a few bytes to the volume every now and then, down to the disk. A server whose disk does not answer goes
-// on to answer queries, and is heard by its replicas: only somebody who writes finds out.
+// volumeProbe writes a little to the volume every now and then, down to the disk. A server whose disk does not answer, or is
+// full, goes on to answer queries, and is heard by its replicas: only somebody who writes finds out.
 type volumeProbe struct {
 	mu    sync.Mutex
-	began time.Time // of the write under way; zero = none is
+	since time.Time // when the first write began of those that did not succeed since one did; zero = the last one did
 	err   error     // of the last one
 }
 
@@ -26,7 +31,7 @@ func (p *volumeProbe) run(ctx context.Context, dir string, every time.Duration) 
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		p.begin()
+		p.begin(time.Now())
 		p.end(probe(filepath.Join(dir, probeFile)))
 		select {
 		case <-tick.C:
@@ -36,43 +41,48 @@ func (p *volumeProbe) run(ctx context.Context, dir string, every time.Duration) 
 	}
 }
 
+// probe makes a new file and has it take the place of the one before: one that is written over needs no room.
 func probe(path string) (err error) {
-	f, err := os.Create(path)
+	f, err := os.Create(path + ".new")
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := f.WriteString(time.Now().Format(time.RFC3339Nano)); err != nil {
-		return err
+	_, err = f.Write(make([]byte, probeBytes))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return f.Sync()
+	return os.Rename(f.Name(), path)
 }
 
-func (p *volumeProbe) begin() {
+func (p *volumeProbe) begin(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.began = time.Now()
+	if p.since.IsZero() {
+		p.since = now
+	}
 }
 
 func (p *volumeProbe) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.began, p.err = time.Time{}, err
+	if p.err = err; err == nil {
+		p.since = time.Time{}
+	}
 }
 
-// hangs is for how long the write under way has taken.
-func (p *volumeProbe) hangs(now time.Time) time.Duration {
+// stalled is for how long no write has succeeded.
+func (p *volumeProbe) stalled(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.began.IsZero() {
+	if p.since.IsZero() {
 		return 0
 	}
-	return now.Sub(p.began)
+	return now.Sub(p.since)
 }
 
 // facts adds what is known of the volume.
 func (p *volumeProbe) facts(f *cotton.Facts) {
-	f.WriteMillis = p.hangs(f.At).Milliseconds()
+	f.StalledMillis = p.stalled(f.At).Milliseconds()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err != nil {

@@ -144,7 +144,7 @@ func (d *driver) promised(m cotton.Member) (fenced uint64, lease time.Time) {
 	return facts.FencedEpoch, last.Add(d.f.cfg.Lease + leaseMargin)
 }
 
-// volumeNews is how old an executor's word of its volume may be: while a write hangs it says so every second.
+// volumeNews is how old an executor's word of its volume may be: while no write succeeds it says so every second.
 const volumeNews = 4 * time.Second
 
 // volume is what a member's executor says of its volume.
@@ -154,7 +154,7 @@ func (d *driver) volume(m cotton.Member, now time.Time) (stalled time.Duration, 
 		return 0, ""
 	}
 	if now.Sub(facts.came) < volumeNews {
-		stalled = time.Duration(facts.WriteMillis) * time.Millisecond
+		stalled = time.Duration(facts.StalledMillis) * time.Millisecond
 	}
 	return stalled, facts.WriteError
 }

@@ -194,7 +194,11 @@ func (d *driver) open(ctx context.Context, r cotton.Record, primary cotton.Membe
 		}
 	}
 	fault.Point(faultOpen)
-	return mysql.SetReadOnly(ctx, db, false)
+	if err := mysql.SetReadOnly(ctx, db, false); err != nil {
+		return err
+	}
+	fault.Point(faultOpened)
+	return nil
 }
 
 func (d *driver) version(ctx context.Context, m cotton.Member) (mysql.Version, error) {
@@ -252,6 +256,7 @@ func (d *driver) follow(ctx context.Context, r cotton.Record, m cotton.Member) e
 	if err := mysql.SetSemiSyncReplica(ctx, db, version, r.SemiSync().Enabled); err != nil {
 		return err
 	}
+	fault.Point(faultFollow)
 	if err := mysql.ChangeSource(ctx, db, source); err != nil {
 		return err
 	}
@@ -342,10 +347,11 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) e
 	if err := cloneFrom(ctx, db, donor); err != nil && !mysql.IsConnection(err) {
 		return err
 	}
+	fault.Point(faultCloned)
 	if err := d.awaitRestart(ctx, *m, server.UUID); err != nil {
 		return err
 	}
-	fault.Point(faultCloned)
+	fault.Point(faultRestarted)
 	return forget(ctx, db) // a replica as donor gave its own source along, without the relay log
 }
 

@@ -104,6 +104,7 @@ func (d *driver) orderFence(ctx context.Context, r cotton.Record, m cotton.Membe
 	if err := d.f.order(ctx, m, cotton.Order{Kind: cotton.OrderFence, Epoch: r.Epoch}); err != nil {
 		return err
 	}
+	fault.Point(faultFenced)
 	d.f.cfg.Log.Info("its executor is told to close it", "cluster", r.Spec.Name, "member", m.ID, "epoch", r.Epoch)
 	return errUnchanged // whether it did is seen, or reported
 }
@@ -153,7 +154,11 @@ func (d *driver) drain(ctx context.Context, r cotton.Record, m cotton.Member) er
 			return err
 		}
 	}
-	return d.waitExecuted(ctx, m, target)
+	if err := d.waitExecuted(ctx, m, target); err != nil {
+		return err
+	}
+	fault.Point(faultDrained)
+	return nil
 }
 
 // waitStep is how long one step waits for transactions before all is looked at again.
@@ -201,7 +206,11 @@ func (d *driver) catchUp(ctx context.Context, r cotton.Record, m cotton.Member) 
 	if err != nil {
 		return err
 	}
-	return d.waitExecuted(ctx, m, all)
+	if err := d.waitExecuted(ctx, m, all); err != nil {
+		return err
+	}
+	fault.Point(faultCaughtUp)
+	return nil
 }
 
 // promote makes a primary of what is a replica still. All that it received is applied by then; that is read once more,

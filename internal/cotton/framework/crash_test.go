@@ -16,7 +16,7 @@ import (
 )
 
 // killed waits until a scheduler has been ended by its fault point.
-func killed(t *testing.T, p *process.Process) {
+func killed(t testing.TB, p *process.Process) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -76,7 +76,7 @@ func TestKilledWhileDeleting(t *testing.T) {
 	t.Parallel()
 	for _, faults := range []string{
 		"cotton.delete.stored=kill", "cotton.delete.killed=kill@2", "cotton.delete.released=kill",
-		"cotton.delete.forget=kill",
+		"cotton.delete.reclaimed=kill", "cotton.delete.forget=kill", "cotton.delete.unpublished=kill",
 	} {
 		t.Run(faults, func(t *testing.T) {
 			t.Parallel()

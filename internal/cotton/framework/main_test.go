@@ -137,10 +137,10 @@ type settings struct {
 	Delete               string        // deleted once it runs
 	Tick                 time.Duration // 200 ms
 	Switchover           string        // of this cluster, once all is well
-	Within               time.Duration // of the switchover; 10 s
-	Cancel               string        // what is under way of this cluster
 	Secret               string        // of the principal
+	Within               time.Duration // of the switchover; 10 s
 	Operate              *cotton.Request
+	Cancel               bool // the operation of c0
 	ForceDelete          string
 	ReplaceAfter         time.Duration
 	CloneMB              int64
@@ -227,14 +227,14 @@ func giveOrders(ctx context.Context, f *framework.Framework, s settings) error {
 				continue // refused until all members were seen
 			}
 		}
+		if s.Cancel {
+			if _, err := f.Cancel(ctx, "c0", false); err != nil {
+				return err
+			}
+		}
 		if s.Switchover != "" {
 			if _, err := f.Switchover(ctx, s.Switchover, framework.SwitchoverOptions{Why: "a test", Within: s.Within}); err != nil {
 				continue // refused until all members were seen
-			}
-		}
-		if s.Cancel != "" {
-			if _, err := f.Cancel(ctx, s.Cancel, false); err != nil {
-				return err
 			}
 		}
 		return nil

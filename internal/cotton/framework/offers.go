@@ -163,6 +163,8 @@ func (f *Framework) accept(ctx context.Context, b *bundle, refuse time.Duration)
 	err := f.scheduler.Call(ctx, call)
 	if len(b.claims) > 0 {
 		fault.Point(faultAccepted)
+	} else if len(b.ops) > 0 {
+		fault.Point(faultReclaimed)
 	}
 	if err != nil {
 		f.cfg.Log.Warn("ACCEPT failed", "agent", b.offer.Hostname, "error", err)

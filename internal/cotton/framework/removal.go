@@ -165,6 +165,7 @@ func (f *Framework) forgetCluster(ctx context.Context, c *cluster) error {
 	if err := f.cfg.Publisher.Remove(ctx, c.name); err != nil {
 		return err
 	}
+	fault.Point(faultHidden)
 	if err := f.cfg.Store.Delete(ctx, c.name, c.snapshot().Version); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}

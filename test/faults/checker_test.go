@@ -3,6 +3,8 @@ package faults
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
@@ -147,4 +149,29 @@ func sameAs(ctx context.Context, pool *mysql.Pool, i v1.Instance, all mysql.GTID
 		return fmt.Sprintf("CHECKSUM TABLE is %s, the primary's is %s", checksum, *sum)
 	}
 	return ""
+}
+
+// held tells whether Mesos has what a cluster consists of, and nothing else: one task, one reservation and one volume for each
+// instance (I8, I9).
+func (r *run) held(c v1.Cluster) {
+	var problem string
+	if !r.until(30*time.Second, "Mesos has what the cluster consists of", func() bool {
+		tasks, reserved, err := r.s.Held(r.t.Context())
+		if err != nil {
+			problem = err.Error()
+			return false
+		}
+		volumes := slices.Sorted(maps.Values(reserved))
+		slices.Sort(tasks)
+		var wantTasks, wantVolumes []string
+		for _, i := range c.Instances {
+			wantTasks, wantVolumes = append(wantTasks, i.TaskID), append(wantVolumes, i.VolumeID)
+		}
+		slices.Sort(wantTasks)
+		slices.Sort(wantVolumes)
+		problem = fmt.Sprintf("tasks %q, volumes %q; it has %q and %q", tasks, volumes, wantTasks, wantVolumes)
+		return slices.Equal(tasks, wantTasks) && slices.Equal(volumes, wantVolumes)
+	}) {
+		r.bad("at last: %s", problem)
+	}
 }

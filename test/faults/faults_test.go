@@ -33,6 +33,8 @@ const (
 	diskMB = 600
 	// volumesMB is the file system of an agent's volumes that can be stalled.
 	volumesMB = 2048
+	// replaceAfter is how long a member is away before another takes its place: the shortest that the scheduler takes.
+	replaceAfter = time.Minute
 )
 
 // outcome is a row of the table: of one run of one fault.
@@ -52,7 +54,8 @@ type run struct {
 	s        *cottonkit.Site
 	sched    *cottonkit.Scheduler
 	pool     *mysql.Pool
-	c        v1.Cluster // before the fault
+	at       time.Time  // of the fault
+	c        v1.Cluster // before it
 	primary  v1.Instance
 	replicas []v1.Instance
 	load     *load
@@ -115,8 +118,8 @@ const clusterName = "c0"
 
 // kind of ground that a scenario needs.
 type kind struct {
-	zk, disk, volumes bool
-	policy            cotton.Policy
+	zk, disk, volumes, replaces bool
+	policy                      cotton.Policy
 }
 
 func newGround(t *testing.T, k kind) *ground {
@@ -129,6 +132,9 @@ func newGround(t *testing.T, k kind) *ground {
 	}
 	if k.volumes {
 		o.VolumesMB = volumesMB
+	}
+	if k.replaces {
+		o.Agents, o.Flags = 4, append(o.Flags, "--replace-after="+replaceAfter.String())
 	}
 	g := &ground{scope: &scope{TB: t}, well: true}
 	t.Cleanup(g.end)
@@ -174,6 +180,7 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 	}
 	r.until(convergeLimit, "the load runs", func() bool { return r.load.w.Stats().Acknowledged() > warmUp })
 	at := time.Now()
+	r.at = at
 	sc.inject(r)
 	over := time.Now()
 	var c v1.Cluster
@@ -196,6 +203,10 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 			lost, wrong := verify(t.Context(), g.pool, c, l)
 			out.lost += lost
 			r.problems = append(r.problems, wrong...)
+		}
+		r.held(c)
+		if sc.end != nil {
+			sc.end(r, c)
 		}
 		out.failovers = c.Epoch - r.c.Epoch
 		if out.failovers > uint64(sc.changes) {
@@ -222,7 +233,7 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 	return out
 }
 
-// log shows the changes of primary since a time, step by step.
+// log shows the changes of primary and the operations since a time, step by step.
 func (g *ground) log(r *run, since time.Time) {
 	h, err := g.s.Client.History(r.t.Context(), clusterName)
 	if err != nil {
@@ -237,9 +248,19 @@ func (g *ground) log(r *run, since time.Time) {
 			continue
 		}
 		r.t.Logf("%s after %s: %s", c.Kind, c.Began.Sub(since).Round(time.Millisecond), c.Why)
-		for _, step := range c.Log {
-			r.t.Logf("%6d ms %s %s", step.AfterMS, step.Step, step.Note)
+		steps(r.t, c.Log)
+	}
+	for _, op := range h.Operations {
+		if op.Began.After(since) {
+			r.t.Logf("%s after %s: %s", op.What, op.Began.Sub(since).Round(time.Millisecond), op.Why)
+			steps(r.t, op.Log)
 		}
+	}
+}
+
+func steps(t *testing.T, log []v1.Step) {
+	for _, step := range log {
+		t.Logf("%6d ms %s %s", step.AfterMS, step.Step, step.Note)
 	}
 }
 
@@ -313,7 +334,7 @@ func TestFaults(t *testing.T) {
 			continue
 		}
 		for n := range runs() {
-			k := kind{sc.zk, sc.disk, sc.volumes, cmp.Or(sc.policy, cotton.PolicyLossless)}
+			k := kind{sc.zk, sc.disk, sc.volumes, sc.replaces, cmp.Or(sc.policy, cotton.PolicyLossless)}
 			g := grounds[k]
 			if g == nil || !g.well {
 				if g != nil {

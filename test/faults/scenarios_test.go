@@ -22,16 +22,19 @@ import (
 type scenario struct {
 	number  string // of the list in docs/faults.md
 	name    string
-	short   bool          // runs in every test, not only in make faults
-	zk      bool          // the store and the discovery are in ZooKeeper
-	cuts    bool          // ports are cut off
-	disk    bool          // agents have small disks of their own
-	volumes bool          // agents' volumes are on block devices of their own
-	policy  cotton.Policy // empty = lossless
-	person  string        // what the cluster asks a person for at the end, instead of being well again
-	changes int           // of primary that are right at most
-	gap     time.Duration
-	inject  func(*run)
+	short   bool // runs in every test, not only in make faults
+	zk      bool // the store and the discovery are in ZooKeeper
+	cuts    bool // ports are cut off
+	disk    bool // agents have small disks of their own
+	volumes bool // agents' volumes are on block devices of their own
+	// replaces: who is away for replaceAfter is replaced, and there is a fourth agent for that.
+	replaces bool
+	policy   cotton.Policy // empty = lossless
+	person   string        // what the cluster asks a person for at the end, instead of being well again
+	changes  int           // of primary that are right at most
+	gap      time.Duration
+	inject   func(*run)
+	end      func(*run, v1.Cluster) // what must be true besides, once all is well again; nil = nothing
 }
 
 // Bounds of write gaps are for a busy machine: what is right is measured by benchmarks.
@@ -40,7 +43,7 @@ const (
 	anyGap = 0
 )
 
-var scenarios = slices.Concat(broken, planned)
+var scenarios = slices.Concat(broken, planned, agents)
 
 // broken are faults of machines, processes, networks and disks.
 var broken = []scenario{
@@ -81,8 +84,7 @@ var broken = []scenario{
 		r.kill(r.primary)
 	}},
 	{number: "5", name: "primary cut off from its replicas alone for 40 s", cuts: true, changes: 1, gap: 30 * time.Second, inject: func(r *run) {
-		r.bindReceivers()
-		heal := cottonkit.CutFrom(r.t, receivers, r.primary.Port)
+		heal := cottonkit.CutFrom(r.t, r.bindReceivers(r.primary, r.replicas...), r.primary.Port)
 		r.hold(40 * time.Second)
 		heal()
 	}},
@@ -264,17 +266,20 @@ func (r *run) kill(i v1.Instance) {
 }
 
 // task is an instance's present task.
-func (r *run) task(i v1.Instance) string {
+func (r *run) task(i v1.Instance) string { return r.now(i).TaskID }
+
+// now is an instance as the API has it; as it was before, if that does not answer.
+func (r *run) now(i v1.Instance) v1.Instance {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Second)
 	defer cancel()
 	if c, err := r.s.Client.Cluster(ctx, clusterName); err == nil {
 		for _, now := range c.Instances {
 			if now.ID == i.ID {
-				return now.TaskID
+				return now
 			}
 		}
 	}
-	return i.TaskID
+	return i
 }
 
 // freeze stops an instance's mysqld for a while; its executor may end it meanwhile.
@@ -351,30 +356,32 @@ func (r *run) revive() {
 	}
 }
 
-// receivers is the address from which replicas connect, after bindReceivers, and nobody else.
-const receivers = "127.0.0.9"
+var bound int // how many times bindReceivers was called: each has another address, since replicas stay bound
 
-// bindReceivers has replicas receive from an address of their own, so that they can be cut off from the primary while the
-// scheduler, its executor and clients are not.
-func (r *run) bindReceivers() {
-	for _, i := range r.replicas {
+// bindReceivers has replicas receive from an address from which nobody else connects, so that they can be cut off from the
+// primary while the scheduler, its executor and clients are not.
+func (r *run) bindReceivers(primary v1.Instance, replicas ...v1.Instance) (address string) {
+	bound++
+	address = fmt.Sprintf("127.0.%d.9", bound)
+	for _, i := range replicas {
 		conn := r.session(i)
 		if conn == nil {
-			return
+			return address
 		}
-		for _, statement := range []string{"STOP REPLICA IO_THREAD", "CHANGE REPLICATION SOURCE TO SOURCE_BIND = '" + receivers + "'", "START REPLICA IO_THREAD"} {
+		for _, statement := range []string{"STOP REPLICA IO_THREAD", "CHANGE REPLICATION SOURCE TO SOURCE_BIND = '" + address + "'", "START REPLICA IO_THREAD"} {
 			_, err := conn.ExecContext(r.t.Context(), statement)
 			r.do(err)
 		}
 		_ = conn.Close()
+		var problem string
+		if !r.until(convergeLimit, "the replica follows from an address of its own", func() bool {
+			problem = follows(r.t.Context(), r.pool, i, primary)
+			return problem == ""
+		}) {
+			r.bad("at last: %s", problem)
+		}
 	}
-	var problem string
-	if !r.until(convergeLimit, "the replicas follow from an address of their own", func() bool {
-		_, problem = healthy(r.t.Context(), r.s, r.pool, clusterName)
-		return problem == ""
-	}) {
-		r.bad("at last: %s", problem)
-	}
+	return address
 }
 
 // session is a connection of the administrator to an instance.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	mesoslib "github.com/mesos/mesos-go/api/v1/lib"
+
 	"github.com/aosc/aosc/internal/cotton"
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 	"github.com/aosc/aosc/internal/cotton/client"
@@ -305,18 +307,43 @@ func (s *Site) Delete(name string) {
 	defer cancel()
 	s.Do(s.Client.Delete(ctx, name, Password))
 	s.Do(s.Client.WaitGone(ctx, name))
-	tasks, err := s.operator.Tasks(ctx)
+	tasks, reserved, err := s.Held(ctx)
 	s.Do(err)
-	if n := len(tasks.Tasks); n > 0 {
-		s.T.Errorf("%d tasks are left behind", n)
+	if len(tasks)+len(reserved) > 0 {
+		s.T.Errorf("left behind are the tasks %q, and the reservations with volumes %q", tasks, reserved)
+	}
+}
+
+// Held are the tasks that Mesos runs, and the volume under each resource id that something is reserved for; empty where there
+// is none.
+func (s *Site) Held(ctx context.Context) (tasks []string, reserved map[string]string, err error) {
+	running, err := s.operator.Tasks(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range running.Tasks {
+		tasks = append(tasks, t.TaskID.Value)
 	}
 	agents, err := s.operator.Agents(ctx)
-	s.Do(err)
+	if err != nil {
+		return nil, nil, err
+	}
+	reserved = map[string]string{}
 	for _, a := range agents.Agents {
 		for _, r := range a.TotalResources {
-			if len(r.Reservations) > 0 {
-				s.T.Errorf("left behind on %s: %s", a.AgentInfo.Hostname, r.String())
+			if n := len(r.Reservations); n > 0 {
+				reserved[resourceID(r.Reservations[n-1])] += r.GetDisk().GetPersistence().GetID()
 			}
 		}
 	}
+	return tasks, reserved, nil
+}
+
+func resourceID(r mesoslib.Resource_ReservationInfo) string {
+	for _, l := range r.GetLabels().GetLabels() {
+		if l.Key == "resource_id" {
+			return l.GetValue()
+		}
+	}
+	return ""
 }

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,8 +35,10 @@ type publication struct {
 	primary int // instance id; 0 = none, or no answer
 }
 
-// observer looks at every instance and at the API ten times a second, each on its own.
+// observer looks at every instance and at the API ten times a second, each on its own; at instances that are added, from when
+// they are published.
 type observer struct {
+	ctx  context.Context
 	stop context.CancelFunc
 	over sync.WaitGroup
 	pool *mysql.Pool
@@ -46,29 +49,26 @@ type observer struct {
 }
 
 func observe(s *cottonkit.Site, c v1.Cluster) (*observer, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	o := &observer{stop: cancel, pool: s.AdminPool(mysql.Options{ConnectTimeout: observeLimit, MaxOpen: 2}), samples: map[int][]sample{}}
+	o := &observer{pool: s.AdminPool(mysql.Options{ConnectTimeout: observeLimit, MaxOpen: 2}), samples: map[int][]sample{}}
+	o.ctx, o.stop = context.WithCancel(context.Background())
 	for _, i := range c.Instances {
-		db, err := o.pool.DB(cottonkit.Addr(i))
-		if err != nil {
-			cancel()
-			return nil, err
+		if err := o.watch(i.ID, cottonkit.Addr(i)); err != nil {
+			return nil, errors.Join(err, o.end())
 		}
-		o.over.Go(func() {
-			every(ctx, func() {
-				limited, cancel := context.WithTimeout(ctx, observeLimit)
-				defer cancel()
-				o.keep(i.ID, look(limited, db))
-			})
-		})
 	}
 	o.over.Go(func() {
-		every(ctx, func() {
-			limited, cancel := context.WithTimeout(ctx, observeLimit)
+		every(o.ctx, func() {
+			limited, cancel := context.WithTimeout(o.ctx, observeLimit)
 			defer cancel()
 			p := publication{at: time.Now()}
-			if e, err := s.Client.Endpoints(limited, c.Name); err == nil && e.Primary != nil {
+			e, err := s.Client.Endpoints(limited, c.Name)
+			if err == nil && e.Primary != nil {
 				p.primary = e.Primary.ID
+			}
+			for _, r := range e.Replicas { // who is added serves as a replica first
+				if err := o.watch(r.ID, mysql.Addr{Host: r.Host, Port: r.Port}); err != nil {
+					s.T.Error(err)
+				}
 			}
 			o.mu.Lock()
 			defer o.mu.Unlock()
@@ -76,6 +76,28 @@ func observe(s *cottonkit.Site, c v1.Cluster) (*observer, error) {
 		})
 	})
 	return o, nil
+}
+
+// watch looks at an instance until the end, unless that is done already.
+func (o *observer) watch(id int, at mysql.Addr) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, watched := o.samples[id]; watched {
+		return nil
+	}
+	db, err := o.pool.DB(at)
+	if err != nil {
+		return err
+	}
+	o.samples[id] = []sample{}
+	o.over.Go(func() {
+		every(o.ctx, func() {
+			limited, cancel := context.WithTimeout(o.ctx, observeLimit)
+			defer cancel()
+			o.keep(id, look(limited, db))
+		})
+	})
+	return nil
 }
 
 func every(ctx context.Context, do func()) {

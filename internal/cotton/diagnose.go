@@ -51,6 +51,18 @@ const isolatedFor = 8 * time.Second
 // minute before it tries again.
 const stalledFor = 8 * time.Second
 
+// idleStalledFor is the same for a primary to which nobody wrote before, either: nobody waits, as far as is known.
+const idleStalledFor = 30 * time.Second
+
+// stalled tells whether nothing can be committed on an open primary for its disk's sake.
+func (s Seen) stalled() bool {
+	limit := stalledFor
+	if s.now() && s.Idle > s.Stalled+stalledFor {
+		limit = idleStalledFor
+	}
+	return s.Writable() && s.Stalled >= limit && (!s.now() || s.Idle >= limit)
+}
+
 // diagnoses are ordered by how much they say: the first that calls for a failover is its reason.
 var diagnoses = []diagnosis{
 	{
@@ -89,7 +101,7 @@ var diagnoses = []diagnosis{
 		nil,
 		func(d *deciding, p Seen) (string, bool) {
 			return fmt.Sprintf("the primary %s commits nothing: no write to its volume has succeeded for %s, says its executor: %s", d.MemberName(d.Primary),
-				p.Stalled.Round(time.Second), cmp.Or(p.VolumeError, "one hangs")), p.Writable() && p.Stalled >= stalledFor && (!p.now() || p.Idle >= stalledFor)
+				p.Stalled.Round(time.Second), cmp.Or(p.VolumeError, "one hangs")), p.stalled()
 		},
 	},
 	{

@@ -162,6 +162,8 @@ func TestFailover(t *testing.T) {
 		{"its disk does not answer, and nothing is committed", well(lossless).stalled(1, 9*time.Second, 9*time.Second), "begin failover", "no write to its volume has succeeded for 9s, says its executor: one hangs"},
 		{"its disk is full", well(lossless).stalled(1, 9*time.Second, 9*time.Second).edited(func(s *scene) { s.at(1).VolumeError = "no space left on device" }),
 			"begin failover", "says its executor: no space left on device"},
+		{"its disk does not answer, and nobody wrote before: it has more time", well(lossless).stalled(1, 9*time.Second, time.Hour), "", "look at the disk of h"},
+		{"but not without end", well(lossless).stalled(1, 31*time.Second, time.Hour), "begin failover", "no write to its volume has succeeded for 31s"},
 		{"its disk is slow, and something is committed", well(lossless).stalled(1, 9*time.Second, time.Second), "", "look at the disk of h"},
 		{"its disk has not answered for a moment", well(lossless).stalled(1, 3*time.Second, time.Hour), "", "look at the disk of h"},
 		{"the disk of a replica does not answer", well(lossless).stalled(2, time.Minute, time.Minute), "", "look at the disk of h"},

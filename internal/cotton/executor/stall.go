@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -87,5 +88,8 @@ func (p *volumeProbe) facts(f *cotton.Facts) {
 	defer p.mu.Unlock()
 	if p.err != nil {
 		f.WriteError = p.err.Error()
+	}
+	if path := (*fs.PathError)(nil); errors.As(p.err, &path) {
+		f.WriteError = path.Err.Error() // the path is long, and always the same
 	}
 }

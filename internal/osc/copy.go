@@ -250,7 +250,7 @@ func (c *copyRun) supervise(ctx context.Context) error {
 		watchers.Go(func() { cancel(watch(ctx)) })
 	}
 	err = c.phases(ctx)
-	if cause := context.Cause(ctx); err != nil && cause != nil && !IsFinal(err) {
+	if cause := context.Cause(ctx); err != nil && cause != nil && !Final(err) {
 		err = cause // what broke is a consequence
 	}
 	cancel(err)

@@ -23,10 +23,3 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("%s: refused: %s", e.
 
 // VerifyError is final: the copy differs from the original. The copy was given up, the original is untouched.
 type VerifyError = verify.Error
-
-// IsFinal tells whether another try of the same run is pointless.
-func IsFinal(err error) bool {
-	var refused *RefusedError
-	var differs *VerifyError
-	return errors.As(err, &refused) || errors.As(err, &differs)
-}

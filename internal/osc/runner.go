@@ -83,7 +83,7 @@ func (r *Runner) Run(ctx context.Context, p Plan, s Settings, c *Control, report
 		logger: r.log().With("tier", p.Tier, "instance", p.Addr.String(), "database", p.Database, "table", p.Table)}
 	outcome, err := run.do(ctx, db)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && !IsFinal(err) {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && !Final(err) {
 			err = fmt.Errorf("%w (%w)", cause, err) // what broke is a consequence
 		}
 		return Outcome{}, run.named(err)
@@ -117,7 +117,7 @@ func untilStop(ctx context.Context, c *Control) (stoppable context.Context, rele
 
 // named adds the target to errors that do not name it themselves.
 func (r *run) named(err error) error {
-	if IsFinal(err) {
+	if Final(err) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", r.plan.Target, err)

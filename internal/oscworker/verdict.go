@@ -54,7 +54,7 @@ func verdictOf(err, cause error) verdict {
 		}
 	}
 	var refused refusal
-	return verdict{End: endFailed, Reason: err.Error(), Final: osc.IsFinal(err) || errors.As(err, &refused)}
+	return verdict{End: endFailed, Reason: err.Error(), Final: osc.Final(err) || errors.As(err, &refused)}
 }
 
 // step is what to do about a row as it is found.

@@ -43,7 +43,7 @@ const (
 	anyGap = 0
 )
 
-var scenarios = slices.Concat(broken, planned, agents)
+var scenarios = slices.Concat(broken, planned, agents, sequences)
 
 // broken are faults of machines, processes, networks and disks.
 var broken = []scenario{

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -43,13 +44,18 @@ func CutFrom(t testing.TB, from string, port int) (heal func()) {
 }
 
 // drop has packets vanish that match a rule.
+// cuts counts the rules made: each cut has a preference of its own, since the kernel takes a rule that says less than another one of the same
+// preference for that one.
+var cuts atomic.Int64
+
 func drop(t testing.TB, rules ...string) (heal func()) {
 	t.Helper()
 	if cutting != nil {
 		t.Skip("no port can be cut off here: ", cutting)
 	}
+	pref := strconv.FormatInt(10+cuts.Add(1), 10)
 	for _, r := range rules {
-		if err := ip("rule add pref 10 " + r + " blackhole"); err != nil {
+		if err := ip("rule add pref " + pref + " " + r + " blackhole"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,7 +66,7 @@ func drop(t testing.TB, rules ...string) (heal func()) {
 		}
 		healed = true
 		for _, r := range rules {
-			if err := ip("rule del pref 10 " + r + " blackhole"); err != nil {
+			if err := ip("rule del pref " + pref + " " + r + " blackhole"); err != nil {
 				t.Error(err)
 			}
 		}

@@ -23,7 +23,7 @@ var (
 func statements(p Plan) []string {
 	switch p.Engine {
 	case EngineCreate:
-		return []string{p.Desired.Text}
+		return []string{p.Create.SQL}
 	case EngineInstant:
 		return p.Change.Statements(p.Database, p.Table, "ALGORITHM=INSTANT")
 	case EngineInplace:
@@ -118,8 +118,11 @@ func (r *run) execute(ctx context.Context, conn *sql.Conn) error {
 }
 
 // sqlMode is strict: a value that does not fit the new definition is an error. Only where the plan found such values, and
-// they may be lost, the server is told to cut them, as a copy would.
+// they may be lost, the server is told to cut them, as a copy would. A new table is made under the server's own.
 func (r *run) sqlMode() string {
+	if r.plan.Engine == EngineCreate {
+		return r.plan.Create.Mode // as by hand on that server
+	}
 	if r.settings.AllowUnsafe && slices.ContainsFunc(r.plan.Findings, cutsValues) {
 		return strings.TrimPrefix(schema.AlterSQLMode, "STRICT_ALL_TABLES,")
 	}

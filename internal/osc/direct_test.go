@@ -242,3 +242,27 @@ func TestRolling(t *testing.T) {
 		t.Errorf("a copy under 'rolling': %q", p.Refused)
 	}
 }
+
+// A missing table is made as it was committed. The order of keys decides which is the clustered index of a table without a
+// PRIMARY KEY, and the normal form has them by name.
+func TestCreateFromTheCommittedText(t *testing.T) {
+	b := newBench(t, testkit.Server(t))
+	b.run("ck", "create table if not exists ck (a int not null, b int not null, pad varchar(10), unique key z_first (a), unique key a_second (b)); -- committed", EngineCreate)
+	index := testkit.Ask(t, b.srv, "SELECT i.name FROM information_schema.innodb_indexes i JOIN information_schema.innodb_tables t USING (table_id) "+
+		"WHERE t.name = '"+b.database+"/ck' AND i.type = 3")
+	if index != "z_first" {
+		t.Errorf("the clustered index is %s", index)
+	}
+}
+
+// Zero dates in the defaults of a table that has them are no reason to refuse a change beside them.
+func TestZeroDateDefaultsBeside(t *testing.T) {
+	b := newBench(t, testkit.Server(t))
+	const head = "CREATE TABLE b00 (id bigint unsigned NOT NULL AUTO_INCREMENT, post_date datetime NOT NULL DEFAULT '0000-00-00 00:00:00', title text NOT NULL, "
+	b.exec("SET SESSION sql_mode = ''", head+"PRIMARY KEY (id))", "INSERT INTO b00 (title) VALUES ('a'), ('b')")
+	b.run("b00", head+"guid varchar(255) NOT NULL DEFAULT '', PRIMARY KEY (id))", EngineInstant)
+	p := b.plan("b00", head+"guid varchar(255) NOT NULL DEFAULT '', late datetime DEFAULT '0000-00-00', PRIMARY KEY (id))")
+	if !p.Final || !strings.Contains(p.Refused, "late") {
+		t.Errorf("a new zero date, which the server would not take by hand: %q", p.Refused)
+	}
+}

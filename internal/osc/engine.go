@@ -89,6 +89,7 @@ type Plan struct {
 	Engine   Engine
 	Current  schema.Form // zero when the table is missing
 	Desired  schema.Form
+	Create   schema.Statement // of a table that is missing: the committed text itself, keys in its order
 	Change   schema.Change
 	SQL      string // what would be run, for people
 	Rows     uint64 // the server's estimate, exact up to DirectMaxRows

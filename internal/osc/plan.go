@@ -124,6 +124,15 @@ func (g *gathering) plan(ctx context.Context, p *Plan) error {
 	}
 	var exists bool
 	p.Current, exists = g.forms[schema.Ref{Database: p.Database, Table: p.Table}]
+	if err := schema.ZeroDefaults(p.Current, p.Desired, env); err != nil {
+		p.Refused, p.Final = err.Error(), true
+		return nil
+	}
+	if !exists {
+		if p.Create, err = schema.Render(g.desired.Text, env); err != nil {
+			return err // Form has rendered it a moment ago
+		}
+	}
 	size := g.sizes[p.Database]
 	p.Rows, p.Bytes = size.rows, size.bytes
 	s := g.settings

@@ -9,9 +9,10 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // cursor walks over the tokens of a text.
 type cursor struct {
-	text string
-	toks []token
-	i    int
+	text    string
+	dialect dialect
+	toks    []token
+	i       int
 }
 
 func (c *cursor) done() bool { return c.i >= len(c.toks) }

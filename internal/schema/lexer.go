@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -34,8 +35,12 @@ func (e *lexError) Error() string { return "line " + itoa(e.line) + ": " + e.wha
 // lex splits SQL into tokens the way the server does with an empty sql_mode (manual 11.1, 11.7): comments are dropped, but
 // the content of version comments (/*! */) stays, since the server runs it. It judges nothing else: the server is the
 // arbiter of what is valid.
-func lex(text string) ([]token, error) {
-	l := lexer{text: text, toks: make([]token, 0, len(text)/5)}
+func lex(text string) ([]token, error) { return lexAs(text, dialect{}) }
+
+// lexAs is lex in a dialect. With a version, the content of version comments stays or goes by it, as in the server
+// (sql/sql_lex.cc), and their marks go.
+func lexAs(text string, d dialect) ([]token, error) {
+	l := lexer{text: text, dialect: d, toks: make([]token, 0, len(text)/5)}
 	for {
 		l.space()
 		if l.pos >= len(text) {
@@ -53,6 +58,7 @@ func lex(text string) ([]token, error) {
 
 type lexer struct {
 	text      string
+	dialect   dialect
 	pos       int
 	toks      []token
 	hints     int // open version comments
@@ -83,6 +89,8 @@ func (l *lexer) next() error {
 		} else {
 			l.pos = len(l.text)
 		}
+	case strings.HasPrefix(rest, "/*!") && l.dialect.version > 0:
+		return l.versionComment(rest)
 	case strings.HasPrefix(rest, "/*!"):
 		l.hints, l.hintStart = l.hints+1, l.pos
 		end := l.pos + 3
@@ -92,6 +100,10 @@ func (l *lexer) next() error {
 		l.add(hintIn, end)
 	case l.hints > 0 && strings.HasPrefix(rest, "*/"):
 		l.hints--
+		if l.dialect.version > 0 {
+			l.pos += 2
+			return nil
+		}
 		l.add(hintOut, l.pos+2)
 	case strings.HasPrefix(rest, "/*"):
 		i := strings.Index(rest[2:], "*/")
@@ -113,16 +125,45 @@ func (l *lexer) next() error {
 	return nil
 }
 
+// versionComment steps into a version comment that the server runs, and over one that it does not. The version has five
+// digits, or six where a sixth follows; with fewer there is none, and the server runs it.
+func (l *lexer) versionComment(rest string) error {
+	if l.hints > 0 {
+		return l.fail(l.pos, "a version comment /*! within another: write what is meant without it")
+	}
+	digits := 3
+	for digits < len(rest) && digits < 3+6 && rest[digits] >= '0' && rest[digits] <= '9' {
+		digits++
+	}
+	if digits < 3+5 {
+		digits = 3
+	}
+	if version, err := strconv.Atoi(rest[3:digits]); err == nil && version > l.dialect.version {
+		end := strings.Index(rest[3:], "*/")
+		if end < 0 {
+			return l.fail(l.pos, "version comment /*! is not closed")
+		}
+		if strings.Contains(rest[3:3+end], "/*") {
+			return l.fail(l.pos, "a comment within a version comment /*!: write what is meant without it")
+		}
+		l.pos += 3 + end + 2
+		return nil
+	}
+	l.hints, l.hintStart = l.hints+1, l.pos
+	l.pos += digits
+	return nil
+}
+
 // quoted reads a quoted name or string. A doubled quote stands for itself in all of them; a backslash escapes in
 // strings only.
 func (l *lexer) quoted(quote byte) error {
 	k := str
-	if quote == '`' {
+	if quote == '`' || quote == '"' && l.dialect.ansiQuotes {
 		k = ident
 	}
 	for i := l.pos + 1; i < len(l.text); i++ {
 		switch c := l.text[i]; {
-		case c == '\\' && k == str:
+		case c == '\\' && k == str && !l.dialect.noBackslash:
 			i++
 		case c == quote && i+1 < len(l.text) && l.text[i+1] == quote:
 			i++

@@ -13,7 +13,7 @@ import (
 
 // FormVersion is part of every cache key: it changes when Normalise gives another form for the same table, so that a
 // new release never compares its forms with an old one's. Whoever stores hashes must forget them when it changes.
-const FormVersion = 1
+const FormVersion = 2
 
 // FormCache keeps forms beyond this process. aoscdb implements it.
 type FormCache interface {
@@ -25,6 +25,9 @@ type FormCache interface {
 // concurrent use and must not be copied.
 type Materialiser struct {
 	Cache FormCache // nil = this process's memory only
+	// Account gives, for a server, connections of the account that texts are run by; nil = the ones that are handed in. An
+	// account that has nothing but the scratch schemas (ScratchPrefix) keeps every text from everything else.
+	Account func(*sql.DB) (*sql.DB, error)
 
 	mu   sync.Mutex
 	memo generations
@@ -43,6 +46,31 @@ func (e *DDLError) Error() string {
 
 // Unwrap gives the driver's error.
 func (e *DDLError) Unwrap() error { return e.Err }
+
+// TextError is an error that one text met with and another would not, but no verdict on the text: a privilege that it takes, a disk
+// that is full. It may pass.
+type TextError struct {
+	Desired Desired
+	Err     error
+}
+
+func (e *TextError) Error() string {
+	text := fmt.Sprintf("%s at commit %s could not be tried: %v", e.Desired.Path, clipCommit(e.Desired.Commit), e.Err)
+	if mysql.IsAccessDenied(e.Err) {
+		text += ": grant the account that on `aosc\\_scratch\\_%`.* (a FOREIGN KEY takes REFERENCES), or change the text"
+	}
+	return text
+}
+
+// Unwrap gives the driver's error.
+func (e *TextError) Unwrap() error { return e.Err }
+
+// OfText tells whether an error of Form or Forms is about that text alone: a *DDLError or a *TextError.
+func OfText(err error) bool {
+	var ddl *DDLError
+	var text *TextError
+	return errors.As(err, &ddl) || errors.As(err, &text)
+}
 
 func clipCommit(s string) string { return s[:min(len(s), 12)] }
 
@@ -76,17 +104,28 @@ func (m *Materialiser) Forms(ctx context.Context, db *sql.DB, ds []Desired, env 
 	if len(todo) == 0 {
 		return forms, errs
 	}
+	if m.Account != nil {
+		own, err := m.Account(db)
+		if err != nil {
+			for _, d := range todo {
+				errs[d.Table] = err
+			}
+			return forms, errs
+		}
+		db = own
+	}
 	err := WithScratch(ctx, db, env, func(ctx context.Context, conn *sql.Conn, schemaName string) error {
 		for _, d := range todo {
-			f, err := materialise(ctx, conn, d, schemaName, env.SQLMode)
-			if ddl := (*DDLError)(nil); errors.As(err, &ddl) {
+			f, err := materialise(ctx, conn, d, schemaName, env)
+			switch {
+			case OfText(err):
 				errs[d.Table] = err
-				continue
-			} else if err != nil {
+			case err != nil:
 				return fmt.Errorf("materialise %s: %w", d.Path, err)
+			default:
+				forms[d.Table] = f
+				m.remember(ctx, d, key, f)
 			}
-			forms[d.Table] = f
-			m.remember(ctx, d, key, f)
 		}
 		return nil
 	})
@@ -134,17 +173,23 @@ func (m *Materialiser) remember(ctx context.Context, d Desired, env DBEnv, f For
 	}
 }
 
-// materialise creates one table in the scratch schema and reads it back. A *DDLError is the server's word on the text;
-// any other error is about the server.
-func materialise(ctx context.Context, conn *sql.Conn, d Desired, schemaName, sqlMode string) (Form, error) {
-	if err := CreateSession(ctx, conn, sqlMode); err != nil {
-		return Form{}, err
+// materialise creates one table in the scratch schema and reads it back. For an error of the text OfText holds; any other is
+// about the server.
+func materialise(ctx context.Context, conn *sql.Conn, d Desired, schemaName string, env DBEnv) (Form, error) {
+	statement, err := Render(d.Text, env)
+	if err != nil {
+		return Form{}, &DDLError{Desired: d, Err: err}
 	}
-	if _, err := conn.ExecContext(ctx, d.Text); err != nil {
-		if mysql.Number(err) != 0 && !mysql.IsConnection(err) && !mysql.IsReadOnly(err) && !mysql.IsAccessDenied(err) && ctx.Err() == nil {
-			return Form{}, &DDLError{Desired: d, Number: mysql.Number(err), Err: err}
+	err = create(ctx, conn, statement.SQL, statement.Mode)
+	if mysql.IsNumber(err, errInvalidDefault) {
+		// Perhaps a zero date, which a table may have from a time when the server took them. Whether this one may is for
+		// ZeroDefaults to say.
+		if create(ctx, conn, statement.SQL, zeroDates(statement.Mode)) == nil {
+			err = nil
 		}
-		return Form{}, err
+	}
+	if err != nil {
+		return Form{}, judgeText(ctx, d, err)
 	}
 	f, err := showForm(ctx, conn, schemaName, d.Table)
 	if err != nil {
@@ -155,9 +200,33 @@ func materialise(ctx context.Context, conn *sql.Conn, d Desired, schemaName, sql
 	return f, err
 }
 
-// CreateSession prepares a connection to run a desired text so that it becomes what Materialiser says it does: read under
-// the server's own sql_mode (DBEnv.SQLMode), which its author had in mind, and without the primary key that
-// sql_generate_invisible_primary_key would add to what the text says.
+// errInvalidDefault is ER_INVALID_DEFAULT.
+const errInvalidDefault uint16 = 1067
+
+// judgeText tells an error of a text from one of the server.
+func judgeText(ctx context.Context, d Desired, err error) error {
+	switch {
+	case mysql.Number(err) == 0, mysql.IsConnection(err), mysql.IsReadOnly(err), ctx.Err() != nil:
+		return err
+	case mysql.IsAccessDenied(err), mysql.IsLockWaitTimeout(err), mysql.IsNumber(err, mysql.ErrLockDeadlock, mysql.ErrRecordFileFull,
+		mysql.ErrGetErrno, mysql.ErrQueryInterrupted, mysql.ErrQueryTimeout):
+		return &TextError{Desired: d, Err: err}
+	}
+	return &DDLError{Desired: d, Number: mysql.Number(err), Err: err}
+}
+
+// create runs the CREATE TABLE of a Statement on a connection whose default database it is for.
+func create(ctx context.Context, conn *sql.Conn, statement, mode string) error {
+	if err := CreateSession(ctx, conn, mode); err != nil {
+		return err
+	}
+	_, err := conn.ExecContext(ctx, statement)
+	return err
+}
+
+// CreateSession prepares a connection to run a Statement so that it becomes what Materialiser says it does: under the server's
+// own sql_mode, which its author had in mind, and without the primary key that sql_generate_invisible_primary_key would add
+// to what the text says.
 func CreateSession(ctx context.Context, conn *sql.Conn, sqlMode string) error {
 	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(sqlMode)+createSettings); err != nil {
 		return fmt.Errorf("prepare a session for CREATE TABLE: %w", err)

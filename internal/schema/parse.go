@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,7 +21,7 @@ const Suffix = ".sql"
 // to say. The error names the path and what to do.
 func ParseDesired(file, text string) (table string, err error) {
 	want := strings.TrimSuffix(path.Base(file), Suffix)
-	if table, err = parseCreateTable(text); err != nil {
+	if _, table, err = readText(text, dialect{version: nominalVersion}); err != nil {
 		return "", fmt.Errorf("%s: %w", file, err)
 	}
 	if table != want {
@@ -29,28 +30,26 @@ func ParseDesired(file, text string) (table string, err error) {
 	return table, nil
 }
 
-func parseCreateTable(text string) (string, error) {
+// readText reads a desired text in a dialect: the tokens of its CREATE TABLE, less IF NOT EXISTS and what ends it, and the name of
+// the table.
+func readText(text string, d dialect) (*cursor, string, error) {
 	switch {
 	case len(text) > MaxDesiredSize:
-		return "", fmt.Errorf("is larger than %d bytes, which no table definition is", MaxDesiredSize)
+		return nil, "", fmt.Errorf("is larger than %d bytes, which no table definition is", MaxDesiredSize)
 	case !utf8.ValidString(text):
-		return "", errors.New("is not valid UTF-8: save it as UTF-8")
+		return nil, "", errors.New("is not valid UTF-8: save it as UTF-8")
 	case strings.HasPrefix(text, "\ufeff"):
-		return "", errors.New("begins with a byte order mark, which MySQL does not read: save it as UTF-8 without one")
+		return nil, "", errors.New("begins with a byte order mark, which MySQL does not read: save it as UTF-8 without one")
 	case strings.ContainsRune(text, 0):
-		return "", errors.New("holds a NUL byte")
+		return nil, "", errors.New("holds a NUL byte")
 	}
-	toks, err := lex(text)
+	toks, err := lexAs(text, d)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	c := &cursor{text: text}
-	for _, t := range toks { // the content of a version comment is part of the statement
-		if t.kind != hintIn && t.kind != hintOut {
-			c.toks = append(c.toks, t)
-		}
-	}
-	return c.createTable()
+	c := &cursor{text: text, dialect: d, toks: toks}
+	table, err := c.createTable()
+	return c, table, err
 }
 
 var errEmptyFile = errors.New("holds no statement: want one CREATE TABLE")
@@ -65,7 +64,9 @@ func (c *cursor) createTable() (string, error) {
 	if !c.accept("CREATE", "TABLE") {
 		return "", fmt.Errorf("is not a CREATE TABLE: it begins with %q", clip(c.raw()+" "+c.at(c.i+1)))
 	}
-	c.accept("IF", "NOT", "EXISTS")
+	if c.is("IF", "NOT", "EXISTS") { // it would hide that the table is there
+		c.toks = slices.Delete(c.toks, c.i, c.i+3)
+	}
 	table, ok := c.name()
 	if !ok || table == "" {
 		return "", errors.New("names no table after CREATE TABLE")
@@ -82,6 +83,14 @@ var queryWords = []string{"SELECT", "WITH", "VALUES", "TABLE"}
 func (c *cursor) definition() error {
 	if !c.is("(") {
 		return c.notPlain(c.i)
+	}
+	for i := range c.toks { // a query anywhere: the server might refuse it there, but it is not for a file to ask
+		if c.isAt(i, "SELECT") {
+			return c.notPlain(i)
+		}
+		if c.isAt(i, "(") && c.anyAt(i+1, queryWords) {
+			return c.notPlain(i + 1)
+		}
 	}
 	if c.isAt(c.i+1, "LIKE") || c.isAt(c.i+1, "(") || c.anyAt(c.i+1, queryWords) {
 		return c.notPlain(c.i + 1)
@@ -107,13 +116,15 @@ func (c *cursor) definition() error {
 	return c.end()
 }
 
-// end checks that nothing but semicolons is left.
+// end checks that nothing but semicolons is left, and takes them off.
 func (c *cursor) end() error {
+	end := c.i
 	for c.accept(";") {
 	}
 	if !c.done() {
 		return fmt.Errorf("holds a second statement (%q): want one CREATE TABLE per file", clip(c.raw()+" "+c.at(c.i+1)))
 	}
+	c.toks = c.toks[:end]
 	return nil
 }
 

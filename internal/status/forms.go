@@ -2,7 +2,6 @@ package status
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/aosc/aosc/internal/fleet"
@@ -28,7 +27,7 @@ func (p *pass) wants(ctx context.Context, desired []schema.Desired, envs map[str
 				continue
 			}
 			err := errs[d.Table]
-			if ddl := (*schema.DDLError)(nil); !errors.As(err, &ddl) {
+			if !schema.OfText(err) {
 				return nil, fmt.Errorf("canonical form of %s: %w", d.Table, err)
 			}
 			if !refused[d.Table] {

@@ -79,7 +79,8 @@ func fromEnv(b *testing.B, name string, without int) int {
 type replaceSite struct {
 	b     *testing.B
 	c     *site.Cotton
-	key   cotton.AdminKey
+	keys  cotton.AdminKeys
+	id    cotton.Identity
 	admin *mysql.Pool
 	w     *writer.Writer
 }
@@ -89,11 +90,12 @@ func newReplaceSite(b *testing.B, gb int) *replaceSite {
 	s := &replaceSite{b: b, c: site.NewCotton(b, 4, 10)}
 	s.c.Start()
 	var err error
-	s.key, err = cotton.ReadAdminKey(filepath.Join(s.c.Dir, "cotton", "admin.key"))
+	s.keys, err = cotton.ReadAdminKeys(filepath.Join(s.c.Dir, "cotton", "admin.key"))
 	s.do(err)
+	created := s.c.Create(replaceCluster, v1.Create{User: "app", Password: s.c.Password, Nodes: 3, Size: &v1.Size{Resources: replaceSize}})
+	s.id = cotton.Identity{Cluster: replaceCluster, Incarnation: created.Incarnation}
 	s.admin = mysql.NewPool(s.account(cotton.AdminAccount), mysql.Options{})
 	b.Cleanup(func() { s.admin.Close() })
-	created := s.c.Create(replaceCluster, v1.Create{User: "app", Password: s.c.Password, Nodes: 3, Size: &v1.Size{Resources: replaceSize}})
 	primary := s.db(*created.Endpoints.Primary)
 	b.Logf("loaded %d MB in %.1f s", gb*1024, took(func() { s.load(primary, gb) }).Seconds())
 	s.w = writer.New(writer.Options{DB: func() *sql.DB { return primary }, Database: "shop", Table: "orders", Rate: replaceRate})
@@ -111,7 +113,11 @@ func (s *replaceSite) do(err error) {
 }
 
 func (s *replaceSite) account(name string) mysql.Credentials {
-	return mysql.Credentials{User: name, Password: s.key.Password(name, replaceCluster), TLS: "skip-verify"}
+	return mysql.Credentials{User: name, Password: s.keys.Current().Password(s.id, name), TLS: "required",
+		Authority: func(mysql.Addr) (mysql.Authority, error) {
+			pem, err := s.keys.Authorities(s.id)
+			return mysql.Authority{PEM: pem}, err
+		}}
 }
 
 func (s *replaceSite) db(e v1.Endpoint) *sql.DB {

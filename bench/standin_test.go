@@ -89,11 +89,15 @@ func (h *standInExecutor) end(ctx context.Context, id mesoslib.TaskID, state mes
 
 // standIn listens as the task's mysqld until the process ends.
 func standIn(task cotton.Task) error {
-	key, err := cotton.ReadAdminKey(task.AdminKeyfile)
+	keys, err := cotton.ReadAdminKeys(task.AdminKeyfile)
 	if err != nil {
 		return err
 	}
-	pair, err := tls.LoadX509KeyPair(os.Getenv(standInEnv), os.Getenv(standInEnv))
+	issued, err := keys.Current().Issue(task.Identity(), cotton.Server{Member: task.Member, Hosts: []string{task.Host}}, time.Now())
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(issued, issued)
 	if err != nil {
 		return err
 	}
@@ -102,7 +106,7 @@ func standIn(task cotton.Task) error {
 		return err
 	}
 	users := server.NewInMemoryProvider()
-	users.AddUser(cotton.AdminAccount, key.Password(cotton.AdminAccount, task.Cluster))
+	users.AddUser(cotton.AdminAccount, keys.Current().Password(task.Identity(), cotton.AdminAccount))
 	conf := server.NewServer("9.7.4", gomysql.DEFAULT_COLLATION_ID, gomysql.AUTH_NATIVE_PASSWORD, nil, &tls.Config{Certificates: []tls.Certificate{pair}})
 	s := &standInServer{task: task, variables: map[string]string{
 		"version": "9.7.4", "server_uuid": uuidOf(task.Port), "hostname": "standin", "port": strconv.Itoa(task.Port),

@@ -40,7 +40,7 @@ type parts struct {
 	store     store.Store
 	publisher discovery.Publisher
 	discovery *zookeeper.URL // what is published in; nil = not in ZooKeeper
-	key       cotton.AdminKey
+	keys      *cotton.Keyring
 	keyfile   string
 	backups   backup.Store // nil = none are kept
 	apiURL    string
@@ -82,7 +82,7 @@ func (p *parts) openKey(_ context.Context, env *daemon.Env) (err error) {
 		}
 		env.Log.Info("made an admin key", "file", p.keyfile)
 	}
-	p.key, err = cotton.ReadAdminKey(p.keyfile)
+	p.keys, err = cotton.OpenKeyring(p.keyfile)
 	return err
 }
 

@@ -95,7 +95,7 @@ func (p *parts) frameworkConfig(env *daemon.Env) (framework.Config, error) {
 		FailoverTimeout: v.GetDuration("failover-timeout"), KillGrace: v.GetDuration("kill-grace"), LaunchTimeout: v.GetDuration("launch-timeout"),
 		Quarantine: v.GetDuration("quarantine"), CloneMB: int64(v.GetInt("clone-mb")), ReplaceAfter: v.GetDuration("replace-after"),
 		Silence: v.GetDuration("failover-silence"), Cooldown: cooldown(v), Lease: v.GetDuration("primary-lease"),
-		Key: p.key, AdminKeyfile: cmp.Or(v.GetString("agent-admin-keyfile"), p.keyfile),
+		Keys: p.keys, AdminKeyfile: cmp.Or(v.GetString("agent-admin-keyfile"), p.keyfile),
 		Log: env.Log, Metrics: env.Metrics,
 	}
 	if c.User == "" {

@@ -79,6 +79,10 @@ type Record struct {
 	Members []Member `json:"members"`
 	Primary int      `json:"primary"` // ID of the primary member, 0 = none yet
 	Epoch   uint64   `json:"epoch"`   // raised when a change of primary begins; carried by every command
+	// Incarnation tells the cluster from all others that ever had its name; empty only in what an earlier release stored.
+	// Former: accounts may still have the passwords of that release.
+	Incarnation string `json:"incarnation,omitempty"`
+	Former      bool   `json:"former,omitempty"`
 	// Change of primary under way, nil when there is none; History has those that are over, the oldest first.
 	Change  *Change  `json:"change,omitempty"`
 	History []Change `json:"history,omitempty"`
@@ -161,10 +165,18 @@ type Member struct {
 	// Stopping: its task is to be killed, for it to be launched anew.
 	Restart  bool `json:"restart,omitempty"`
 	Stopping bool `json:"stopping,omitempty"`
+	// Proves: it was launched with a certificate, so nothing secret is sent to whoever has none (I16). Only what an earlier
+	// release launched has not.
+	Proves bool `json:"proves,omitempty"`
 }
 
 // ServerID is the member's server_id: unique in its cluster and never 0, which MySQL refuses for replication.
 func (m Member) ServerID() uint32 { return uint32(m.ID) }
+
+// Identity is what the cluster's secrets derive from.
+func (r Record) Identity() Identity {
+	return Identity{Cluster: r.Spec.Name, Incarnation: r.Incarnation, Former: r.Former}
+}
 
 // Name is how people and logs call the member.
 func (r Record) MemberName(id int) string { return fmt.Sprintf("%s-%d", r.Spec.Name, id) }

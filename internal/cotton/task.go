@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// TaskSchema of Task. An executor that is older than its scheduler refuses what it would misunderstand.
-const TaskSchema = 1
+// TaskSchema of Task. An executor that is older than its scheduler refuses what it would misunderstand. Since 2 a server has a
+// certificate by which it proves who it is; a task of 1 is one of an earlier scheduler.
+const TaskSchema = 2
 
 // Task is what the executor is told of its one instance, as the task's data. It holds no secret: the executor derives
 // its passwords from the key file of its host.
@@ -25,6 +26,9 @@ type Task struct {
 	Tier         string            `json:"tier,omitempty"`
 	Sidecars     bool              `json:"sidecars,omitempty"`
 	AdminKeyfile string            `json:"admin_keyfile"` // a path, on the agent
+	// Incarnation and Former are of the cluster's Identity; no Incarnation: of a scheduler that knew of none.
+	Incarnation string `json:"incarnation,omitempty"`
+	Former      bool   `json:"former,omitempty"`
 	// HasData: the volume must hold a data directory. An executor never makes a new one in its place: a primary that
 	// came back empty would empty its replicas.
 	HasData bool `json:"has_data,omitempty"`
@@ -44,7 +48,15 @@ func ParseTask(data []byte) (Task, error) {
 	case t.Cluster == "" || t.Port == 0 || t.ServerID == 0 || t.Host == "" || t.AdminKeyfile == "":
 		return Task{}, fmt.Errorf("the task's data lacks cluster, host, port, server_id or admin_keyfile: %+v", t)
 	}
+	if t.Schema >= 2 && t.Incarnation == "" {
+		return Task{}, fmt.Errorf("the task's data lacks incarnation: %+v", t)
+	}
 	return t, nil
+}
+
+// Identity is what the secrets of the task's cluster derive from.
+func (t Task) Identity() Identity {
+	return Identity{Cluster: t.Cluster, Incarnation: t.Incarnation, Former: t.Former}
 }
 
 // VolumePath is where an executor finds its volume, in its sandbox.
@@ -77,6 +89,9 @@ type Facts struct {
 	WriteError    string `json:"write_error,omitempty"`
 	// ClosedWhy is why the executor closed the server last, by itself or because it was told to; for people.
 	ClosedWhy string `json:"closed_why,omitempty"`
+	// Keys are the ids of the admin keys that the executor has, that which it uses first. Certificate is of the server.
+	Keys        []string     `json:"keys,omitempty"`
+	Certificate *Certificate `json:"certificate,omitempty"`
 	// Backup is nil for an executor that was never told to make one.
 	Backup *BackupFacts `json:"backup,omitempty"`
 }

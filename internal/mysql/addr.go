@@ -1,8 +1,11 @@
 package mysql
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 )
 
@@ -33,15 +36,37 @@ func ParseAddr(s string) (Addr, error) {
 type Credentials struct {
 	User, Password string
 	// TLS is "" (plain text), "preferred" (encrypted when the server can, its certificate not verified),
-	// "required" (encrypted, certificate verified against the system's authorities) or "skip-verify" (encrypted,
+	// "required" (encrypted, certificate verified before anything is sent) or "skip-verify" (encrypted,
 	// certificate not verified).
 	TLS string
+	// Authority, with TLS "required", says what a server's certificate is verified by. It is called for each new connection,
+	// so that it may change. nil = by the system's authorities.
+	Authority func(Addr) (Authority, error)
+	// Passwords, where it is set, takes the place of Password: they are tried in this order until the server accepts one. It
+	// is called for each new connection, so that they may change.
+	Passwords func() []string
+}
+
+// Authority is what a server's certificate is verified by.
+type Authority struct {
+	PEM  []byte // certificates of those that may have issued it; empty = the system's
+	Name string // that it must be for; empty = the host that is connected to
+	// Unproven: the server has no certificate that could be verified. The connection is encrypted all the same.
+	Unproven bool
+}
+
+// passwords are those to try.
+func (c Credentials) passwords() []string {
+	if c.Passwords == nil {
+		return []string{c.Password}
+	}
+	return c.Passwords()
 }
 
 // String names the account. It never shows the password.
 func (c Credentials) String() string {
 	s := "'" + c.User + "'"
-	if c.Password != "" {
+	if c.Password != "" || c.Passwords != nil {
 		s += " (using password)"
 	}
 	if c.TLS != "" {
@@ -53,15 +78,39 @@ func (c Credentials) String() string {
 // GoString keeps %#v from showing the password.
 func (c Credentials) GoString() string { return "mysql.Credentials{" + c.String() + "}" }
 
-// tlsConfig is the driver's name for c.TLS.
-func (c Credentials) tlsConfig() (string, error) {
+// check finds an unknown TLS mode.
+func (c Credentials) check() error {
+	if !slices.Contains([]string{"", "preferred", "required", "skip-verify"}, c.TLS) {
+		return fmt.Errorf("unknown TLS mode %q: want preferred, required, skip-verify or nothing", c.TLS)
+	}
+	return nil
+}
+
+// tlsConfig is what connections to a server are protected by. plain allows one without, where the server has no TLS.
+func (c Credentials) tlsConfig(a Addr) (config *tls.Config, plain bool, err error) {
 	switch c.TLS {
 	case "":
-		return "false", nil
+		return nil, true, nil
 	case "preferred", "skip-verify":
-		return c.TLS, nil
-	case "required":
-		return "true", nil
+		return &tls.Config{InsecureSkipVerify: true}, c.TLS == "preferred", nil
 	}
-	return "", fmt.Errorf("unknown TLS mode %q: want preferred, required, skip-verify or nothing", c.TLS)
+	config = &tls.Config{ServerName: a.Host}
+	if c.Authority == nil {
+		return config, false, nil
+	}
+	by, err := c.Authority(a)
+	if err != nil {
+		return nil, false, fmt.Errorf("find out by what the certificate of %s is verified: %w", a, err)
+	}
+	if by.Name != "" {
+		config.ServerName = by.Name
+	}
+	if len(by.PEM) > 0 {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(by.PEM) {
+			return nil, false, fmt.Errorf("the authorities that the certificate of %s is to be verified by are no PEM certificates", a)
+		}
+	}
+	config.InsecureSkipVerify = by.Unproven
+	return config, false, nil
 }

@@ -1,9 +1,11 @@
 package mysql
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"database/sql"
 	"fmt"
 	"strconv"
 	"strings"
@@ -138,4 +140,43 @@ func encodeCrypt(sum []byte) string {
 	}
 	put(uint32(sum[31])<<8|uint32(sum[30]), 3)
 	return out.String()
+}
+
+// Passwords are the hashes of an account's passwords: the one that it has, and the one that it had before and keeps
+// (RETAIN CURRENT PASSWORD), empty for none.
+type Passwords struct {
+	Current, Retained string
+	TLSOnly           bool // REQUIRE SSL or more
+}
+
+// Accepts tells whether the account can log in with a password. It takes some milliseconds.
+func (p Passwords) Accepts(password string) bool {
+	return CheckPassword(p.Current, password) || p.Retained != "" && CheckPassword(p.Retained, password)
+}
+
+// ReadPasswords reads those of user@'%'.
+func ReadPasswords(ctx context.Context, db *sql.DB, user string) (Passwords, error) {
+	var p Passwords
+	err := db.QueryRowContext(ctx, "SELECT authentication_string, COALESCE(user_attributes->>'$.additional_password', ''), ssl_type <> '' FROM mysql.user"+
+		" WHERE user = ? AND host = '%'", user).Scan(&p.Current, &p.Retained, &p.TLSOnly)
+	if err != nil {
+		return p, fmt.Errorf("read what passwords %s has: %w", user, err)
+	}
+	return p, nil
+}
+
+// ChangePassword gives user@'%' another password, over TLS only; the one that it has stays good until DiscardPassword.
+func ChangePassword(ctx context.Context, db *sql.DB, user, password string) error {
+	hash, err := HashPassword(password)
+	if err != nil {
+		return err
+	}
+	account := QuoteString(user) + "@'%'"
+	return exec(ctx, db, "ALTER USER "+account+" IDENTIFIED WITH caching_sha2_password AS "+QuoteString(hash)+" RETAIN CURRENT PASSWORD REQUIRE SSL",
+		"give "+user+" another password")
+}
+
+// DiscardPassword ends what ChangePassword left good.
+func DiscardPassword(ctx context.Context, db *sql.DB, user string) error {
+	return exec(ctx, db, "ALTER USER "+QuoteString(user)+"@'%' DISCARD OLD PASSWORD", "take the old password from "+user)
 }

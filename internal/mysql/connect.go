@@ -2,10 +2,15 @@ package mysql
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	sqldriver "database/sql/driver"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	driver "github.com/go-sql-driver/mysql"
@@ -39,14 +44,7 @@ const sessionSQLMode = `TRIM(BOTH ',' FROM REPLACE(REPLACE(REPLACE(CONCAT(',', @
 // Open prepares a pool of connections to one server. It does not touch the network: the first query does. Sessions are
 // utf8mb4 in UTC, see sessionSQLMode for their sql_mode. The error is one of configuration.
 func Open(a Addr, c Credentials, o Options) (*sql.DB, error) {
-	tls, err := c.tlsConfig()
-	if err != nil {
-		return nil, err
-	}
-	cfg := driver.NewConfig()
-	cfg.Net, cfg.Addr, cfg.DBName = "tcp", a.String(), o.DB
-	cfg.User, cfg.Passwd, cfg.TLSConfig = c.User, c.Password, tls
-	return open(cfg, o)
+	return openAt(a.String(), func(context.Context) (Addr, error) { return a, nil }, c, o, false)
 }
 
 // OpenDSN is Open for a DSN of github.com/go-sql-driver/mysql ("user:password@tcp(host:port)/db?tls=preferred"). What
@@ -65,16 +63,18 @@ func OpenDSN(dsn string) (*sql.DB, error) {
 // and the statement is tried on another, so that a pool follows a switchover; nothing was done by then. An error of locate
 // is a *ConnectError with the name.
 func OpenMoving(name string, locate func(context.Context) (Addr, error), c Credentials, o Options) (*sql.DB, error) {
-	tls, err := c.tlsConfig()
-	if err != nil {
+	return openAt(name, locate, c, o, true)
+}
+
+func openAt(name string, locate func(context.Context) (Addr, error), c Credentials, o Options, rejectReadOnly bool) (*sql.DB, error) {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
 	cfg := driver.NewConfig()
-	cfg.Net, cfg.Addr, cfg.DBName = "tcp", name, o.DB
-	cfg.User, cfg.Passwd, cfg.TLSConfig = c.User, c.Password, tls
-	cfg.RejectReadOnly = true
+	cfg.Net, cfg.Addr, cfg.DBName, cfg.User = "tcp", name, o.DB, c.User
+	cfg.RejectReadOnly = rejectReadOnly
 	complete(cfg, &o)
-	return pool(&moving{name: name, locate: locate, cfg: cfg, timeout: o.ConnectTimeout}, o), nil
+	return pool(&dialer{name: name, locate: locate, account: c, cfg: cfg, timeout: o.ConnectTimeout}, o), nil
 }
 
 func open(cfg *driver.Config, o Options) (*sql.DB, error) {
@@ -147,31 +147,67 @@ func awaitEnd(ctx context.Context) {
 
 func (c *connector) Driver() sqldriver.Driver { return c.inner.Driver() }
 
-// moving connects to wherever the server is at that moment.
-type moving struct {
+// dialer connects to wherever the server is at that moment, as whoever the account is at that moment.
+type dialer struct {
 	name    string
 	locate  func(context.Context) (Addr, error)
-	cfg     *driver.Config // without the address
+	account Credentials
+	cfg     *driver.Config // without address, password and TLS
 	timeout time.Duration
+	last    atomic.Pointer[string] // password that was accepted last
 }
 
-func (m *moving) Connect(ctx context.Context) (sqldriver.Conn, error) {
-	locateCtx, cancel := context.WithTimeout(ctx, m.timeout)
+func (d *dialer) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	locateCtx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	addr, err := m.locate(locateCtx)
+	addr, err := d.locate(locateCtx)
 	if err != nil {
-		return nil, &ConnectError{Addr: m.name, Err: err}
+		return nil, &ConnectError{Addr: d.name, Err: err}
 	}
-	cfg := m.cfg.Clone()
+	cfg := d.cfg.Clone()
 	cfg.Addr = addr.String()
-	inner, err := driver.NewConnector(cfg)
-	if err != nil {
+	if cfg.TLS, cfg.AllowFallbackToPlaintext, err = d.account.tlsConfig(addr); err != nil {
 		return nil, &ConnectError{Addr: cfg.Addr, Err: err}
 	}
-	return (&connector{inner: inner, addr: cfg.Addr, timeout: m.timeout}).Connect(ctx)
+	var conn sqldriver.Conn
+	for _, password := range d.passwords() {
+		cfg.Passwd = password
+		inner, openErr := driver.NewConnector(cfg)
+		if openErr != nil {
+			return nil, &ConnectError{Addr: cfg.Addr, Err: openErr}
+		}
+		if conn, err = (&connector{inner: inner, addr: cfg.Addr, timeout: d.timeout}).Connect(ctx); err == nil {
+			d.last.Store(&password)
+			return conn, nil
+		}
+		if !IsNumber(err, ErrAccessDenied) {
+			break
+		}
+	}
+	return nil, err
 }
 
-func (m *moving) Driver() sqldriver.Driver { return driver.MySQLDriver{} }
+// passwords are those to try. That which was accepted last comes first: a login that fails is noted by the server.
+func (d *dialer) passwords() []string {
+	all := d.account.passwords()
+	last := d.last.Load()
+	if last == nil || len(all) < 2 {
+		return all
+	}
+	if i := slices.Index(all, *last); i > 0 {
+		all = append([]string{*last}, slices.Delete(slices.Clone(all), i, i+1)...)
+	}
+	return all
+}
+
+func (d *dialer) Driver() sqldriver.Driver { return driver.MySQLDriver{} }
+
+// IsUnproven tells whether a server could not prove who it is: nothing secret was sent to it.
+func IsUnproven(err error) bool {
+	var chain *tls.CertificateVerificationError
+	var host x509.HostnameError
+	return errors.As(err, &chain) || errors.As(err, &host) || errors.Is(err, driver.ErrNoTLS)
+}
 
 // ConnectError says that no session could be made with a server: unreachable, hung, or it refused us.
 type ConnectError struct {

@@ -16,6 +16,9 @@ type SourceOptions struct {
 	User, Password string
 	// SSL encrypts the connection. Without it the source's RSA key is asked for, which caching_sha2_password needs.
 	SSL bool
+	// VerifyBy is a file of authorities, on the replica's side, by which the source's certificate is verified, for the host
+	// that is connected to, before anything secret is sent; relative to the data directory. Empty = not verified.
+	VerifyBy string
 	// ConnectRetry is the pause between attempts to connect, whole seconds; 0 = the server's default (60 s).
 	ConnectRetry time.Duration
 	// RetryCount is how many attempts are made; 0 = the server's default (10 from 8.4 on: 10 minutes, then it gives up).
@@ -41,7 +44,8 @@ func (o SourceOptions) statement() string {
 		clauses = append(clauses, "SOURCE_AUTO_POSITION = 1")
 	}
 	if o.SSL {
-		clauses = append(clauses, "SOURCE_SSL = 1")
+		clauses = append(clauses, "SOURCE_SSL = 1", "SOURCE_SSL_CA = "+QuoteString(o.VerifyBy),
+			"SOURCE_SSL_VERIFY_SERVER_CERT = "+oneIf(o.VerifyBy != ""))
 	} else {
 		clauses = append(clauses, "SOURCE_SSL = 0", "GET_SOURCE_PUBLIC_KEY = 1")
 	}
@@ -178,6 +182,13 @@ func onOff(on bool) string {
 		return "ON"
 	}
 	return "OFF"
+}
+
+func oneIf(is bool) string {
+	if is {
+		return "1"
+	}
+	return "0"
 }
 
 // StartApplier starts applying only: nothing is received.

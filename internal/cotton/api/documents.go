@@ -16,7 +16,7 @@ func (s *server) document(v framework.View) v1.Cluster {
 		Policy: string(spec.Policy), Promise: v.Promise,
 		Labels: spec.Labels, Config: spec.Config, Package: s.packageName(spec), Scalars: spec.Scalars, Constraints: spec.Constraints,
 		BackupID: spec.BackupID, RestoreTo: spec.RestoreTo, Backup: backupPolicyDocument(spec.Backup), Sidecars: spec.Sidecars, CreatedAt: spec.CreatedAt,
-		Epoch: v.Record.Epoch, URL: s.ClusterURL(spec.Name), Endpoints: endpointsDocument(v.Endpoints),
+		Epoch: v.Record.Epoch, Incarnation: v.Record.Incarnation, URL: s.ClusterURL(spec.Name), Endpoints: endpointsDocument(v.Endpoints),
 		Instances: make([]v1.Instance, len(v.Instances)), Problems: append([]string{}, v.Problems...),
 		Operation: operationDocument(v, v.Record.Operation), Change: changeDocument(v.Record, v.Record.Change), Diagnoses: []v1.Diagnosis{},
 	}
@@ -51,12 +51,19 @@ func instanceDocument(in framework.Instance) v1.Instance {
 		Problem: in.Problem, SeenAt: in.SeenAt, DownSince: in.DownSince,
 		Source: in.Source, Receiving: in.Receiving, Applying: in.Applying, Acknowledging: in.Acknowledging, Acks: in.Acks, Clients: in.Clients,
 		Errant: in.Errant, DiskUsedMB: in.DiskUsedMB, DiskFreeMB: in.DiskFreeMB, Restarts: in.Restarts,
-		Joining: in.Joining, Leaving: in.Leaving, Outdated: in.Restart,
+		Joining: in.Joining, Leaving: in.Leaving, Outdated: in.Restart, Keys: in.Keys, Certificate: certificateDocument(in.Certificate),
 	}
 }
 
+func certificateDocument(c *cotton.Certificate) *v1.Certificate {
+	if c == nil {
+		return nil
+	}
+	return &v1.Certificate{Key: c.Key, Until: c.Until}
+}
+
 func endpointsDocument(e framework.Endpoints) v1.Endpoints {
-	out := v1.Endpoints{Replicas: make([]v1.Endpoint, len(e.Replicas))}
+	out := v1.Endpoints{Replicas: make([]v1.Endpoint, len(e.Replicas)), CA: e.CA}
 	if e.Primary != nil {
 		p := endpointDocument(*e.Primary)
 		out.Primary = &p

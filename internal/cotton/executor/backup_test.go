@@ -45,7 +45,7 @@ func TestChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := &Executor{cfg: Config{Sandbox: c.Sandbox, Installer: install.Host{}, KillGrace: 10 * time.Second, StartLimit: time.Minute, Log: discard}}
-	server, err := x.startServer(t.Context(), c.Task)
+	server, _, err := x.startServer(t.Context(), c.Task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func newSource(t *testing.T) *source {
 func started(t *testing.T, x *Executor, task cotton.Task) *mysqld.Server {
 	t.Helper()
 	for {
-		server, err := x.startServer(t.Context(), task)
+		server, _, err := x.startServer(t.Context(), task)
 		if err == nil {
 			return server
 		}
@@ -319,7 +319,7 @@ func TestBackupKilled(t *testing.T) {
 	target := s.add(t, 0)
 	s.do(t, cotton.OrderArchive, "")
 	x, task := s.seed(t, backup.Latest)
-	server, err := x.startServer(t.Context(), task)
+	server, _, err := x.startServer(t.Context(), task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func TestRestoreToTime(t *testing.T) {
 	s.add(t, 3)
 	s.do(t, cotton.OrderArchive, "")
 	x, task := s.seed(t, at.Format(time.RFC3339Nano))
-	server, err := x.startServer(t.Context(), task)
+	server, _, err := x.startServer(t.Context(), task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +403,7 @@ func TestRestoreRefused(t *testing.T) {
 			if c.change != nil {
 				undo = c.change(&task)
 			}
-			server, err := x.startServer(t.Context(), task)
+			server, _, err := x.startServer(t.Context(), task)
 			if err == nil {
 				server.Remove()
 			}

@@ -27,8 +27,9 @@ func (i *instance) facts() cotton.Facts {
 			f.Pid = i.server.Pid()
 		}
 	}
-	backups := i.backups
+	backups, own := i.backups, i.secrets
 	i.mu.Unlock()
+	own.facts(&f)
 	f.Backup = backups.known()
 	i.guard.facts(&f)
 	i.probe.facts(&f)

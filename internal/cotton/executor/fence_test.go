@@ -301,7 +301,7 @@ func TestLeaseAcknowledged(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { replica.Remove() })
-	password := cotton.AdminKey("a key that is long enough").Password(cotton.ReplicationAccount, "c")
+	password := cotton.AdminKey("a key that is long enough").Password(g.i.task.Identity(), cotton.ReplicationAccount)
 	for _, do := range []func() error{
 		func() error { return mysql.SetSemiSyncReplica(t.Context(), replica.DB(), replica.Version(), true) },
 		func() error {

@@ -49,6 +49,7 @@ type instance struct {
 	startTook time.Duration
 	disk      disk
 	backups   *backups // nil before it is up
+	secrets   *secrets // nil before its first start has ended
 }
 
 func newInstance(x *Executor, id string, task cotton.Task) *instance {
@@ -100,6 +101,7 @@ func (i *instance) company(ctx context.Context) func() {
 	running.Go(func() { i.guard.run(ctx) })
 	running.Go(func() { i.watchPulse(ctx) })
 	running.Go(func() { i.inform(ctx) })
+	running.Go(func() { i.keepSecrets(ctx) })
 	running.Go(func() { i.measure(ctx, i.server.Dir()) })
 	running.Go(func() { i.probe.run(ctx, i.server.Dir(), i.x.cfg.PulseInterval) })
 	return func() {
@@ -115,12 +117,12 @@ func (i *instance) begin(ctx context.Context) (time.Duration, error) {
 	begun := time.Now()
 	done := make(chan error, 1)
 	go func() {
-		server, err := i.x.startServer(ctx, i.task)
+		server, own, err := i.x.startServer(ctx, i.task)
 		if err == nil {
 			i.guard.recall(server.Dir())
 		}
 		i.mu.Lock()
-		i.server, i.up = server, err == nil
+		i.server, i.secrets, i.up = server, own, err == nil
 		i.startedAt, i.startTook = time.Now(), time.Since(begun)
 		i.mu.Unlock()
 		done <- err

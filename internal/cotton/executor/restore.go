@@ -44,7 +44,7 @@ const (
 type restoring struct {
 	x    *Executor
 	task cotton.Task
-	key  cotton.AdminKey
+	own  *secrets
 	opts mysqld.Options // of the instance
 	dir  string         // of the volume
 	say  func(string)   // how far it has come, for people
@@ -57,7 +57,7 @@ type restoring struct {
 
 // restore does nothing where the volume has data, or nothing is to be restored. Where it fails the volume has no data
 // directory, so that no empty server is ever taken for a restored one; what is whole of its work is used the next time.
-func (x *Executor) restore(ctx context.Context, task cotton.Task, key cotton.AdminKey, opts mysqld.Options, say func(string)) error {
+func (x *Executor) restore(ctx context.Context, task cotton.Task, own *secrets, opts mysqld.Options, say func(string)) error {
 	if task.Restore == nil || task.HasData {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (x *Executor) restore(ctx context.Context, task cotton.Task, key cotton.Adm
 		// Restored before this start, or not to be touched. What the last step may have left goes.
 		return errors.Join(err, os.RemoveAll(filepath.Join(opts.Dir, restoreDir)))
 	}
-	r := &restoring{x: x, task: task, key: key, opts: opts, dir: filepath.Join(opts.Dir, restoreDir), say: say}
+	r := &restoring{x: x, task: task, own: own, opts: opts, dir: filepath.Join(opts.Dir, restoreDir), say: say}
 	if err := r.run(ctx); err != nil {
 		return fmt.Errorf("restore backup %s from %s: %w", task.Restore.BackupID, task.Restore.Store, err)
 	}
@@ -244,7 +244,7 @@ func (r *restoring) bring(ctx context.Context) (err error) {
 	opts.Dir, opts.Host, opts.Port, opts.ServerID = r.dir, loopbackHost, 0, restoreServerID
 	opts.Config = maps.Clone(r.opts.Config)
 	maps.Copy(opts.Config, map[string]string{"bind_address": loopbackHost, "relay_log": relayBase, "event_scheduler": "OFF"})
-	if opts.FirstSQL, err = restoreSQL(r.key, r.task.Cluster, r.m.User); err != nil {
+	if opts.FirstSQL, err = restoreSQL(r.own, r.m.User); err != nil {
 		return err
 	}
 	r.say(fmt.Sprintf("restoring %s: starting MySQL on the copy", r.m.ID))
@@ -424,15 +424,15 @@ func (r *restoring) await(ctx context.Context, server *mysqld.Server, plan backu
 
 // restoreSQL makes the accounts of a copy those of its new cluster, before the server takes connections. Nothing of it is
 // logged (I7). The user of the old cluster is locked out: the scheduler makes that of the new one, which may be the same.
-func restoreSQL(key cotton.AdminKey, cluster, oldUser string) (string, error) {
-	first, err := firstSQL(key, cluster)
+func restoreSQL(own *secrets, oldUser string) (string, error) {
+	first, err := firstSQL(own)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
 	b.WriteString(first)
 	for _, account := range []string{cotton.AdminAccount, cotton.ReplicationAccount} {
-		hash, err := mysql.HashPassword(key.Password(account, cluster))
+		hash, err := mysql.HashPassword(own.password(account))
 		if err != nil {
 			return "", err
 		}

@@ -34,15 +34,21 @@ const loopbackHost = "127.0.0.1"
 
 // startServer brings up the instance of a task on its volume: installed, with a data directory and accounts, for now
 // super_read_only and replicating nothing.
-func (x *Executor) startServer(ctx context.Context, task cotton.Task) (*mysqld.Server, error) {
-	key, err := cotton.ReadAdminKey(task.AdminKeyfile)
-	if err != nil {
-		return nil, err
-	}
+func (x *Executor) startServer(ctx context.Context, task cotton.Task) (*mysqld.Server, *secrets, error) {
 	dir, err := x.volume(task)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	own, err := openSecrets(task, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := x.startOn(ctx, task, dir, own)
+	return server, own, err
+}
+
+// startOn is startServer on a volume, with secrets.
+func (x *Executor) startOn(ctx context.Context, task cotton.Task, dir string, own *secrets) (*mysqld.Server, error) {
 	if pid, err := takeOver(ctx, dir, x.cfg.KillGrace); err != nil {
 		return nil, err
 	} else if pid != 0 {
@@ -58,24 +64,21 @@ func (x *Executor) startServer(ctx context.Context, task cotton.Task) (*mysqld.S
 	}
 	host, bind := listen(task.Host)
 	conf, err := mycnf.Build(mycnf.Settings{
-		MemMB: task.Size.MemMB, Nodes: task.Nodes, Host: task.Host, Bind: bind, Boot: bootID(), Template: template, Override: task.Config,
+		MemMB: task.Size.MemMB, Nodes: task.Nodes, Host: task.Host, Bind: bind, TLS: own.dir, Boot: bootID(), Template: template, Override: task.Config,
 	})
 	if err != nil {
 		return nil, err
 	}
-	first, err := firstSQL(key, task.Cluster)
+	first, err := firstSQL(own)
 	if err != nil {
 		return nil, err
 	}
 	opts := mysqld.Options{
 		Install: in, Dir: dir, Host: host, Port: task.Port, ServerID: task.ServerID, Config: conf,
-		Account: mysql.Credentials{
-			User: cotton.AdminAccount, Password: key.Password(cotton.AdminAccount, task.Cluster), TLS: "skip-verify",
-		},
-		FirstSQL: first, StartLimit: x.cfg.StartLimit,
+		Account: own.account(), FirstSQL: first, StartLimit: x.cfg.StartLimit,
 		Env: []string{fmt.Sprintf("%s=%d", supervisorEnv, os.Getpid())},
 	}
-	if err := x.restore(ctx, task, key, opts, x.sayRestoring(task)); err != nil {
+	if err := x.restore(ctx, task, own, opts, x.sayRestoring(task)); err != nil {
 		return nil, err
 	}
 	server, err := mysqld.Start(ctx, opts)
@@ -137,9 +140,9 @@ func (x *Executor) volume(task cotton.Task) (string, error) {
 
 // firstSQL makes the accounts of a new data directory. Nothing of it is logged, so that all members of a cluster begin
 // with an empty gtid_executed (I7); the passwords appear as the server's own hashes only.
-func firstSQL(key cotton.AdminKey, cluster string) (string, error) {
+func firstSQL(own *secrets) (string, error) {
 	account := func(name string) (string, error) {
-		hash, err := mysql.HashPassword(key.Password(name, cluster))
+		hash, err := mysql.HashPassword(own.password(name))
 		if err != nil {
 			return "", err
 		}
@@ -155,7 +158,7 @@ func firstSQL(key cotton.AdminKey, cluster string) (string, error) {
 	}
 	return strings.Join([]string{
 		"SET SESSION sql_log_bin = 0",
-		admin,
+		admin + " REQUIRE SSL",
 		fmt.Sprintf("GRANT ALL ON *.* TO '%s'@'%%' WITH GRANT OPTION", cotton.AdminAccount),
 		repl + " REQUIRE SSL",
 		fmt.Sprintf("GRANT REPLICATION SLAVE, BACKUP_ADMIN, SYSTEM_USER ON *.* TO '%s'@'%%'", cotton.ReplicationAccount),

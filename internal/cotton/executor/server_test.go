@@ -43,7 +43,7 @@ func fixture(t *testing.T) (*Executor, cotton.Task) {
 	t.Cleanup(func() { port.Release() })
 	x := &Executor{cfg: Config{Sandbox: dir, Installer: install.Host{}, KillGrace: 10 * time.Second, StartLimit: time.Minute, Log: discard}}
 	return x, cotton.Task{
-		Schema: 1, Cluster: "c", Member: 2, ServerID: 2, Nodes: 3, Host: "127.0.0.1", Port: port.Number,
+		Schema: cotton.TaskSchema, Incarnation: "first", Cluster: "c", Member: 2, ServerID: 2, Nodes: 3, Host: "127.0.0.1", Port: port.Number,
 		Size: cotton.Size{CPUs: 1, MemMB: 256, DiskMB: 512}, AdminKeyfile: keyfile,
 	}
 }
@@ -52,7 +52,7 @@ func fixture(t *testing.T) (*Executor, cotton.Task) {
 // the accounts of its cluster; started again it is the same server with its data.
 func TestStartServer(t *testing.T) {
 	x, task := fixture(t)
-	server, err := x.startServer(t.Context(), task)
+	server, _, err := x.startServer(t.Context(), task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestStartServer(t *testing.T) {
 		t.Errorf("accounts that can log in: %s", got)
 	}
 	repl, err := mysql.Open(server.Addr(), mysql.Credentials{
-		User: cotton.ReplicationAccount, Password: cotton.AdminKey("a key that is long enough").Password(cotton.ReplicationAccount, "c"),
+		User: cotton.ReplicationAccount, Password: cotton.AdminKey("a key that is long enough").Password(task.Identity(), cotton.ReplicationAccount),
 	}, mysql.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestStartServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	task.HasData = true
-	again, err := x.startServer(t.Context(), task)
+	again, _, err := x.startServer(t.Context(), task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		x, task := fixture(t)
 		tc.edit(&task)
-		server, err := x.startServer(t.Context(), task)
+		server, _, err := x.startServer(t.Context(), task)
 		if err == nil {
 			server.Remove()
 		}

@@ -214,15 +214,23 @@ func (d *driver) version(ctx context.Context, m cotton.Member) (mysql.Version, e
 	return server.Version, err
 }
 
-// source is how members follow another: by GTID, over TLS, with the replication account.
-func (d *driver) source(r cotton.Record, member int) (mysql.SourceOptions, error) {
-	p, ok := r.Member(member)
+// source is how a member follows another: by GTID, over TLS, with the replication account. The password is the one that is
+// wanted once the other has it, see credentials.
+func (d *driver) source(ctx context.Context, r cotton.Record, member, of int) (mysql.SourceOptions, error) {
+	p, ok := r.Member(of)
 	if !ok {
-		return mysql.SourceOptions{}, fmt.Errorf("%d is not a member", member)
+		return mysql.SourceOptions{}, fmt.Errorf("%d is not a member", of)
+	}
+	ca := ""
+	if m, ok := r.Member(member); ok && m.Proves && p.Proves {
+		ca = cotton.AuthoritiesFromData
+	}
+	password, err := d.replicationPassword(ctx, r, *p)
+	if err != nil {
+		return mysql.SourceOptions{}, err
 	}
 	return mysql.SourceOptions{
-		Addr: mysql.Addr{Host: p.Host, Port: p.Port}, SSL: true,
-		User: cotton.ReplicationAccount, Password: d.f.cfg.Key.Password(cotton.ReplicationAccount, r.Spec.Name),
+		Addr: mysql.Addr{Host: p.Host, Port: p.Port}, SSL: true, VerifyBy: ca, User: cotton.ReplicationAccount, Password: password,
 		ConnectRetry: connectRetry, RetryCount: connectTries, HeartbeatPeriod: heartbeatPeriod,
 	}, nil
 }
@@ -238,7 +246,7 @@ func (d *driver) follow(ctx context.Context, r cotton.Record, m cotton.Member) e
 			return err
 		}
 	}
-	source, err := d.source(r, r.Primary)
+	source, err := d.source(ctx, r, m.ID, r.Primary)
 	if err != nil {
 		return err
 	}
@@ -314,7 +322,7 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) e
 	if !ok {
 		return errUnchanged
 	}
-	donor, err := d.source(r, from)
+	donor, err := d.source(ctx, r, member, from)
 	if err != nil {
 		return err
 	}

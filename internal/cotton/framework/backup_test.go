@@ -47,11 +47,7 @@ func (s *site) addr(f *framework.Framework, cluster string, member int) mysql.Ad
 
 func (s *site) admin(cluster string, a mysql.Addr) *sql.DB {
 	s.t.Helper()
-	key, err := cotton.ReadAdminKey(s.Keyfile)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return s.open(cluster, cotton.AdminAccount, key.Password(cotton.AdminAccount, cluster), a)
+	return s.administrator(cluster, a)
 }
 
 func must(t testing.TB, db *sql.DB, statements ...string) {
@@ -127,15 +123,11 @@ const checksum = "SELECT CONCAT(COUNT(*), '/', COALESCE(BIT_XOR(CRC32(CONCAT_WS(
 // stoppedAt is a replica of a primary that was stopped right after a set of transactions.
 func (s *site) stoppedAt(cluster string, primary mysql.Addr, target mysql.GTIDSet) *sql.DB {
 	s.t.Helper()
-	key, err := cotton.ReadAdminKey(s.Keyfile)
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	r := testkit.FreshServer(s.t, map[string]string{"partial_revokes": "ON"})
 	// Grants are logged with who granted them.
 	must(s.t, r.DB(), "CREATE USER '"+cotton.AdminAccount+"'@'%'", "GRANT ALL ON *.* TO '"+cotton.AdminAccount+"'@'%' WITH GRANT OPTION", "RESET BINARY LOGS AND GTIDS")
 	if err := mysql.ChangeSource(s.t.Context(), r.DB(), mysql.SourceOptions{
-		Addr: primary, SSL: true, User: cotton.ReplicationAccount, Password: key.Password(cotton.ReplicationAccount, cluster),
+		Addr: primary, SSL: true, User: cotton.ReplicationAccount, Password: s.password(cluster, cotton.ReplicationAccount),
 	}); err != nil {
 		s.t.Fatal(err)
 	}
@@ -222,13 +214,9 @@ func (s *site) accounts(f *framework.Framework) {
 	s.t.Helper()
 	a := s.addr(f, "r0", 0)
 	must(s.t, s.open("r0", "app", "secret of r0", a), "INSERT INTO d.t VALUES (-1, 1, 'new')")
-	key, err := cotton.ReadAdminKey(s.Keyfile)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for user, password := range map[string]string{"app": "secret of c0", cotton.AdminAccount: key.Password(cotton.AdminAccount, "c0"),
-		cotton.ReplicationAccount: key.Password(cotton.ReplicationAccount, "c0")} {
-		if _, err := s.open("c0", user, password, a).ExecContext(s.t.Context(), "DO 1"); !mysql.IsAccessDenied(err) {
+	for user, password := range map[string]string{"app": "secret of c0", cotton.AdminAccount: s.password("c0", cotton.AdminAccount),
+		cotton.ReplicationAccount: s.password("c0", cotton.ReplicationAccount)} {
+		if _, err := s.open("r0", user, password, a).ExecContext(s.t.Context(), "DO 1"); !mysql.IsAccessDenied(err) {
 			s.t.Errorf("%s of the old cluster gets in: %v", user, err)
 		}
 	}

@@ -21,7 +21,7 @@ func complete(nodes int) func(framework.View) bool {
 
 func (s *site) open(name, user, password string, a mysql.Addr) *sql.DB {
 	s.t.Helper()
-	db, err := mysql.Open(a, mysql.Credentials{User: user, Password: password, TLS: "skip-verify"}, mysql.Options{})
+	db, err := mysql.Open(a, mysql.Credentials{User: user, Password: password, TLS: "required", Authority: s.authority(name)}, mysql.Options{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -90,13 +90,9 @@ func (s *site) privileges(app *sql.DB) {
 // healthy looks at every server as an administrator.
 func (s *site) healthy(v framework.View, nodes int) {
 	s.t.Helper()
-	key, err := cotton.ReadAdminKey(s.Keyfile)
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	writable := 0
 	for _, m := range v.Record.Members {
-		db := s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, v.Record.Spec.Name), mysql.Addr{Host: m.Host, Port: m.Port})
+		db := s.administrator("c0", mysql.Addr{Host: m.Host, Port: m.Port})
 		server, err := mysql.ReadServer(s.t.Context(), db)
 		if err != nil {
 			s.t.Fatal(err)
@@ -141,13 +137,9 @@ func TestClone(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := s.await(f, "c0", "the cluster is complete", complete(2))
-	key, err := cotton.ReadAdminKey(s.Keyfile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	stop() // so that nobody helps the replica meanwhile
 	admin := func(e discovery.Endpoint) *sql.DB {
-		return s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: e.Host, Port: e.Port})
+		return s.administrator("c0", mysql.Addr{Host: e.Host, Port: e.Port})
 	}
 	primary, replica := admin(*v.Endpoints.Primary), admin(v.Endpoints.Replicas[0])
 	for _, on := range []struct {
@@ -200,11 +192,7 @@ func TestLargeIsCloned(t *testing.T) {
 		}
 	}
 	v = s.perform(f, cotton.Request{Kind: cotton.OpReplace, Member: v.Endpoints.Replicas[0].ID}, 2)
-	key, err := cotton.ReadAdminKey(s.Keyfile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	e := v.Endpoints.Replicas[0]
-	cloned(t, s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: e.Host, Port: e.Port}))
+	cloned(t, s.administrator("c0", mysql.Addr{Host: e.Host, Port: e.Port}))
 	s.healthy(v, 2)
 }

@@ -34,7 +34,7 @@ type Config struct {
 	// FailoverTimeout is how long Mesos keeps everything running without a scheduler; 14 days.
 	FailoverTimeout time.Duration
 
-	Key cotton.AdminKey
+	Keys *cotton.Keyring // the scheduler's admin keys
 	// Backups is where backups are kept, in the same place for the scheduler and all agents; nil = there are none.
 	Backups backup.Store
 	// AdminKeyfile is where the key lies on every agent.
@@ -72,7 +72,7 @@ type Command struct {
 
 func (c *Config) complete() error {
 	for what, missing := range map[string]bool{
-		"a store": c.Store == nil, "a publisher": c.Publisher == nil, "a Mesos master": c.Master == nil, "an admin key": len(c.Key) == 0,
+		"a store": c.Store == nil, "a publisher": c.Publisher == nil, "a Mesos master": c.Master == nil, "an admin key": c.Keys == nil,
 		"the path of the admin key on agents": c.AdminKeyfile == "", "an executor command": c.Executor.Value == "", "a user": c.User == "",
 	} {
 		if missing {

@@ -75,12 +75,8 @@ func (l *load) settle(v framework.View) {
 	stats := l.w.Stats()
 	l.s.t.Logf("%d operations acknowledged, %d refused, %d unknown, longest gap %s", stats.Acknowledged(), stats.Refused, stats.Unknown,
 		stats.LongestGap.Round(time.Millisecond))
-	key, err := cotton.ReadAdminKey(l.s.Keyfile)
-	if err != nil {
-		l.s.t.Fatal(err)
-	}
 	for _, m := range v.Record.Members {
-		db := l.s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: m.Host, Port: m.Port})
+		db := l.s.administrator("c0", mysql.Addr{Host: m.Host, Port: m.Port})
 		problem := errors.New("not read")
 		for deadline := time.Now().Add(patience); problem != nil && time.Now().Before(deadline); {
 			report, err := l.w.Check(l.s.t.Context(), db)
@@ -187,11 +183,7 @@ func (s *site) delayReplicas(v framework.View, d time.Duration) {
 // onReplica runs statements as an administrator.
 func (s *site) onReplica(e discovery.Endpoint, statements ...string) {
 	s.t.Helper()
-	key, err := cotton.ReadAdminKey(s.Keyfile)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	db := s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: e.Host, Port: e.Port})
+	db := s.administrator("c0", mysql.Addr{Host: e.Host, Port: e.Port})
 	for _, statement := range statements {
 		if _, err := db.ExecContext(s.t.Context(), statement); err != nil {
 			s.t.Fatalf("%s: %v", statement, err)

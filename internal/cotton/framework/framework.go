@@ -138,6 +138,11 @@ func (f *Framework) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the clusters: %w", err)
 	}
+	for i := range records {
+		if records[i], err = f.incarnate(ctx, records[i]); err != nil {
+			return err
+		}
+	}
 	f.maker.frameworkID = stored.ID
 	f.mu.Lock()
 	f.own = stored
@@ -178,6 +183,11 @@ func (f *Framework) work(ctx context.Context) error {
 	go func() {
 		defer f.loops.Done()
 		f.keepBackups(ctx)
+	}()
+	f.loops.Add(1)
+	go func() {
+		defer f.loops.Done()
+		f.followKeys(ctx)
 	}()
 	f.setHealth(func(h *Health) { h.Problem = "not subscribed to Mesos yet" })
 	err := f.scheduler.Run(ctx, f)
@@ -265,7 +275,7 @@ func (f *Framework) Create(ctx context.Context, spec cotton.Spec) (cotton.Record
 	if f.get(spec.Name) != nil {
 		return cotton.Record{}, fmt.Errorf("%w: %s", ErrExists, spec.Name)
 	}
-	r := cotton.Record{Schema: cotton.SchemaVersion, Spec: spec, State: cotton.StateCreating, NextID: spec.Nodes + 1}
+	r := cotton.Record{Schema: cotton.SchemaVersion, Spec: spec, State: cotton.StateCreating, NextID: spec.Nodes + 1, Incarnation: newIncarnation()}
 	for id := 1; id <= spec.Nodes; id++ {
 		r.Members = append(r.Members, cotton.Member{ID: id, Phase: cotton.PhasePending, Relieved: true})
 	}

@@ -177,10 +177,6 @@ func (c *cluster) last() (map[int]cotton.Seen, map[int]string) {
 	return seen, down
 }
 
-func (d *driver) db(m cotton.Member) (*sql.DB, error) {
-	return d.pool.DB(mysql.Addr{Host: m.Host, Port: m.Port})
-}
-
 // probe asks one server all that decisions need.
 func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s cotton.Seen, err error) {
 	db, err := d.db(m)

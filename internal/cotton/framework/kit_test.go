@@ -3,6 +3,7 @@ package framework_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -355,4 +356,49 @@ func (s *site) endExecutor(task string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// identity is what the secrets of a cluster derive from, as it is stored.
+func (s *site) identity(name string) cotton.Identity {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.Dir, "store", "clusters", name+".json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var stored struct{ Value cotton.Record }
+	if err := json.Unmarshal(text, &stored); err != nil {
+		s.t.Fatal(err)
+	}
+	return stored.Value.Identity()
+}
+
+func (s *site) keys() cotton.AdminKeys {
+	s.t.Helper()
+	keys, err := cotton.ReadAdminKeys(s.Keyfile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return keys
+}
+
+// password of an account of ours in a cluster.
+func (s *site) password(name, account string) string {
+	s.t.Helper()
+	return s.keys().Current().Password(s.identity(name), account)
+}
+
+// authority is what a cluster's servers are verified by, as clients have it.
+func (s *site) authority(name string) func(mysql.Addr) (mysql.Authority, error) {
+	s.t.Helper()
+	pem, err := s.keys().Authorities(s.identity(name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return func(mysql.Addr) (mysql.Authority, error) { return mysql.Authority{PEM: pem}, nil }
+}
+
+// administrator is a pool for an instance of a cluster.
+func (s *site) administrator(name string, a mysql.Addr) *sql.DB {
+	s.t.Helper()
+	return s.open(name, cotton.AdminAccount, s.password(name, cotton.AdminAccount), a)
 }

@@ -25,7 +25,7 @@ func (f *Framework) taskInfo(r cotton.Record, m cotton.Member, a cotton.Assignme
 		Schema: cotton.TaskSchema, Cluster: r.Spec.Name, Member: m.ID, ServerID: m.ServerID(), Nodes: max(r.Spec.Nodes, len(r.Members)),
 		Host: m.Host, Port: m.Port, Size: r.Spec.Size, Config: r.Spec.Config, Package: r.Spec.Package,
 		Tier: r.Spec.Labels[TierLabel], Sidecars: r.Spec.Sidecars, AdminKeyfile: f.cfg.AdminKeyfile, HasData: m.HasData,
-		Restore: f.restoreOf(r, m),
+		Incarnation: r.Incarnation, Former: r.Former, Restore: f.restoreOf(r, m),
 	})
 	if err != nil {
 		return mesos.TaskInfo{}, fmt.Errorf("describe %s: %w", m.TaskID, err)

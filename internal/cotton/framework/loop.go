@@ -2,6 +2,7 @@ package framework
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,13 +21,13 @@ const loopGap = 50 * time.Millisecond
 
 // driver is the loop of one cluster: what it keeps between two looks.
 type driver struct {
-	f    *Framework
-	c    *cluster
-	pool *mysql.Pool
+	f *Framework
+	c *cluster
 	// since is when the loop began: a server that never answered has been silent for so long, as far as is known.
 	since time.Time
 
 	mu      sync.Mutex // the background steps use it, too
+	dbs     map[serverKey]*sql.DB
 	busy    map[int]string
 	backoff map[cotton.Action]backoff
 	running sync.WaitGroup // background steps
@@ -56,13 +57,12 @@ const (
 
 // loop owns the cluster's servers until ctx ends.
 func (f *Framework) loop(ctx context.Context, c *cluster) {
-	creds := mysql.Credentials{User: cotton.AdminAccount, Password: f.cfg.Key.Password(cotton.AdminAccount, c.name), TLS: "skip-verify"}
 	d := &driver{
 		f: f, c: c, since: time.Now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, memos: map[int]*memo{},
 		donor: map[int]int{}, leased: map[int]time.Time{}, ordered: map[int]time.Time{},
-		pool: mysql.NewPool(creds, mysql.Options{ConnectTimeout: f.cfg.ProbeTimeout}),
+		dbs: map[serverKey]*sql.DB{},
 	}
-	defer d.pool.Close()
+	defer d.closeAll()
 	defer d.running.Wait()
 	tick := time.NewTimer(0)
 	defer tick.Stop()
@@ -91,7 +91,7 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		Now: time.Now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
 		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),
 	})
-	d.c.keep(seen, append(placementProblems(r), decision.Problems...))
+	d.c.keep(seen, slices.Concat(placementProblems(r), unproven(r), decision.Problems))
 	d.c.diagnosed(decision)
 	d.forgetOldSteps(r)
 	if t := decision.Transition; t != nil && t.Kind != cotton.Finish {

@@ -147,7 +147,7 @@ type settings struct {
 }
 
 func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Store, error) {
-	key, err := cotton.ReadAdminKey(s.Keyfile)
+	keys, err := cotton.OpenKeyring(s.Keyfile)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -169,7 +169,7 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 	f, err := framework.New(framework.Config{
 		Backups: backups,
 		Store:   st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
-		User: "root", Key: key, AdminKeyfile: s.Keyfile, Executor: s.Executor,
+		User: "root", Keys: keys, AdminKeyfile: s.Keyfile, Executor: s.Executor,
 		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
 		ReplaceAfter: s.ReplaceAfter, CloneMB: s.CloneMB, Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
 	})

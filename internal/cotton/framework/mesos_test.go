@@ -262,7 +262,7 @@ func TestOtherRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, err := framework.New(framework.Config{
-		Store: st, Publisher: bulletin{dir}, Master: nobody, Holder: "test", User: "root", Role: "after", Key: cotton.AdminKey("k"),
+		Store: st, Publisher: bulletin{dir}, Master: nobody, Holder: "test", User: "root", Role: "after", Keys: cotton.NewKeyring(cotton.AdminKey("k")),
 		AdminKeyfile: "/k", Executor: framework.Command{Value: "true"}, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -200,7 +200,7 @@ func (f *Framework) claim(ctx context.Context, a cotton.Assignment, agentAddress
 		m.TaskID = taskID(a.Cluster, m.ID, m.Launches)
 		m.AgentID, m.Hostname, m.Rack, m.Zone, m.Host = a.AgentID, a.Hostname, a.Rack, a.Zone, host
 		m.ResourceID, m.VolumeID, m.Port = a.ResourceID, a.VolumeID, a.Port
-		m.LaunchedAt = time.Now()
+		m.LaunchedAt, m.Proves = time.Now(), true
 		m.Restart, m.Stopping = false, false // the task is described by what is stored now
 		rec, member = r.Clone(), *m
 		return nil

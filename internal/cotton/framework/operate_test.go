@@ -69,13 +69,9 @@ func (s *site) refused(f *framework.Framework, why string, req cotton.Request) {
 // setting reads a variable of every member.
 func (s *site) setting(v framework.View, name string) map[string]int {
 	s.t.Helper()
-	key, err := cotton.ReadAdminKey(s.Keyfile)
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	values := map[string]int{}
 	for _, m := range v.Record.Members {
-		db := s.open("c0", cotton.AdminAccount, key.Password(cotton.AdminAccount, "c0"), mysql.Addr{Host: m.Host, Port: m.Port})
+		db := s.administrator("c0", mysql.Addr{Host: m.Host, Port: m.Port})
 		var value string
 		if err := db.QueryRowContext(s.t.Context(), "SELECT @@GLOBAL."+name).Scan(&value); err != nil {
 			s.t.Fatal(err)

@@ -19,7 +19,7 @@ func (f *Framework) Clusters(context.Context) ([]View, error) {
 	}
 	var views []View
 	for _, c := range f.list() {
-		views = append(views, c.view())
+		views = append(views, f.view(c))
 	}
 	slices.SortFunc(views, func(a, b View) int { return strings.Compare(a.Record.Spec.Name, b.Record.Spec.Name) })
 	return views, nil
@@ -31,7 +31,7 @@ func (f *Framework) Cluster(_ context.Context, name string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	return c.view(), nil
+	return f.view(c), nil
 }
 
 // Endpoints are what is published of a cluster (I10). Errors: ErrUnknown, ErrNotReady.
@@ -40,9 +40,19 @@ func (f *Framework) Endpoints(_ context.Context, name string) (Endpoints, error)
 	if err != nil {
 		return Endpoints{}, err
 	}
+	r := c.snapshot()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.endpoints, nil
+	e := c.endpoints
+	c.mu.Unlock()
+	e.CA = f.authorities(r)
+	return e, nil
+}
+
+// view is a cluster as it is known now, for those outside.
+func (f *Framework) view(c *cluster) View {
+	v := c.view()
+	v.Endpoints.CA = f.authorities(v.Record)
+	return v
 }
 
 // Why says what a cluster waits for and what is wrong with each agent. Errors: ErrUnknown, ErrNotReady.
@@ -162,6 +172,9 @@ func (c *cluster) instance(m cotton.Member) Instance {
 	}
 	if f, ok := c.facts[m.ID]; ok {
 		i.Version, i.DiskUsedMB, i.DiskFreeMB, i.Restarts = f.Version, f.DiskUsedMB, f.DiskFreeMB, f.Restarts
+		if f.Task == m.TaskID {
+			i.Keys, i.Certificate = f.Keys, f.Certificate
+		}
 	}
 	if !seen || !s.Answered {
 		return i

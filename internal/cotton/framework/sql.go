@@ -69,7 +69,9 @@ func dataMB(ctx context.Context, db *sql.DB) (int64, error) {
 // cloneFrom replaces all data of a server by a donor's. The server ends itself when it is done, so a lost connection is
 // the usual answer.
 func cloneFrom(ctx context.Context, db *sql.DB, donor mysql.SourceOptions) error {
-	if _, err := db.ExecContext(ctx, "SET GLOBAL clone_valid_donor_list = "+mysql.QuoteString(donor.Addr.String())); err != nil {
+	// Without an authority the donor's certificate is not looked at: only for one that an earlier release launched.
+	if _, err := db.ExecContext(ctx, "SET GLOBAL clone_valid_donor_list = "+mysql.QuoteString(donor.Addr.String())+
+		", GLOBAL clone_ssl_ca = "+mysql.QuoteString(donor.VerifyBy)); err != nil {
 		return fmt.Errorf("clone from %s: %w", donor.Addr, err)
 	}
 	statement := fmt.Sprintf("CLONE INSTANCE FROM %s@%s:%d IDENTIFIED BY %s REQUIRE SSL", mysql.QuoteString(donor.User),

@@ -51,6 +51,10 @@ type Instance struct {
 	DiskUsedMB int64 `json:"disk_used_mb,omitempty"`
 	DiskFreeMB int64 `json:"disk_free_mb,omitempty"`
 	Restarts   int   `json:"restarts,omitempty"` // of mysqld, since its executor started
+	// Keys are the ids of the admin keys that its executor has, that which it uses first; Certificate is the server's. By its
+	// executor's word.
+	Keys        []string            `json:"keys,omitempty"`
+	Certificate *cotton.Certificate `json:"certificate,omitempty"`
 	// Problem is why the server was not asked, or what it answered instead; empty when it answered.
 	Problem string `json:"problem,omitempty"`
 	// SeenAt is when the server answered last; zero when it never did since this scheduler started.
@@ -61,6 +65,8 @@ type Instance struct {
 type Endpoints struct {
 	Primary  *discovery.Endpoint  `json:"primary"` // nil while no instance accepts writes
 	Replicas []discovery.Endpoint `json:"replicas"`
+	// CA are the authorities that the servers' certificates come from, PEM; empty while some server has none.
+	CA string `json:"ca,omitempty"`
 }
 
 // Wait says what a cluster waits for, and why no agent serves.

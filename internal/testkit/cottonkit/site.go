@@ -56,7 +56,6 @@ type Site struct {
 	standby    *loopback.Port
 	ports      string // of all agents
 	operator   *mesos.Operator
-	key        cotton.AdminKey
 	schedulers atomic.Int64
 	admin      *mysql.Pool
 	cluster    string // that admin is for
@@ -77,8 +76,6 @@ func New(t testing.TB, o Options) *Site {
 	if err := os.WriteFile(s.Keyfile, []byte("a key that is long enough to be one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.key, err = cotton.ReadAdminKey(s.Keyfile)
-	s.Do(err)
 	if o.ZooKeeper > 0 {
 		s.ZK = testkit.ZooKeeper(t, o.ZooKeeper)
 	}
@@ -264,7 +261,27 @@ const Password = "a password of the tests"
 var App = mysql.Credentials{User: "app", Password: Password, TLS: "skip-verify"}
 
 func (s *Site) adminAccount(cluster string) mysql.Credentials {
-	return mysql.Credentials{User: cotton.AdminAccount, Password: s.key.Password(cotton.AdminAccount, cluster), TLS: "skip-verify"}
+	s.T.Helper()
+	c, err := s.Client.Cluster(s.T.Context(), cluster)
+	s.Do(err)
+	id := cotton.Identity{Cluster: cluster, Incarnation: c.Incarnation}
+	return mysql.Credentials{
+		User: cotton.AdminAccount, TLS: "required", Passwords: func() []string { return s.keys().Passwords(id, cotton.AdminAccount) },
+		Authority: func(mysql.Addr) (mysql.Authority, error) {
+			pem, err := s.keys().Authorities(id)
+			return mysql.Authority{PEM: pem}, err
+		},
+	}
+}
+
+// keys are the admin keys of now.
+func (s *Site) keys() cotton.AdminKeys {
+	s.T.Helper()
+	keys, err := cotton.ReadAdminKeys(s.Keyfile)
+	if err != nil { // also called where connections are made
+		s.T.Error(err)
+	}
+	return keys
 }
 
 // Admin connects as the administrator to an instance of the cluster that was created last.

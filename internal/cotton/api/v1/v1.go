@@ -63,7 +63,8 @@ type Cluster struct {
 	Backup      *BackupPolicy      `json:"backup,omitempty"`
 	Sidecars    bool               `json:"sidecars,omitempty"`
 	CreatedAt   time.Time          `json:"created_at"`
-	Epoch       uint64             `json:"epoch"` // raised with every change of primary
+	Epoch       uint64             `json:"epoch"`                 // raised with every change of primary
+	Incarnation string             `json:"incarnation,omitempty"` // differs for each cluster that ever had the name
 	URL         string             `json:"cluster_url"`
 	Endpoints   Endpoints          `json:"endpoints"`
 	Instances   []Instance         `json:"instances"`
@@ -122,15 +123,27 @@ type Instance struct {
 	DiskFreeMB int64  `json:"disk_free_mb,omitempty"`
 	Restarts   int    `json:"restarts,omitempty"` // of mysqld, since its executor started
 
-	Joining  bool `json:"joining,omitempty"`  // new, not in step yet
-	Leaving  bool `json:"leaving,omitempty"`  // to be removed once nothing rests on its data
-	Outdated bool `json:"outdated,omitempty"` // a restart is due: older settings than are stored, or one was asked for
+	Joining bool `json:"joining,omitempty"` // new, not in step yet
+	Leaving bool `json:"leaving,omitempty"` // to be removed once nothing rests on its data
+	// Keys are the ids of the admin keys that its executor has, that which it uses first.
+	Keys        []string     `json:"keys,omitempty"`
+	Certificate *Certificate `json:"certificate,omitempty"` // of its server
+	Outdated    bool         `json:"outdated,omitempty"`    // a restart is due: older settings than are stored, or one was asked for
+}
+
+// Certificate is by what a server proves who it is.
+type Certificate struct {
+	Key   string    `json:"key"` // id of the admin key that its authority derives from
+	Until time.Time `json:"until"`
 }
 
 // Endpoints are where clients of a cluster connect.
 type Endpoints struct {
 	Primary  *Endpoint  `json:"primary"` // null while no instance accepts writes
 	Replicas []Endpoint `json:"replicas"`
+	// CA are the authorities, PEM, that the certificates of all these servers come from. Those are for the host as it is given
+	// here; empty while some server has none.
+	CA string `json:"ca,omitempty"`
 }
 
 // Endpoint is one instance that clients may connect to.

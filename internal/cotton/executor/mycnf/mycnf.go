@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/aosc/aosc/internal/cotton"
 )
 
 // Settings of one instance.
@@ -20,6 +23,7 @@ type Settings struct {
 	Nodes    int   // of the cluster
 	Host     string
 	Bind     string            // bind_address
+	TLS      string            // directory of the server's certificate; empty = it has none
 	Boot     string            // names the present boot of the machine
 	Template map[string]string // of the agent
 	Override map[string]string // of the cluster
@@ -98,6 +102,13 @@ func fixed(s Settings) map[string]string {
 		"skip_name_resolve":              "ON",
 		// What the cluster's user may not do in the server's own tables is revoked from it there.
 		"partial_revokes": "ON",
+	}
+	if s.TLS != "" {
+		ca, own := filepath.Join(s.TLS, cotton.AuthoritiesFile), filepath.Join(s.TLS, cotton.CertificateFile)
+		maps.Copy(conf, map[string]string{
+			"ssl_ca": ca, "ssl_cert": own, "ssl_key": own,
+			"loose_clone_ssl_ca": ca, // with it CLONE verifies its donor before it sends a password
+		})
 	}
 	if s.Nodes > 1 {
 		// A replica acknowledges from its first connection on; whether a commit waits is set at the source.

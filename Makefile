@@ -10,7 +10,7 @@ TEST_TIMEOUT  ?= 15m
 export GO TEST_PACKAGES TEST_TIMEOUT
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test faults lint tools tools-mysql tools-zookeeper bench clean distclean
+.PHONY: help build demo test faults golden lint tools tools-mysql tools-zookeeper bench clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: tools build ## all tests, on real servers
 faults: tools build ## every daemon killed at every fault point, long outages, and clusters against all faults of docs/faults.md
 	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full scripts/test ./test/e2e ./internal/cotton/framework -v -run 'TestKilledAnywhere|TestAoscdbDown|TestKilledWhile|TestExecutorKilled|TestRolling|TestReplacing'
 	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full TEST_TIMEOUT=6h scripts/test ./test/faults -v
+
+golden: ## writes golden files of what was added to stored records and messages; what was there stays as it is
+	$(GO) test ./internal/cotton/golden ./internal/cotton/executor -run Golden -update
 
 lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }

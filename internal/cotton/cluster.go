@@ -4,6 +4,7 @@
 package cotton
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,7 +12,8 @@ import (
 	"time"
 )
 
-// SchemaVersion of the stored records. A store written by a newer one is refused.
+// SchemaVersion of the stored records. A field that is added with omitempty, and whose absence is safe, leaves it as it is; what
+// that means, and what else does, is in docs/decisions/026-records-of-other-releases.md. The tests of golden records keep to it.
 const SchemaVersion = 1
 
 // Spec is what a user asked for. It does not change as machines come and go.
@@ -33,6 +35,9 @@ type Spec struct {
 	Backup      *BackupPolicy     `json:"backup,omitempty"`     // nil = only on request
 	Sidecars    bool              `json:"sidecars,omitempty"`
 	CreatedAt   time.Time         `json:"created_at"`
+	// Unknown is what a later release has stored in the spec, by path: it is written back as it was. What a user asked for
+	// is not forgotten because an older scheduler had the lead for a while.
+	Unknown map[string]json.RawMessage `json:"-"`
 }
 
 // Size is what one instance gets, mysqld and its executor together.
@@ -112,6 +117,9 @@ type Record struct {
 	// BackupAskedAt is when a user last asked for a backup; one that was ordered since then is the answer.
 	BackupAskedAt time.Time `json:"backup_asked_at,omitzero"`
 	Version       int64     `json:"-"` // of the store, for compare-and-set; 0 = not stored yet
+	// Dropped are the fields, outside the spec, that a later release had stored, and at last which release. The next write is
+	// without them: a state that nobody keeps up is worse than none.
+	Dropped []string `json:"-"`
 }
 
 // Phase of a member: how far its resources and its task have come. Each step is stored before it is asked for.

@@ -7,13 +7,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/release"
 )
 
 // Main runs the daemon a Spec describes as this process and never returns: exit status 0 after a clean stop, 1 with
@@ -89,25 +89,7 @@ func (c *configuration) run(ctx context.Context, s Spec, once bool, stderr io.Wr
 }
 
 // Version of this build: the module's version or the commit it was built from.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	version, dirty := info.Main.Version, ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision" && (version == "" || version == "(devel)"):
-			version = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "+dirty"
-		}
-	}
-	if strings.HasSuffix(version, dirty) {
-		return version
-	}
-	return version + dirty
-}
+func Version() string { return release.Version() }
 
 // oneLine keeps the reason of an exit greppable: joined errors come on several lines.
 func oneLine(err error) string {

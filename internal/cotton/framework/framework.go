@@ -147,6 +147,10 @@ func (f *Framework) load(ctx context.Context) error {
 	f.mu.Lock()
 	f.own = stored
 	for _, r := range records {
+		if len(r.Dropped) > 0 {
+			f.cfg.Log.Warn("a later release has stored what this one does not know: it is forgotten with the next change of the record",
+				"cluster", r.Spec.Name, "fields", r.Dropped)
+		}
 		f.clusters[r.Spec.Name] = newCluster(r)
 	}
 	f.mu.Unlock()

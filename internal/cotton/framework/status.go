@@ -2,6 +2,8 @@ package framework
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,9 +16,12 @@ import (
 	"github.com/aosc/aosc/internal/fault"
 )
 
-// taskID names a launch: new each time (R9). What comes back says which cluster it belongs to.
+// taskID names a launch: never used again (R9), also by another cluster of the same name, whose statuses and messages may still
+// be on their way. The first part is for people. Ids without the last part, of earlier releases, stay as they are stored.
 func taskID(cluster string, member, launch int) string {
-	return fmt.Sprintf("%s-%d-%d", cluster, member, launch)
+	b := make([]byte, 6)
+	_, _ = rand.Read(b) // never fails
+	return fmt.Sprintf("%s-%d-%d-%s", cluster, member, launch, hex.EncodeToString(b))
 }
 
 // status handles one status update. It is acknowledged only once its meaning is stored (I9); one that cannot be stored

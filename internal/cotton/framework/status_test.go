@@ -139,3 +139,30 @@ func TestRepetitions(t *testing.T) {
 		t.Errorf("of %d uuids it keeps %d, and not the last ones", maxHeard+1, len(h.known))
 	}
 }
+
+// TestTaskIDsAreNotUsedAgain: a cluster that is made anew under the name of one that is gone has other tasks: a late status of the
+// old one is no word of it. Ids as earlier releases stored them are known as before.
+func TestTaskIDsAreNotUsedAgain(t *testing.T) {
+	name := strings.Repeat("n", 64)
+	old, anew := taskID(name, 1, 1), taskID(name, 1, 1)
+	if old == anew {
+		t.Errorf("two clusters of one name both launch %q", old)
+	}
+	if !strings.HasPrefix(anew, name+"-1-1") || len(anew) > 200 || strings.ContainsAny(anew, "/\\ ") {
+		t.Errorf("%q is no task id for people and sandboxes", anew)
+	}
+	member := func(id string) cotton.Record {
+		return cotton.Record{Spec: cotton.Spec{Name: name}, Members: []cotton.Member{{ID: 1, Phase: cotton.PhaseRunning, TaskID: id, HasData: true}}}
+	}
+	f := &Framework{clusters: map[string]*cluster{name: newCluster(member(anew))}}
+	if c, _ := f.owner(old); c != nil {
+		t.Error("a task of the cluster that is gone counts as one of the present cluster")
+	}
+	if c, id := f.owner(anew); c == nil || id != 1 {
+		t.Error("the present task is not found")
+	}
+	f.clusters[name] = newCluster(member(name + "-1-1"))
+	if c, id := f.owner(name + "-1-1"); c == nil || id != 1 {
+		t.Error("a task whose id an earlier release stored is not found")
+	}
+}

@@ -4,6 +4,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/aosc/aosc/internal/cotton"
@@ -17,7 +18,8 @@ var (
 	// ErrNotLeader: the leader lock is gone; nothing was written.
 	ErrNotLeader = errors.New("the leader lock is lost")
 	// ErrNewer: the store was written by a newer version of cotton.
-	ErrNewer = errors.New("the store was written by a newer cotton: start that version, or point --store elsewhere")
+	ErrNewer = errors.New("the store was written by a newer cotton: start the scheduler of that release again (`cotton version` says which one a " +
+		"program is), or point --store elsewhere")
 	// ErrTooLarge: a record has outgrown what every store can hold.
 	ErrTooLarge = errors.New("the record is too large for the store")
 )
@@ -30,7 +32,9 @@ type Framework struct {
 	Draining map[string]cotton.Drain `json:"draining,omitempty"`
 	// LeftBehind is what clusters that are forgotten had on agents that were away: it is given back when they return.
 	LeftBehind []cotton.LeftBehind `json:"left_behind,omitempty"`
-	Version    int64               `json:"-"` // of the store, 0 = not stored yet
+	// Unknown is what a later release has stored beside these, by path: it is written back as it was.
+	Unknown map[string]json.RawMessage `json:"-"`
+	Version int64                      `json:"-"` // of the store, 0 = not stored yet
 }
 
 // Store is the port. Every write is compare-and-set on the version that was read, durable when it returns, and refused

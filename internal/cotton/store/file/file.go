@@ -222,7 +222,7 @@ func (s *Store) Put(_ context.Context, r cotton.Record) (cotton.Record, error) {
 	if err != nil {
 		return cotton.Record{}, err
 	}
-	r.Schema = cotton.SchemaVersion
+	r.Schema, r.Dropped = cotton.SchemaVersion, nil
 	if r.Version, err = s.put(s.clusterFile(r.Spec.Name), data, r.Version); err != nil {
 		return cotton.Record{}, fmt.Errorf("store cluster %s: %w", r.Spec.Name, err)
 	}

@@ -34,6 +34,15 @@ func (b backing) WriteRaw(t *testing.T, cluster string, value []byte) {
 	}
 }
 
+func (b backing) ReadRaw(t *testing.T, cluster string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(b.dir, "clusters", cluster+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Backing { return backing{filepath.Join(t.TempDir(), "store")} })
 }

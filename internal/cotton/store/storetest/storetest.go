@@ -21,6 +21,8 @@ type Backing interface {
 	Open(t *testing.T) store.Store
 	// WriteRaw puts bytes where a cluster's record is kept, as an operator or another version would.
 	WriteRaw(t *testing.T, cluster string, value []byte)
+	// ReadRaw returns them.
+	ReadRaw(t *testing.T, cluster string) []byte
 }
 
 // Run runs the contract; fresh makes an empty backing for each part of it.
@@ -37,6 +39,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Backing) {
 		"waiting gives up":     testWaitingGivesUp,
 		"one leads at a time":  testOneLeadsAtATime,
 		"newer store":          testNewerStore,
+		"later release":        testLaterRelease,
 		"unreadable record":    testUnreadableRecord,
 		"too large":            testTooLarge,
 		"bad names":            testBadNames,
@@ -353,21 +356,66 @@ func testOneLeadsAtATime(t *testing.T, b Backing) {
 func testNewerStore(t *testing.T, b Backing) {
 	s := leading(t, b)
 	put(t, s, Record("c0"))
-	b.WriteRaw(t, "c1", fmt.Appendf(nil, `{"schema":%d,"spec":{"name":"c1"},"shards":4}`, cotton.SchemaVersion+1))
-	_, err := s.Clusters(t.Context())
-	wantError(t, err, store.ErrNewer)
-	if err == nil || !strings.Contains(err.Error(), "c1") {
-		t.Errorf("%v does not name the cluster", err)
+	for _, raw := range []string{
+		fmt.Sprintf(`{"schema":%d,"written_by":"v9.9.9","spec":{"name":"c1"},"shards":4}`, cotton.SchemaVersion+1),
+		fmt.Sprintf(`{"schema":%d,"min_reader":%d,"written_by":"v9.9.9","spec":{"name":"c1"}}`, cotton.SchemaVersion+2, cotton.SchemaVersion+1),
+	} {
+		b.WriteRaw(t, "c1", []byte(raw))
+		_, err := s.Clusters(t.Context())
+		wantError(t, err, store.ErrNewer)
+		for _, what := range []string{"c1", "v9.9.9", "start the scheduler of that release again"} {
+			if err == nil || !strings.Contains(err.Error(), what) {
+				t.Errorf("%v does not say %q", err, what)
+			}
+		}
+	}
+}
+
+// testLaterRelease: what a later release has added can be read by this one, unless it says that it must not. What a user asked
+// for is kept, whatever was only a state is forgotten, and named.
+func testLaterRelease(t *testing.T, b Backing) {
+	s := leading(t, b)
+	b.WriteRaw(t, "c1", fmt.Appendf(nil, `{"schema":%d,"min_reader":%d,"written_by":"v9.9.9","spec":{"name":"c1","nodes":1,"colour":"red",`+
+		`"backup":{"every":1,"keep":2,"binlog_interval":3,"where":"far"}},"state":"running","members":[{"id":1,"shade":2}],"mood":{"a":1},"next_id":2}`,
+		cotton.SchemaVersion+1, cotton.SchemaVersion))
+	all, err := s.Clusters(t.Context())
+	if err != nil {
+		t.Fatalf("a record with additional fields cannot be read: %v", err)
+	}
+	r := all[0]
+	if r.Spec.Nodes != 1 || r.NextID != 2 || len(r.Members) != 1 || r.Members[0].ID != 1 {
+		t.Errorf("%+v", r)
+	}
+	if got := strings.Join(r.Dropped, ", "); got != "members[].shade, mood, written by cotton v9.9.9" {
+		t.Errorf("dropped: %s", got)
+	}
+	r.Epoch++
+	stored := put(t, s, r)
+	if len(stored.Dropped) > 0 || stored.Schema != cotton.SchemaVersion {
+		t.Errorf("%+v", stored)
+	}
+	raw := string(b.ReadRaw(t, "c1"))
+	for _, kept := range []string{`"colour":"red"`, `"where":"far"`, fmt.Sprintf(`"schema":%d`, cotton.SchemaVersion), `"epoch":1`} {
+		if !strings.Contains(raw, kept) {
+			t.Errorf("%s is not kept: %s", kept, raw)
+		}
+	}
+	for _, gone := range []string{"shade", "mood", "v9.9.9"} {
+		if strings.Contains(raw, gone) {
+			t.Errorf("%s is kept: %s", gone, raw)
+		}
+	}
+	if again := clusters(t, s); !reflect.DeepEqual(again[0], stored) {
+		t.Errorf("read again: %+v\nwant %+v", again[0], stored)
 	}
 }
 
 // testUnreadableRecord: one that cannot be read fails the whole, with its name: left out it would be taken for deleted.
 func testUnreadableRecord(t *testing.T, b Backing) {
 	for name, raw := range map[string]string{
-		"not JSON":      `]`,
-		"no schema":     `{"spec":{"name":"bad1"}}`,
-		"unknown field": fmt.Sprintf(`{"schema":%d,"spec":{"name":"bad1"},"colour":"red"}`, cotton.SchemaVersion),
-		"another name":  fmt.Sprintf(`{"schema":%d,"spec":{"name":"c9"}}`, cotton.SchemaVersion),
+		"not JSON":     `]`,
+		"no schema":    `{"spec":{"name":"bad1"}}`,
+		"another name": fmt.Sprintf(`{"schema":%d,"spec":{"name":"c9"}}`, cotton.SchemaVersion),
 	} {
 		s := open(t, b)
 		b.WriteRaw(t, "bad1", []byte(raw))
@@ -385,6 +433,11 @@ func testTooLarge(t *testing.T, b Backing) {
 	r.Spec.Name, r.Spec.Labels["x"] = "c1", strings.Repeat("x", store.MaxRecord)
 	_, err := s.Put(t.Context(), r)
 	wantError(t, err, store.ErrTooLarge)
+	for _, what := range []string{"c1", "spec (", "nothing was stored"} {
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%v does not say %q", err, what)
+		}
+	}
 	if got := clusters(t, s); len(got) != 1 {
 		t.Errorf("%d records, want 1", len(got))
 	}

@@ -183,7 +183,7 @@ func (s *Store) Put(ctx context.Context, r cotton.Record) (cotton.Record, error)
 	if err != nil {
 		return cotton.Record{}, err
 	}
-	r.Schema = cotton.SchemaVersion
+	r.Schema, r.Dropped = cotton.SchemaVersion, nil
 	if r.Version, err = s.put(ctx, s.path(clustersPart, r.Spec.Name), data, r.Version); err != nil {
 		return cotton.Record{}, fmt.Errorf("store cluster %s in %s: %w", r.Spec.Name, s.conn.URL(), err)
 	}

@@ -56,6 +56,18 @@ func (b backing) open(t *testing.T) *zk.Store {
 	return s
 }
 
+func (b backing) ReadRaw(t *testing.T, cluster string) []byte {
+	t.Helper()
+	data, err := zookeeper.Do(t.Context(), b.raw, func(z *zklib.Conn, _ bool) ([]byte, error) {
+		data, _, err := z.Get(b.url.Join("store", "clusters", cluster))
+		return data, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 func (b backing) WriteRaw(t *testing.T, cluster string, value []byte) {
 	t.Helper()
 	path := b.url.Join("store", "clusters", cluster)

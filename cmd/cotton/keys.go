@@ -34,6 +34,8 @@ func schedulerKeys() []daemon.Key {
 			Help: "file:DIR or zk://[user:password@]host:port[,...]/path; empty = file:store in work-dir"},
 		{Name: "discovery", Default: "", Check: checkZK("discovery"), Mask: maskZK,
 			Help: "zk://... under whose path /discover is published; empty = the store's ZooKeeper, if it has one"},
+		{Name: "zk-credentials-file", Default: "",
+			Help: "file with user:password for the store's and the discovery's ZooKeeper, where their addresses name no user; the store is then closed to everybody else, and what is published can be read by all and written by nobody else"},
 		{Name: "zk-session", Default: 10 * time.Second, Check: atLeast("zk-session", 2*time.Second),
 			Help: "how long ZooKeeper waits for a silent leader before another scheduler leads"},
 		{Name: "haproxy-file", Default: "", Help: "configuration for HAProxy, kept up to date here and served as /haproxy.cfg; empty = none"},

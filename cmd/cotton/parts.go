@@ -12,9 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/viper"
+
 	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/backup"
 	"github.com/aosc/aosc/internal/cotton/backup/dir"
+	"github.com/aosc/aosc/internal/cotton/client"
 	"github.com/aosc/aosc/internal/cotton/discovery"
 	"github.com/aosc/aosc/internal/cotton/discovery/haproxy"
 	discoveryzk "github.com/aosc/aosc/internal/cotton/discovery/zk"
@@ -112,7 +115,7 @@ func (p *parts) openStore(ctx context.Context, env *daemon.Env) error {
 	v := env.Config
 	text := v.GetString("store")
 	if strings.HasPrefix(text, "zk://") {
-		u, err := zookeeper.ParseURL(text)
+		u, err := zookeeperURL(v, "store")
 		if err != nil {
 			return err
 		}
@@ -146,8 +149,8 @@ func (p *parts) openStore(ctx context.Context, env *daemon.Env) error {
 func (p *parts) openPublisher(ctx context.Context, env *daemon.Env) error {
 	v := env.Config
 	var all publishers
-	if text := v.GetString("discovery"); text != "" {
-		u, err := zookeeper.ParseURL(text)
+	if v.GetString("discovery") != "" {
+		u, err := zookeeperURL(v, "discovery")
 		if err != nil {
 			return err
 		}
@@ -156,12 +159,16 @@ func (p *parts) openPublisher(ctx context.Context, env *daemon.Env) error {
 	if p.discovery != nil {
 		ctx, cancel := context.WithTimeout(ctx, zookeeperLimit)
 		defer cancel()
-		conn, err := zookeeper.Connect(ctx, *p.discovery, zookeeper.Options{SessionTimeout: v.GetDuration("zk-session"), Log: env.Log})
+		conn, err := zookeeper.Connect(ctx, *p.discovery, zookeeper.Options{SessionTimeout: v.GetDuration("zk-session"), Access: zookeeper.Published, Log: env.Log})
 		if err != nil {
 			return fmt.Errorf("open the discovery: %w", err)
 		}
 		p.closers = append(p.closers, func() error { conn.Close(); return nil })
-		all = append(all, discoveryzk.New(conn, p.fence(v.GetString("store"))))
+		published := discoveryzk.New(conn, p.fence(v.GetString("store")))
+		if err := protectPublished(ctx, env, published, *p.discovery); err != nil {
+			return err
+		}
+		all = append(all, published)
 	}
 	if path := v.GetString("haproxy-file"); path != "" {
 		first, last, err := portRange(v.GetString("haproxy-ports"))
@@ -176,6 +183,38 @@ func (p *parts) openPublisher(ctx context.Context, env *daemon.Env) error {
 	}
 	p.publisher = all
 	return nil
+}
+
+// protectPublished has clients read what is published and nobody else write it.
+func protectPublished(ctx context.Context, env *daemon.Env, published *discoveryzk.Publisher, u zookeeper.URL) error {
+	if u.User == "" {
+		env.Log.Warn("the discovery's address names no user: whoever reaches ZooKeeper can tell clients that another server is the primary, "+
+			"and be sent their passwords; give zk://user:password@..., or --zk-credentials-file", "discovery", u.String())
+		return nil
+	}
+	changed, err := published.Protect(ctx)
+	if err == nil && changed > 0 {
+		env.Log.Info("what is published is for everybody to read and for nobody else to write now", "discovery", u.String(), "nodes", changed)
+	}
+	return err
+}
+
+// zookeeperURL is a key's address, with the user of the credentials' file where it names none.
+func zookeeperURL(v *viper.Viper, key string) (zookeeper.URL, error) {
+	u, err := zookeeper.ParseURL(v.GetString(key))
+	file := v.GetString("zk-credentials-file")
+	if err != nil || u.User != "" || file == "" {
+		return u, err
+	}
+	text, err := client.ReadSecret(file)
+	if err != nil {
+		return u, fmt.Errorf("read ZooKeeper's credentials: %w", err)
+	}
+	var ok bool
+	if u.User, u.Password, ok = strings.Cut(text, ":"); !ok || u.User == "" {
+		return u, fmt.Errorf("read ZooKeeper's credentials: %s does not hold user:password", file)
+	}
+	return u, nil
 }
 
 // fence ties what is published to the leader lock, where both are in one ZooKeeper.

@@ -30,6 +30,7 @@ var errClosed = errors.New("the connection to ZooKeeper is closed")
 // Options of a connection; the zero value is fine.
 type Options struct {
 	SessionTimeout time.Duration // what is asked for; servers have bounds of their own
+	Access         Access        // of the nodes that are made
 	Log            *slog.Logger
 }
 
@@ -54,10 +55,7 @@ func Connect(ctx context.Context, u URL, o Options) (*Conn, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	c := &Conn{url: u, timeout: o.SessionTimeout, acl: zk.WorldACL(zk.PermAll)}
-	if u.User != "" {
-		c.acl = zk.DigestACL(zk.PermAll, u.User, u.Password)
-	}
+	c := &Conn{url: u, timeout: o.SessionTimeout, acl: o.Access.acl(u)}
 	session := make(chan struct{}, 1)
 	conn, _, err := zk.Connect(u.Servers, o.SessionTimeout,
 		zk.WithLogInfo(true), zk.WithLogger(quietLog{c, o.Log}), zk.WithDialer(c.dial),
@@ -121,8 +119,7 @@ func (c *Conn) begin() bool {
 // URL is where the connection leads.
 func (c *Conn) URL() URL { return c.url }
 
-// ACL is what new nodes are made with: everything for the user of the address and nothing for others, or everything for
-// everybody when the address names no user.
+// ACL is what new nodes are made with, see Access.
 func (c *Conn) ACL() []zk.ACL { return c.acl }
 
 // SessionTimeout is what the servers granted: they have bounds of their own.

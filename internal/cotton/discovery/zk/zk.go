@@ -48,6 +48,21 @@ func New(conn *zookeeper.Conn, fence func() (path string, ok bool)) *Publisher {
 	return &Publisher{conn, fence}
 }
 
+// Protect lets everybody read what is published, and nobody else write it, also what was made before the address named a user, or
+// by an earlier release, which let nobody read.
+func (p *Publisher) Protect(ctx context.Context) (changed int, err error) {
+	if err := p.conn.EnsurePath(ctx, p.path()); err != nil {
+		return 0, fmt.Errorf("protect what is published: %w", err)
+	}
+	if changed, err = p.conn.Protect(ctx, p.path()); err != nil {
+		return changed, fmt.Errorf("protect what is published: %w", err)
+	}
+	if err := p.conn.ProtectRoot(ctx); err != nil {
+		return changed, fmt.Errorf("protect what is published: %w", err)
+	}
+	return changed, nil
+}
+
 // node is a published member: its content and version.
 type node struct {
 	data    []byte

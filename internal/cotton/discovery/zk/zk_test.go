@@ -40,6 +40,7 @@ func TestZooKeeper(t *testing.T) {
 		"fence":           testFence,
 		"bad input":       testBadInput,
 		"left by another": testLeftByAnother,
+		"access":          testAccess,
 		"server restarts": func(t *testing.T, u zookeeper.URL) { testServerRestarts(t, u, servers.Servers[0]) },
 	} {
 		t.Run(name, func(t *testing.T) {

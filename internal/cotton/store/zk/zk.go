@@ -72,7 +72,29 @@ func Open(ctx context.Context, url zookeeper.URL, o Options) (*Store, error) {
 			return nil, fmt.Errorf("open the store: %w", err)
 		}
 	}
+	if err := s.protect(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
 	return s, nil
+}
+
+// protect keeps everybody else from the store, also from what was made before the address named a user.
+func (s *Store) protect(ctx context.Context) error {
+	url := s.conn.URL()
+	if url.User == "" {
+		s.log.Warn("the store's address names no user: whoever reaches ZooKeeper reads the hashes of passwords, deletes clusters' records, "+
+			"makes any instance the primary, and has others lead; give zk://user:password@..., or --zk-credentials-file", "store", url.String())
+		return nil
+	}
+	changed, err := s.conn.Protect(ctx, s.path())
+	if err != nil {
+		return err
+	}
+	if changed > 0 {
+		s.log.Info("the store is closed to everybody else now", "store", url.String(), "nodes", changed)
+	}
+	return s.conn.ProtectRoot(ctx)
 }
 
 func (s *Store) path(parts ...string) string {

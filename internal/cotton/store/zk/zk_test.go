@@ -114,6 +114,7 @@ func TestStore(t *testing.T) {
 	})
 	t.Run("node of the lead deleted", func(t *testing.T) { testNodeDeleted(t, fresh(t, servers, "")) })
 	t.Run("access", func(t *testing.T) { testAccess(t, servers) })
+	t.Run("access of before", func(t *testing.T) { testAccessOfBefore(t, servers) })
 }
 
 // testNodeDeleted: an operator who deletes the lock node lets the next one lead; the first learns at once, and can write
@@ -168,6 +169,51 @@ func testAccess(t *testing.T, servers *testkit.ZK) {
 	defer again.Close()
 	if all, err := again.Clusters(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("with the right password: %d clusters, %v", len(all), err)
+	}
+}
+
+// testAccessOfBefore: what was stored without a user, for everybody to overwrite, is closed to all others when the address names
+// one; also the node above, where others could delete what is below.
+func testAccessOfBefore(t *testing.T, servers *testkit.ZK) {
+	b := fresh(t, servers, "")
+	s := b.open(t)
+	_, release := lead(t, s, "test")
+	if _, err := s.Put(t.Context(), storetest.Record("c0")); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	s.Close()
+	url := b.url
+	url.User, url.Password = "cotton", "secret"
+	again, err := zk.Open(t.Context(), url, zk.Options{SessionTimeout: session, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	for _, part := range []string{"store", "store/clusters", "store/leader", "store/clusters/c0"} {
+		path := b.url.Join(part)
+		_, err := zookeeper.Do(t.Context(), b.raw, func(z *zklib.Conn, _ bool) (struct{}, error) {
+			_, _, err := z.Get(path)
+			return struct{}{}, err
+		})
+		if !errors.Is(err, zklib.ErrNoAuth) {
+			t.Errorf("nobody reads %s: %v", part, err)
+		}
+	}
+	_, err = zookeeper.Do(t.Context(), b.raw, func(z *zklib.Conn, _ bool) (struct{}, error) {
+		_, err := z.Create(b.url.Join("discover"), nil, 0, zklib.WorldACL(zklib.PermAll))
+		return struct{}{}, err
+	})
+	if !errors.Is(err, zklib.ErrNoAuth) {
+		t.Errorf("nobody makes a node beside the store: %v", err)
+	}
+	lead(t, again, "test")
+	all, err := again.Clusters(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d clusters, %v", len(all), err)
+	}
+	if _, err := again.Put(t.Context(), all[0]); err != nil {
+		t.Error(err)
 	}
 }
 

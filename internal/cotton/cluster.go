@@ -6,6 +6,7 @@ package cotton
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -250,6 +251,9 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // maxNodes is what semi-sync and one owner per cluster handle well.
 const maxNodes = 9
 
+// ValidName tells whether a cluster may have that name.
+func ValidName(name string) bool { return validName.MatchString(name) && !strings.Contains(name, "..") }
+
 // InvalidError is a refused request: the field and what is wrong with it.
 type InvalidError struct{ Field, Problem string }
 
@@ -258,7 +262,7 @@ func (e *InvalidError) Error() string { return e.Field + ": " + e.Problem }
 // Validate checks a spec as a user gave it. The first problem is an *InvalidError.
 func (s Spec) Validate() error {
 	switch {
-	case !validName.MatchString(s.Name) || strings.Contains(s.Name, ".."):
+	case !ValidName(s.Name):
 		return &InvalidError{"name", fmt.Sprintf("%q: want 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit", s.Name)}
 	case s.User == "":
 		return &InvalidError{"cluster_user", "is needed"}
@@ -275,23 +279,56 @@ func (s Spec) Validate() error {
 	if err := s.Backup.validate(); err != nil {
 		return err
 	}
-	return s.Size.validate()
+	if err := s.Size.validate(); err != nil {
+		return err
+	}
+	return checkScalars(s.Scalars)
 }
 
-// Least sizes with which mysqld starts and works.
+// Least sizes with which mysqld starts and works, and the largest that can be counted everywhere: in bytes, and as a fixed-point
+// number of Mesos. More than any agent has is no mistake of the request: `cotton why` says what each agent lacks.
 const (
-	minMemMB  = 256
-	minDiskMB = 512
+	minCPUs    = 0.01
+	minMemMB   = 256
+	minDiskMB  = 512
+	maxCPUs    = 1 << 20
+	maxMemMB   = 1 << 30
+	maxDiskMB  = 1 << 40
+	minScalar  = 0.001 // Mesos counts in thousandths
+	maxScalar  = 1 << 40
+	maxScalars = 64
 )
 
 func (s Size) validate() error {
 	switch {
-	case s.CPUs < 0.01:
-		return &InvalidError{"size", fmt.Sprintf("cpus %g: want at least 0.01", s.CPUs)}
+	case !(s.CPUs >= minCPUs): // also what is no number
+		return &InvalidError{"size", fmt.Sprintf("cpus %g: want at least %g", s.CPUs, minCPUs)}
 	case s.MemMB < minMemMB:
 		return &InvalidError{"size", fmt.Sprintf("mem %d MB: want at least %d", s.MemMB, minMemMB)}
 	case s.DiskMB < minDiskMB:
 		return &InvalidError{"size", fmt.Sprintf("disk %d MB: want at least %d", s.DiskMB, minDiskMB)}
+	case s.CPUs > maxCPUs:
+		return &InvalidError{"size", fmt.Sprintf("cpus %g: want at most %d", s.CPUs, maxCPUs)}
+	case s.MemMB > maxMemMB:
+		return &InvalidError{"size", fmt.Sprintf("mem %d MB: want at most %d", s.MemMB, maxMemMB)}
+	case s.DiskMB > maxDiskMB:
+		return &InvalidError{"size", fmt.Sprintf("disk %d MB: want at most %d", s.DiskMB, maxDiskMB)}
+	}
+	return nil
+}
+
+// checkScalars refuses amounts that Mesos cannot count, in the order of their names.
+func checkScalars(scalars map[string]float64) error {
+	if len(scalars) > maxScalars {
+		return &InvalidError{"scalars", fmt.Sprintf("%d resources: want at most %d", len(scalars), maxScalars)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(scalars)) {
+		switch amount := scalars[name]; {
+		case slices.Contains([]string{"cpus", "mem", "disk", "ports"}, name):
+			return &InvalidError{"scalars." + name, "is part of the size: scalars are of other resources"}
+		case !(amount >= minScalar && amount <= maxScalar):
+			return &InvalidError{"scalars." + name, fmt.Sprintf("%g: want a positive amount, from %g to %d", amount, minScalar, maxScalar)}
+		}
 	}
 	return nil
 }

@@ -70,6 +70,9 @@ func (s *server) spec(name string, asked v1.Create) (cotton.Spec, error) {
 	if sizeErr != nil {
 		spec.Size = s.DefaultSize // the fields before it may be wrong as well, and come first
 	}
+	if printable(asked.User) != asked.User {
+		return cotton.Spec{}, invalid("cluster_user", "Invalid user name: "+printable(asked.User), "control characters are not allowed")
+	}
 	if err := original(spec.Validate(), asked); err != nil {
 		return cotton.Spec{}, err
 	}
@@ -82,7 +85,7 @@ func (s *server) spec(name string, asked v1.Create) (cotton.Spec, error) {
 	if asked.Package != "" {
 		uri, known := s.Packages[asked.Package]
 		if !known {
-			return cotton.Spec{}, invalid("package", fmt.Sprintf("Unknown package %q", asked.Package), knownNames("the scheduler's --packages has", s.Packages))
+			return cotton.Spec{}, invalid("package", fmt.Sprintf("Unknown package %q", printable(asked.Package)), knownNames("the scheduler's --packages has", s.Packages))
 		}
 		spec.Package = uri
 	}
@@ -99,7 +102,7 @@ func (s *server) resolveSize(asked *v1.Size, size *cotton.Size) error {
 	}
 	known, ok := s.Sizes[asked.Name]
 	if !ok {
-		return invalid("size", fmt.Sprintf("Unknown size %q", asked.Name),
+		return invalid("size", fmt.Sprintf("Unknown size %q", printable(asked.Name)),
 			knownNames("known are", s.Sizes)+`, or {"cpus":1,"mem":"512mb","disk":"2gb"}`)
 	}
 	*size = known
@@ -127,6 +130,9 @@ func original(err error, asked v1.Create) error {
 		message = fmt.Sprintf("Invalid number of cluster nodes: %d", asked.Nodes)
 	case "size":
 		message = "Instance 'size' too small: " + wrong.Problem
+		if strings.Contains(wrong.Problem, "at most") {
+			message = "Instance 'size' too large: " + wrong.Problem
+		}
 	case "backup_id":
 		message, problem, _ := strings.Cut(wrong.Problem, ": ")
 		return invalid(wrong.Field, message, problem)

@@ -5,11 +5,13 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/aosc/aosc/internal/cotton"
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 )
 
@@ -27,12 +29,24 @@ func (s *server) guard(next http.Handler) http.Handler {
 			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, "requests of other web sites are refused", ""))
 		case s.Tokens == nil && !isLoopback(r.Host):
 			// Without tokens only this machine is trusted; a page whose name was rebound to 127.0.0.1 is not of it.
-			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, fmt.Sprintf("host %q is not this machine", r.Host),
+			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, fmt.Sprintf("host %q is not this machine", printable(r.Host)),
 				"start the scheduler with --token-file to serve others"))
+		case !plainPath(r.URL.EscapedPath()):
+			// The router would send the client to the path without them: whoever asks for that has not meant another route.
+			s.refuse(w, r, noSuch(r.URL.Path))
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// plainPath tells whether a path begins with / and has no empty, "." or ".." part.
+func plainPath(p string) bool {
+	return p == "/" || strings.HasPrefix(p, "/") && path.Clean(p) == strings.TrimSuffix(p, "/")
+}
+
+func noSuch(path string) *failure {
+	return fail(http.StatusNotFound, v1.CodeNotFound, fmt.Sprintf("there is no %s", printable(path)), "GET /clusters lists the clusters")
 }
 
 // isLoopback tells whether a Host header names this machine.
@@ -46,7 +60,7 @@ func isLoopback(hostport string) bool {
 }
 
 // route serves one path: who may, which method, how long it took.
-func (s *server) route(path string, methods map[string]endpoint) http.Handler {
+func (s *server) route(pattern string, methods map[string]endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		seen := &recorder{ResponseWriter: w, status: http.StatusOK}
@@ -59,7 +73,7 @@ func (s *server) route(path string, methods map[string]endpoint) http.Handler {
 		if _, known := methods[method]; !known {
 			method = "other" // clients choose the word, and every one would be a time series
 		}
-		s.requests.WithLabelValues(path, method, strconv.Itoa(seen.status)).Observe(took.Seconds())
+		s.requests.WithLabelValues(pattern, method, strconv.Itoa(seen.status)).Observe(took.Seconds())
 		if r.Method == http.MethodPost || r.Method == http.MethodDelete {
 			s.Log.Info("api request", "method", r.Method, "path", r.URL.Path, "status", seen.status, "took", took.Round(time.Microsecond),
 				"client", r.RemoteAddr, "token", who)
@@ -70,7 +84,7 @@ func (s *server) route(path string, methods map[string]endpoint) http.Handler {
 // dispatch finds the endpoint and checks the caller; who is the name of its token.
 func (s *server) dispatch(w http.ResponseWriter, r *http.Request, methods map[string]endpoint) (who string, err error) {
 	if methods == nil {
-		return "", fail(http.StatusNotFound, v1.CodeNotFound, fmt.Sprintf("there is no %s", r.URL.Path), "GET /clusters lists the clusters")
+		return "", noSuch(r.URL.Path)
 	}
 	method := r.Method
 	if method == http.MethodHead {
@@ -80,12 +94,27 @@ func (s *server) dispatch(w http.ResponseWriter, r *http.Request, methods map[st
 	if !ok {
 		allowed := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
 		w.Header().Set("Allow", allowed)
-		return "", fail(http.StatusMethodNotAllowed, v1.CodeMethod, fmt.Sprintf("%s does not take %s", r.URL.Path, r.Method), "it takes "+allowed)
+		return "", fail(http.StatusMethodNotAllowed, v1.CodeMethod, fmt.Sprintf("%s does not take %s", printable(r.URL.Path), printable(r.Method)), "it takes "+allowed)
 	}
 	if who, err = s.authorize(r, e.needs); err != nil {
 		return who, err
 	}
+	// No part of the framework is asked for what nothing can be called.
+	if name := r.PathValue("name"); !cotton.ValidName(name) && strings.Contains(r.Pattern, "{name}") && !isCreate(r) {
+		return who, notFound(printable(name))
+	}
+	if agent := r.PathValue("agent"); strings.Contains(r.Pattern, "{agent}") && (agent == "" || len(agent) > maxHostname || printable(agent) != agent) {
+		return who, invalid("agent", fmt.Sprintf("%q is not a hostname", printable(agent)), "GET /clusters has the agents of all instances")
+	}
 	return who, e.serve(w, r)
+}
+
+// maxHostname is what an agent's may have, in bytes.
+const maxHostname = 255
+
+// isCreate: it says itself what is wrong with the name.
+func isCreate(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.Pattern, "/{name}")
 }
 
 // refuse writes an error's answer.

@@ -59,6 +59,9 @@ func readAsked(r *http.Request, into any) error {
 // maxWhy of a reason, in bytes.
 const maxWhy = 200
 
+// maxSeconds of a switchover: a day.
+const maxSeconds = 24 * 60 * 60
+
 func checkWhy(why string) error {
 	if len(why) > maxWhy || printable(why) != why {
 		return invalid("why", "the text is too long or has control characters", fmt.Sprintf("at most %d bytes", maxWhy))
@@ -71,8 +74,16 @@ func (s *server) switchover(w http.ResponseWriter, r *http.Request) error {
 	if err := readAsked(r, &asked); err != nil {
 		return err
 	}
-	if asked.MaxLagSeconds < 0 || asked.WithinSeconds < 0 || asked.To < 0 {
-		return invalid("", "a number is negative", "")
+	if asked.To < 0 {
+		return invalid("to", fmt.Sprintf("%d is not the id of a member", asked.To), "0 or absent = the one that is placed best")
+	}
+	for _, s := range []struct {
+		field string
+		value int
+	}{{"max_lag_seconds", asked.MaxLagSeconds}, {"within_seconds", asked.WithinSeconds}} {
+		if s.value < 0 || s.value > maxSeconds {
+			return invalid(s.field, fmt.Sprintf("%d: want 0 to %d", s.value, maxSeconds), "0 or absent = 10")
+		}
 	}
 	if err := checkWhy(asked.Why); err != nil {
 		return err
@@ -157,9 +168,15 @@ func (s *server) configure(w http.ResponseWriter, r *http.Request) error {
 	if err := checkMap("set", asked.Set, optionName); err != nil {
 		return err
 	}
+	if len(asked.Unset) > maxEntries {
+		return invalid("unset", fmt.Sprintf("more than %d entries", maxEntries), "")
+	}
 	for _, name := range asked.Unset {
+		if !optionName.MatchString(name) {
+			return invalid("unset", fmt.Sprintf("%q is not a name", printable(name)), "names match "+optionName.String())
+		}
 		if _, both := asked.Set[name]; both {
-			return invalid("unset", fmt.Sprintf("%q is to be set, too", printable(name)), "")
+			return invalid("unset", fmt.Sprintf("%q is to be set, too", name), "")
 		}
 	}
 	return s.operate(w, r, asked.Asked, cotton.Request{Kind: cotton.OpConfigure, Set: asked.Set, Unset: asked.Unset})

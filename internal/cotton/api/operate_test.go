@@ -31,7 +31,7 @@ func TestOperations(t *testing.T) {
 		{"/clusters/c0/switchover", `{"to":2,"max_lag_seconds":5,"within_seconds":20,"why":"w"}`, 202, "switchover c0 {To:2 Why:w DryRun:false MaxLag:5s Within:20s}"},
 		{"/clusters/c0/switchover", `{"to":2,"dry_run":true}`, 200, "switchover c0 {To:2 Why: DryRun:true MaxLag:0s Within:0s}"},
 		{"/clusters/c0/switchover", `{"to":1}`, 409, "refused switchover of cluster c0 is refused: c0-1 is the primary already"},
-		{"/clusters/c0/switchover", `{"within_seconds":-1}`, 400, "invalid a number is negative"},
+		{"/clusters/c0/switchover", `{"within_seconds":-1}`, 400, "invalid -1: want 0 to 86400"},
 		{"/clusters/c9/switchover", ``, 404, "not_found Cluster 'c9' not found"},
 		{"/clusters/c0/replace", `{"member":2,"in_place":true,"discard":true,"why":"w"}`, 202, "replace c0 dry=false 2 0 true true map[] [] <nil> w"},
 		{"/clusters/c0/replace", `{}`, 400, "invalid is needed"},

@@ -38,7 +38,7 @@ func findUnknown(data json.RawMessage, t reflect.Type, path string, inList bool,
 		}
 		fields := fieldsOf(t)
 		for name, value := range object {
-			at := strings.TrimPrefix(path+"."+name, ".")
+			at := strings.TrimPrefix(path+"."+escape.Replace(name), ".")
 			if field, ok := fields[strings.ToLower(name)]; ok {
 				findUnknown(value, field, at, inList, found)
 			} else {
@@ -63,6 +63,12 @@ func findUnknown(data json.RawMessage, t reflect.Type, path string, inList bool,
 		}
 	}
 }
+
+// escape and unescape are for names that have the separator of a path in them.
+var (
+	escape   = strings.NewReplacer("~", "~0", ".", "~1")
+	unescape = strings.NewReplacer("~1", ".", "~0", "~")
+)
 
 var (
 	jsonReader = reflect.TypeFor[json.Unmarshaler]()
@@ -108,6 +114,7 @@ func addUnknown(data []byte, unknown map[string]json.RawMessage) ([]byte, error)
 	below := map[string]map[string]json.RawMessage{}
 	for path, value := range unknown {
 		name, rest, deeper := strings.Cut(path, ".")
+		name = unescape.Replace(name)
 		if !deeper {
 			if _, known := object[name]; !known {
 				object[name] = value

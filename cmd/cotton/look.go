@@ -112,9 +112,17 @@ func acks(in v1.Instance) string {
 
 func endpointsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "endpoints <name>", Short: "Show where clients of a cluster connect", Args: cobra.ExactArgs(1)}
+	ca := cmd.Flags().Bool("ca", false, "print the authorities that the servers' certificates come from, PEM, and nothing else")
 	return clientCommand(cmd, func(ctx context.Context, a *asking, args []string) error {
 		e, err := a.Endpoints(ctx, args[0])
 		if err != nil {
+			return err
+		}
+		if *ca {
+			if e.CA == "" {
+				return fmt.Errorf("cluster %s has servers that an earlier release launched, without certificates: `cotton restart %s` gives them some", args[0], args[0])
+			}
+			_, err := io.WriteString(a.out, e.CA)
 			return err
 		}
 		return a.print(e, func(w io.Writer) { endpointsTable(w, e) })

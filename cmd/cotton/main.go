@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	root.AddCommand(schedulerCommand(stderr), executorCommand(stderr), createCommand(), deleteCommand(), listCommand(), showCommand(),
 		endpointsCommand(), whyCommand(), logCommand(), switchoverCommand(), failoverCommand(), replaceCommand(), scaleCommand(), restartCommand(), configureCommand(),
-		upgradeCommand(), cancelCommand(), drainCommand(), agentsCommand(), backupCommand(), backupsCommand(), tokenCommand(), versionCommand())
+		upgradeCommand(), cancelCommand(), drainCommand(), agentsCommand(), backupCommand(), backupsCommand(), tokenCommand(), keysCommand(), keyfileCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

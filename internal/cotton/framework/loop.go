@@ -36,6 +36,8 @@ type driver struct {
 	leased  map[int]time.Time // when the last lease was sent
 	ordered map[int]time.Time // when the last fence was sent
 	epoch   uint64            // of the steps in backoff
+	// rotation is of the loop's goroutine alone.
+	rotation rotation
 
 	published   bool
 	publication Endpoints
@@ -91,7 +93,7 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		Now: time.Now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
 		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),
 	})
-	d.c.keep(seen, slices.Concat(placementProblems(r), unproven(r), decision.Problems))
+	d.c.keep(seen, slices.Concat(placementProblems(r), unproven(r), d.rotation.problems, decision.Problems))
 	d.c.diagnosed(decision)
 	d.forgetOldSteps(r)
 	if t := decision.Transition; t != nil && t.Kind != cotton.Finish {
@@ -104,6 +106,9 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		d.transit(ctx, r, *t)
 	}
 	d.renewLease(ctx, r)
+	if len(decision.Actions) == 0 {
+		d.keepSecrets(ctx, r, seen, decision)
+	}
 	switch done := d.act(ctx, r, decision.Actions); {
 	case done, r.Change != nil && time.Since(r.Change.Began) < hurry:
 		return loopGap

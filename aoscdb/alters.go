@@ -9,7 +9,7 @@ const (
 	allowedColumns = "`group`, table_name, allowed_by, allowed_at, priority, server_list, allow_unsafe, `comment`"
 	currentColumns = "`group`, table_name, status, priority, server_list, reason, hold_by, commit_sha, desired_hash, " +
 		"pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, collected_at, targets, " +
-		"unknowns, total_targets"
+		"unknowns, total_targets, primary_first"
 	finishedColumns = "id, `group`, table_name, finished_at, tries, commit_sha, desired_hash, allowed_by, started_at, " +
 		"targets, outcome"
 	targetColumns  = "`group`, table_name, host, port, cluster, role, found_at, `databases`, bytes"
@@ -24,7 +24,7 @@ func (a *AllowedAlter) fields() []any {
 func (c *CurrentAlter) fields() []any {
 	return []any{&c.Group, &c.Table, &c.Status, &c.Priority, &c.ServerList, &c.Reason, &c.HoldBy, &c.CommitSHA,
 		&c.DesiredHash, &c.PinnedAt, &c.Tries, &c.NextCheckAt, &c.CheckFrom, &c.CheckFresh, &c.StartedAt, &c.AllowedBy,
-		&c.CollectedAt, &c.Targets, &c.Unknowns, &c.TotalTargets}
+		&c.CollectedAt, &c.Targets, &c.Unknowns, &c.TotalTargets, &c.PrimaryFirst}
 }
 
 func (f *FinishedAlter) fields() []any {

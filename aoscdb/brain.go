@@ -182,15 +182,15 @@ func sameTime(a, b *time.Time) bool {
 func (c AlterChange) put(ctx context.Context, tx *sql.Tx) error {
 	a := c.After
 	_, err := execTx(ctx, tx, "INSERT INTO current_alters (`group`, table_name, status, priority, server_list, reason, hold_by, "+
-		"commit_sha, desired_hash, pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by) "+
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, IF(?, NOW(6), ?), ?, ?, IF(?, NOW(6), ?), ?, ?, ?) AS new ON DUPLICATE KEY UPDATE "+
+		"commit_sha, desired_hash, pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, primary_first) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, IF(?, NOW(6), ?), ?, ?, IF(?, NOW(6), ?), ?, ?, ?, ?) AS new ON DUPLICATE KEY UPDATE "+
 		"status = new.status, priority = new.priority, server_list = new.server_list, reason = new.reason, "+
 		"hold_by = new.hold_by, commit_sha = new.commit_sha, desired_hash = new.desired_hash, pinned_at = new.pinned_at, "+
 		"tries = new.tries, next_check_at = new.next_check_at, check_from = new.check_from, check_fresh = new.check_fresh, "+
-		"started_at = new.started_at, allowed_by = new.allowed_by",
+		"started_at = new.started_at, allowed_by = new.allowed_by, primary_first = new.primary_first",
 		c.Group, c.Table, a.Status, a.Priority, a.ServerList, clip(a.Reason, maxReason), a.HoldBy,
 		a.CommitSHA, a.DesiredHash, c.PinnedNow, a.PinnedAt, a.Tries, a.NextCheckAt, c.CheckedNow, a.CheckFrom, a.CheckFresh,
-		a.StartedAt, clip(a.AllowedBy, 64))
+		a.StartedAt, clip(a.AllowedBy, 64), a.PrimaryFirst)
 	return err
 }
 

@@ -5,7 +5,7 @@ import "time"
 // Values of tiers.ordering.
 const (
 	OrderingPrimary = "primary" // the alter runs on the primary, replication carries it
-	OrderingRolling = "rolling" // each instance by itself, the primary last
+	OrderingRolling = "rolling" // each instance by itself, the primary last or, where the change is stricter, first
 )
 
 // Values of tiers.copy_engine.
@@ -176,6 +176,7 @@ type CurrentAlter struct {
 	Targets      int        // instances not OK by that look, -1 = never looked
 	Unknowns     int        // instances that look could not judge, -1 = never looked (I11)
 	TotalTargets int        // different instances that ever were targets
+	PrimaryFirst bool       // ordering rolling: the primary goes before its replicas
 }
 
 // FinishedAlter is a row of finished_alters.

@@ -191,6 +191,7 @@ func (st *step) pin(what string) *aoscdb.AlterChange {
 	next.Status, next.HoldBy, next.Reason = aoscdb.AlterIPR, aoscdb.HoldNone, ""
 	next.CommitSHA, next.DesiredHash = st.s.Head.Commit, d.Blob
 	next.ServerList = st.allowed.ServerList
+	next.PrimaryFirst = st.s.verdict(st.k).PrimaryFirst
 	next.Tries, next.NextCheckAt, next.CheckFrom, next.CheckFresh = 0, nil, nil, false
 	st.change.PinnedNow = true
 	st.change.Wake = []aoscdb.WakeRequest{

@@ -62,7 +62,7 @@ func (s *snapshot) with(change func(*snapshot)) *snapshot {
 
 // judged sets what planning found for the present question.
 func (s *snapshot) judged(kind kind, reason string) *snapshot {
-	s.Known[tab] = judgement{Question: s.question(tab), Verdict: verdict{kind, reason}, At: now.Add(-time.Second)}
+	s.Known[tab] = judgement{Question: s.question(tab), Verdict: verdict{Kind: kind, Reason: reason}, At: now.Add(-time.Second)}
 	return s
 }
 

@@ -80,7 +80,7 @@ func adopt(s *snapshot) {
 			continue
 		}
 		if q := s.question(k); q.Blob == c.DesiredHash && a.ServerList == c.ServerList {
-			s.Known[k] = judgement{Question: q, Verdict: verdict{Kind: fits}, At: s.Now}
+			s.Known[k] = judgement{Question: q, Verdict: verdict{Kind: fits, PrimaryFirst: c.PrimaryFirst}, At: s.Now}
 		}
 	}
 }

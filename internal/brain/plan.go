@@ -119,6 +119,7 @@ func (d *Daemon) inquire(ctx context.Context, q inquiry) ([]finding, error) {
 		cancel()
 		findings[i].Err = err
 		findings[i].Obstacles = obstacles(plans, sub.settings.AllowUnsafe)
+		findings[i].orders(plans)
 	}
 	return findings, nil
 }

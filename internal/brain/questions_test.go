@@ -13,7 +13,7 @@ const recheck = 5 * time.Minute
 
 // knew sets a judgement of so long ago for the present question.
 func (s *snapshot) knew(kind kind, age time.Duration, failures int) *snapshot {
-	s.Known[tab] = judgement{Question: s.question(tab), Verdict: verdict{kind, "because"}, At: now.Add(-age), Failures: failures}
+	s.Known[tab] = judgement{Question: s.question(tab), Verdict: verdict{Kind: kind, Reason: "because"}, At: now.Add(-age), Failures: failures}
 	return s
 }
 

@@ -25,6 +25,16 @@ type finding struct {
 	Obstacles []obstacle
 	Err       error // why it could not be judged there, or the server's refusal of the text itself
 	None      bool  // it has no database of the tier
+	// With ordering rolling: some database has to be altered at the primary first, or at the replicas.
+	PrimaryFirst, ReplicasFirst bool
+}
+
+// orders notes in which order the members of the cluster are to be altered one at a time.
+func (f *finding) orders(plans []osc.Plan) {
+	for _, p := range plans {
+		f.PrimaryFirst = f.PrimaryFirst || p.PrimaryFirst()
+		f.ReplicasFirst = f.ReplicasFirst || p.ReplicasFirst()
+	}
 }
 
 // obstacle is something in one database that keeps the alter from running.
@@ -103,13 +113,18 @@ func fold(k key, d schema.Desired, found []finding) verdict {
 			"or create the databases: it is looked at again from time to time.", k.Group))
 	}
 	if len(reasons) > 0 {
-		return verdict{refused, sentence(strings.Join(reasons, " "))}
+		return verdict{Kind: refused, Reason: sentence(strings.Join(reasons, " "))}
 	}
 	if len(silent) > 0 {
-		return verdict{waiting, sentence(fmt.Sprintf("Waiting for %s. What the change would do there is not known; it is looked at "+
+		return verdict{Kind: waiting, Reason: sentence(fmt.Sprintf("Waiting for %s. What the change would do there is not known; it is looked at "+
 			"again until they answer, or are taken out of the inventory.", enumerate(silent)))}
 	}
-	return verdict{Kind: fits}
+	first := slices.ContainsFunc(found, func(f finding) bool { return f.PrimaryFirst })
+	if first && slices.ContainsFunc(found, func(f finding) bool { return f.ReplicasFirst }) {
+		return verdict{Kind: refused, Reason: sentence(fmt.Sprintf("The change cannot be made: ordering 'rolling' would have to begin with the primary in some databases of "+
+			"tier %q and with the replicas in others, which have the table in different forms. Bring them to one form first.", k.Group))}
+	}
+	return verdict{Kind: fits, PrimaryFirst: first}
 }
 
 // refusal is the definite no about the text itself in an error, nil when it only tells of trouble with asking.

@@ -78,6 +78,8 @@ func (k kind) String() string { return [...]string{"pending", "fits", "refused",
 type verdict struct {
 	Kind   kind
 	Reason string
+	// PrimaryFirst: with ordering rolling the primary goes before its replicas.
+	PrimaryFirst bool
 }
 
 // judgement is a verdict that was paid for with plans on the servers.
@@ -182,21 +184,21 @@ func (s *snapshot) verdict(k key) verdict {
 // obvious is what needs no server to be asked. pending = the servers must be asked.
 func (s *snapshot) obvious(k key) verdict {
 	no := func(format string, args ...any) verdict {
-		return verdict{refused, sentence(fmt.Sprintf(format, args...))}
+		return verdict{Kind: refused, Reason: sentence(fmt.Sprintf(format, args...))}
 	}
 	if _, ok := s.Tiers[k.Group]; !ok {
 		return no("Tier %q is not in table tiers, which has %s. Add it (aosc tier set %s), or delete the row of allowed_alters.",
 			k.Group, names(s.Tiers), k.Group)
 	}
 	if s.InventoryErr != nil {
-		return verdict{waiting, sentence("Waiting for the inventory: " + s.InventoryErr.Error())}
+		return verdict{Kind: waiting, Reason: sentence("Waiting for the inventory: " + s.InventoryErr.Error())}
 	}
 	if _, ok := s.Inventory[k.Group]; !ok {
 		return no("Tier %q is not in the inventory, which has %s. Add its clusters there, or delete the row of allowed_alters.",
 			k.Group, names(s.Inventory))
 	}
 	if s.Head == nil {
-		return verdict{waiting, sentence("Waiting for git: " + s.HeadErr.Error())}
+		return verdict{Kind: waiting, Reason: sentence("Waiting for git: " + s.HeadErr.Error())}
 	}
 	d, ok := s.desired(k)
 	if !ok {

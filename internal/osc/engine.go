@@ -71,6 +71,10 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
+// rolling: members of a cluster are altered one at a time, and differ for a while. (A replica that alone differs is altered by itself, too:
+// it then differs no more.)
+func (s Settings) rolling() bool { return s.NoBinlog && s.Ordering != "primary" }
+
 // Target is one table of one database on one instance.
 type Target struct {
 	Tier, Cluster   string
@@ -86,21 +90,25 @@ func (t Target) String() string {
 // Plan is what would be done to one target, and why not when it may not run.
 type Plan struct {
 	Target
-	Engine   Engine
-	Current  schema.Form // zero when the table is missing
-	Desired  schema.Form
-	Create   schema.Statement // of a table that is missing: the committed text itself, keys in its order
-	Change   schema.Change
-	SQL      string // what would be run, for people
-	Rows     uint64 // the server's estimate, exact up to DirectMaxRows
-	Bytes    uint64 // data and indexes
-	Findings []schema.Finding
+	Engine  Engine
+	Current schema.Form // zero when the table is missing
+	Desired schema.Form
+	Create  schema.Statement // of a table that is missing: the committed text itself, keys in its order
+	Change  schema.Change
+	// Direction is in which order members may be altered one at a time, of a table that is there and differs.
+	Direction schema.Direction
+	SQL       string // what would be run, for people
+	Rows      uint64 // the server's estimate, exact up to DirectMaxRows
+	Bytes     uint64 // data and indexes
+	Findings  []schema.Finding
 	// Findings are those that really lose data: checked against the rows of this table.
 
 	Refused string // why it cannot or may not run; "" = may run
 	Final   bool   // with Refused: trying again without a change of schema, settings or permission cannot help
 
 	Facts Facts // what Choose decided on
+
+	oneByOne bool // Settings.rolling
 }
 
 // Progress is what a run reports while it works.

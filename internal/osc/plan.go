@@ -40,6 +40,7 @@ type change struct {
 	schema.Change
 	proof      schema.Proof
 	failed     string // why it is not proven
+	direction  schema.Direction
 	notRolling string
 }
 
@@ -145,6 +146,7 @@ func (g *gathering) plan(ctx context.Context, p *Plan) error {
 		}
 	}
 	p.Facts.Rows = p.Rows
+	p.oneByOne = s.rolling()
 	p.Engine, p.Refused = Choose(p.Facts)
 	p.Final = p.Refused != ""
 	if p.Engine == EngineGhost && p.Refused == "" {
@@ -164,7 +166,12 @@ func (g *gathering) examine(ctx context.Context, p *Plan, env schema.DBEnv) erro
 	}
 	p.Change = c.Change
 	f := &p.Facts
-	f.ProofFailed, f.NotRolling = c.failed, c.notRolling
+	f.ProofFailed, f.NotRolling, p.Direction = c.failed, c.notRolling, c.direction
+	if g.settings.rolling() && f.NotRolling == "" {
+		if f.NotRolling, err = rollingNeeds(ctx, g.db, c.direction); err != nil {
+			return err
+		}
+	}
 	f.Instant, f.Inplace, f.Rebuilds, f.BuildsIndex = c.proof.Instant, c.proof.Inplace, c.proof.Rebuilds, c.proof.BuildsIndex
 	if addsForeignKey(c.Change) {
 		// The proof was made without foreign_key_checks. With them a new foreign key is checked row by row, under a lock.
@@ -264,7 +271,8 @@ func (p *Planner) change(ctx context.Context, scratch *sql.DB, current, desired 
 		}
 		c.failed = err.Error()
 	}
-	c.notRolling = notRolling(current, desired)
+	c.direction = schema.DirectionOf(current, desired)
+	c.notRolling = notRolling(current, desired, c.direction)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.memo) >= maxMemo {

@@ -200,17 +200,22 @@ func TestNotRolling(t *testing.T) {
 	for _, c := range []struct{ name, before, after, refused string }{
 		{"an index", base, base + ", KEY `v` (`v`)", ""},
 		{"a column at the end", base, base + ", `c` int DEFAULT NULL", ""},
-		{"a column at the end with a default", base, base + ", `c` int NOT NULL DEFAULT '5'", ""},
-		{"a column at the end that needs a value", base, base + ", `c` int NOT NULL", "no default"},
+		{"its own values in each instance", base, base + ", `c` datetime DEFAULT CURRENT_TIMESTAMP", "evaluated"},
 		{"a dropped one at the end", base + ", `c` int DEFAULT NULL", base, ""},
 		{"one in the middle", base, "`id` int NOT NULL, `c` int DEFAULT NULL, `v` varchar(10) DEFAULT NULL", "position"},
-		{"another order", base, "`v` varchar(10) DEFAULT NULL, `id` int NOT NULL", "position"},
-		{"another type", base, "`id` int NOT NULL, `v` varchar(20) DEFAULT NULL", "changes its type"},
-		{"another default", base, "`id` int NOT NULL, `v` varchar(10) DEFAULT 'x'", ""},
-		{"NOT NULL", base, "`id` int NOT NULL, `v` varchar(10) NOT NULL DEFAULT ''", ""},
+		{"a rename, which is a drop and an empty new column", base, "`id` int NOT NULL, `w` varchar(10) DEFAULT NULL", "empty here"},
+		{"wider", base, "`id` int NOT NULL, `v` varchar(20) DEFAULT NULL", ""},
+		{"stricter", base, "`id` int NOT NULL, `v` varchar(10) NOT NULL DEFAULT ''", ""},
 	} {
-		form := func(columns string) schema.Form { return schema.Form{Text: "CREATE TABLE `t` (" + columns + ")"} }
-		got := notRolling(form(c.before), form(c.after))
+		form := func(columns string) schema.Form {
+			f, err := schema.Normalise("CREATE TABLE `t` (" + columns + ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		}
+		before, after := form(c.before), form(c.after)
+		got := notRolling(before, after, schema.DirectionOf(before, after))
 		if (got == "") != (c.refused == "") || !strings.Contains(got, c.refused) {
 			t.Errorf("%s: %q, want one with %q", c.name, got, c.refused)
 		}

@@ -1,41 +1,70 @@
 package osc
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"vitess.io/vitess/go/vt/sqlparser"
 
 	"github.com/aosc/aosc/internal/schema"
 )
 
-// notRolling says why replication would not survive that the instances of a cluster have different ones of these two
-// definitions for a while, "" when it would. Row events carry columns by position, not by name (MySQL manual,
-// "Replication with Differing Table Definitions on Source and Replica"): what both have must come first, in the same order
-// and of the same types; what only one has must come last and be able to do without a value.
-func notRolling(current, desired schema.Form) string {
+// notRolling says why replication would not survive, or would leave other data, when the instances of a cluster have different ones of
+// these two definitions for a while, "" when it would be well in the order of the direction. To what schema.DirectionOf knows of
+// the two ends it adds what this change does between them: a renamed column is dropped and added, so that the new one is empty.
+func notRolling(current, desired schema.Form, d schema.Direction) string {
+	if d.Order == schema.NeverRolling {
+		return d.Why
+	}
 	a, errA := columnsOf(current)
 	b, errB := columnsOf(desired)
 	if errA != nil || errB != nil {
 		return "its columns could not be read"
 	}
 	for i := range min(len(a), len(b)) {
-		switch {
-		case a[i].name != b[i].name:
-			return fmt.Sprintf("column %d is %s before and %s after: row events carry columns by position", i+1, a[i].name, b[i].name)
-		case a[i].kind != b[i].kind:
-			return fmt.Sprintf("column %s changes its type: replicas would have to convert it", a[i].name)
-		}
-	}
-	longer := a
-	if len(b) > len(a) {
-		longer = b
-	}
-	for _, c := range longer[min(len(a), len(b)):] {
-		if c.needsValue {
-			return fmt.Sprintf("column %s has no default: rows from an instance without it could not be written", c.name)
+		if a[i].name != b[i].name {
+			return fmt.Sprintf("column %d is %s before and %s after: row events carry columns by position, and the new one would be empty here",
+				i+1, a[i].name, b[i].name)
 		}
 	}
 	return ""
+}
+
+// rollingNeeds says which settings of this server the direction needs and it does not have, "" for none. Every member needs them: any
+// may become the source of the others.
+func rollingNeeds(ctx context.Context, q schema.Querier, d schema.Direction) (string, error) {
+	if len(d.Needs) == 0 {
+		return "", nil
+	}
+	var conversions, image string
+	if err := q.QueryRowContext(ctx, "SELECT @@global.replica_type_conversions, @@global.binlog_row_image").Scan(&conversions, &image); err != nil {
+		return "", fmt.Errorf("read how replication converts: %w", err)
+	}
+	have := strings.Split(conversions, ",")
+	var lacks []string
+	for _, need := range d.Needs {
+		switch {
+		case need == schema.NeedFull && !strings.EqualFold(image, schema.NeedFull):
+			lacks = append(lacks, "binlog_row_image=FULL")
+		case need != schema.NeedFull && !slices.Contains(have, need):
+			lacks = append(lacks, "replica_type_conversions with "+need)
+		}
+	}
+	if lacks == nil {
+		return "", nil
+	}
+	return "the members differ for a while (" + d.Why + "): set " + strings.Join(lacks, " and ") + " on every member of the cluster until the alter is finished", nil
+}
+
+// PrimaryFirst and ReplicasFirst tell, of a plan for one member at a time, with which it has to begin. Neither holds where it does not
+// matter. A table that is missing is made at the replicas first: they would stop at its first row.
+func (p Plan) PrimaryFirst() bool { return p.oneByOne && p.Direction.Order == schema.PrimaryFirst }
+
+// ReplicasFirst is the other one.
+func (p Plan) ReplicasFirst() bool {
+	return p.oneByOne && (p.Direction.Order == schema.ReplicasFirst || p.Engine == EngineCreate)
 }
 
 // AddedColumns are the names of the columns that the plan adds and whose values no other column gives.
@@ -61,11 +90,10 @@ func (p Plan) AddedColumns() ([]string, error) {
 	return added, nil
 }
 
-// shapeColumn is what matters of a column to row events.
+// shapeColumn is a column by its place.
 type shapeColumn struct {
-	name, kind string
-	needsValue bool // NOT NULL, without a default
-	generated  bool
+	name      string
+	generated bool
 }
 
 // columnsOf reads the columns of a normal form.
@@ -84,15 +112,7 @@ func columnsOf(f schema.Form) ([]shapeColumn, error) {
 	}
 	var out []shapeColumn
 	for _, c := range create.TableSpec.Columns {
-		o := c.Type.Options
-		kind := sqlparser.CloneRefOfColumnType(c.Type)
-		kind.Options = &sqlparser.ColumnTypeOptions{Collate: o.Collate}
-		out = append(out, shapeColumn{
-			name:       c.Name.Lowered(),
-			kind:       sqlparser.CanonicalString(kind),
-			generated:  o.As != nil,
-			needsValue: o.Null != nil && !*o.Null && o.Default == nil && !o.Autoincrement && o.As == nil,
-		})
+		out = append(out, shapeColumn{name: c.Name.Lowered(), generated: c.Type.Options.As != nil})
 	}
 	return out, nil
 }

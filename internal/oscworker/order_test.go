@@ -73,6 +73,31 @@ func TestRolling(t *testing.T) {
 	}
 }
 
+// A stricter change goes to the primary first: a NULL that it still takes would arrive at an altered replica as 0, in silence.
+func TestRollingStricterChange(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	f := newFixture(t, rolling, cluster)
+	f.database(strings.Replace(tablePlain, "version bigint unsigned NOT NULL", "version bigint unsigned", 1), 100)
+	f.do(cluster.Sync(t.Context()))
+	replica := cluster.Replicas[0]
+	f.allow(tablePlain)
+	f.worker("w1", nil)
+
+	f.queue(replica)
+	f.awaitLog("w1", "goes first and does not have the desired form")
+	f.awaitStatus(replica, aoscdb.OSCWaiting)
+	_, err := f.rows(replica).Withdraw(t.Context(), replica.Addr().Host, replica.Addr().Port, "udb", "t")
+	f.do(err)
+	f.queue(f.primary)
+	f.awaitStatus(f.primary, aoscdb.OSCDone)
+	f.mustHave(f.primary, tablePlain)
+	f.queue(replica)
+	f.awaitStatus(replica, aoscdb.OSCDone)
+	f.mustHave(replica, tablePlain)
+	testkit.Exec(t, f.primary, "INSERT INTO "+f.databases[0]+".t (id, version, payload) VALUES (1000, 0, 'after')")
+	f.do(cluster.Sync(t.Context()))
+}
+
 // A plan that ordering='rolling' cannot carry out is refused for good, with what to do.
 func TestRollingRefusesACopy(t *testing.T) {
 	cluster := testkit.Cluster(t, 2)

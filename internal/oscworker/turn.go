@@ -7,6 +7,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/osc"
 )
 
 // errNotNow marks reasons that pass by themselves: the row goes back to the queue, and no try is counted.
@@ -25,8 +26,11 @@ type turn struct {
 	Drift bool
 	// Source is the primary whose rows this instance should have, nil on the primary itself.
 	Source *fleet.Observed
-	// Before are the members that must have the desired form before this instance is touched.
+	// Before are the members that must have the desired form before this instance is touched; with ordering rolling those of a
+	// change that begins with the replicas.
 	Before []fleet.Observed
+	// First is the primary, of a replica with ordering rolling: it goes first where the change is stricter.
+	First *fleet.Observed
 	// Sealed: it is a super_read_only replica, on which nothing can be altered. It was the primary when the scheduler chose it
 	// and a failover came since, or it alone differs: what the primary, Before[0], has tells one from the other.
 	Sealed bool
@@ -76,7 +80,21 @@ func turnOf(ordering string, view fleet.ClusterView, self fleet.Instance) (turn,
 		}
 		return turn{NoBinlog: true, Before: others}, nil
 	}
-	return turn{NoBinlog: true, Source: &primary}, nil
+	return turn{NoBinlog: true, Source: &primary, First: &primary}, nil
+}
+
+// before are the members that must have the desired form before this instance is given these plans.
+func (t turn) before(plans []osc.Plan) ([]fleet.Observed, error) {
+	primaryFirst := slices.ContainsFunc(plans, osc.Plan.PrimaryFirst)
+	switch {
+	case !primaryFirst:
+		return t.Before, nil
+	case slices.ContainsFunc(plans, osc.Plan.ReplicasFirst):
+		return nil, refusal("some databases would have to be altered at the primary first, others at the replicas: bring them to one form first")
+	case t.First != nil:
+		return []fleet.Observed{*t.First}, nil
+	}
+	return nil, nil // the primary itself
 }
 
 // sealed is the refusal of an instance that takes no DDL.

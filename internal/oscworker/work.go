@@ -171,7 +171,11 @@ func (j *job) inOrder(ctx context.Context, s scene, plans []osc.Plan) ([]osc.Pla
 	if len(plans) == 0 {
 		return plans, nil
 	}
-	for _, member := range s.turn.Before {
+	before, err := s.turn.before(plans)
+	if err != nil {
+		return nil, err
+	}
+	for _, member := range before {
 		if err := j.hasForms(ctx, member, plans); err != nil {
 			return nil, err
 		}

@@ -118,6 +118,11 @@ func (w *world) alter(k AlterKey, change func(*aoscdb.CurrentAlter)) {
 	w.Alters[k] = a
 }
 
+// primaryFirst: the change is stricter than what the table is.
+func (w *world) primaryFirst() {
+	w.alter(tabla1, func(a *aoscdb.CurrentAlter) { a.PrimaryFirst = true })
+}
+
 func (w *world) inst(host string) fleet.Instance {
 	i, ok := w.Fleet.Instances[mysql.Addr{Host: host, Port: 3306}]
 	if !ok {
@@ -429,6 +434,12 @@ func TestRolling(t *testing.T) {
 			w.member("a", func(o *fleet.Observed) { o.Role, o.Err = fleet.RoleUnknown, fmt.Errorf("down") })
 			w.targets("p", "a", "b")
 		}), []string{"start tabla1 b"}, nil},
+		{"stricter: the primary first", rolling(func(w *world) { w.primaryFirst(); w.targets("p", "a", "b") }), []string{"start tabla1 p"},
+			map[string]string{"a": "the primary p:3306 goes first", "b": "the primary p:3306 goes first"}},
+		{"stricter: then the replicas", rolling(func(w *world) { w.primaryFirst(); w.pass("p", 30*time.Second); w.targets("a", "b") }), []string{"start tabla1 a"},
+			map[string]string{"b": "a:3306 is first"}},
+		{"stricter: no replica before the primary was checked (I11)", rolling(func(w *world) { w.primaryFirst(); w.pass("p", 2*time.Hour); w.targets("a") }), nil,
+			map[string]string{"a": "the primary goes first, and p:3306 has not been checked yet"}},
 		{"a replica that failed to start does not hold up the other", rolling(func(w *world) {
 			w.Avoid[mysql.Addr{Host: "b", Port: 3306}] = now.Add(time.Minute)
 			w.target(tabla1, "a", 5)

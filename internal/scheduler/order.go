@@ -33,21 +33,19 @@ func (d *decider) primaryTurn(key AlterKey, targets []target, view fleet.Cluster
 	})
 }
 
-// rollingTurn is ordering='rolling': replicas first, one at a time, the primary when no replica is left.
+// rollingTurn is ordering='rolling': replicas first, one at a time, the primary when no replica is left; or the other way round where
+// the change is stricter than what the table is.
 func (d *decider) rollingTurn(key AlterKey, targets []target, view fleet.ClusterView, primary fleet.Observed) (target, bool) {
 	last, hasPrimary := find(targets, primary.Addr())
 	replicas := slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return t.Addr() == primary.Addr() })
+	if d.Alters[key].PrimaryFirst {
+		return d.primaryFirstTurn(key, replicas, view, primary, last, hasPrimary)
+	}
 	if len(replicas) > 0 {
 		if hasPrimary {
 			d.out.block(key, last.Addr(), "the primary goes last, replicas still need it")
 		}
-		return d.heaviest(key, replicas, func(t target) bool {
-			if o := member(view, t.Addr()); o.Role != fleet.RoleReplica {
-				d.out.trouble(key, t.Addr(), fmt.Sprintf("its role is unknown: %v", o.Err))
-				return false
-			}
-			return true
-		})
+		return d.oneReplica(key, replicas, view)
 	}
 	for _, o := range view.Members {
 		if o.Addr() == primary.Addr() {
@@ -59,6 +57,34 @@ func (d *decider) rollingTurn(key AlterKey, targets []target, view fleet.Cluster
 		}
 	}
 	return d.unlessAvoided(key, last)
+}
+
+// primaryFirstTurn: no replica goes before it is known that the primary needs nothing.
+func (d *decider) primaryFirstTurn(key AlterKey, replicas []target, view fleet.ClusterView, primary fleet.Observed, first target, hasPrimary bool) (target, bool) {
+	if hasPrimary {
+		for _, t := range replicas {
+			d.out.block(key, t.Addr(), fmt.Sprintf("the primary %s goes first: the change is stricter than what the table is", primary.Addr()))
+		}
+		return d.unlessAvoided(key, first)
+	}
+	if reason := d.notJudged(key, primary.Instance); reason != "" {
+		for _, t := range replicas {
+			d.out.block(key, t.Addr(), fmt.Sprintf("the primary goes first, and %s %s", primary.Addr(), reason))
+		}
+		return target{}, false
+	}
+	return d.oneReplica(key, replicas, view)
+}
+
+// oneReplica picks the biggest of the replicas whose role is known.
+func (d *decider) oneReplica(key AlterKey, replicas []target, view fleet.ClusterView) (target, bool) {
+	return d.heaviest(key, replicas, func(t target) bool {
+		if o := member(view, t.Addr()); o.Role != fleet.RoleReplica {
+			d.out.trouble(key, t.Addr(), fmt.Sprintf("its role is unknown: %v", o.Err))
+			return false
+		}
+		return true
+	})
 }
 
 // heaviest picks the biggest target that may go.

@@ -16,6 +16,11 @@ func copyable(a, b *table, c *Change) error {
 		return errors.New("it takes several ALTER TABLE statements: commit the change of partitions by itself")
 	}
 	for _, f := range c.Findings {
+		if f.collation != "" {
+			return fmt.Errorf("of the unique key %s %s: rows that differ now may be equal then, and one that is written during the copy would be lost. "+
+				"Let MySQL itself make the change, which blocks writes (direct_max_rows at least the table's rows), or choose a collation that keeps apart "+
+				"what differs now (of utf8mb3_general_ci: utf8mb4_general_ci)", f.Column, f.collation)
+		}
 		switch f.Code {
 		case Unique:
 			return fmt.Errorf("it adds the unique key %s: rows that clash with one written during the copy would be lost: commit the key by itself", f.Column)

@@ -36,6 +36,8 @@ type Finding struct {
 	Detail string // for people
 	// Check tells whether the rows of a table make it real; nil when it is, whatever the rows.
 	Check *DataCheck
+
+	collation string // of Unique: the key is there already, and this is how it compares its columns otherwise
 }
 
 func (f Finding) String() string {

@@ -14,7 +14,10 @@ func keyFindings(a, b *table) []Finding {
 		if !k.unique || a.guarantees(b, k) {
 			continue
 		}
-		f := Finding{Code: Unique, Column: k.name, Detail: "rows must be unique by " + k.describe(b)}
+		f := Finding{Code: Unique, Column: k.name, Detail: "rows must be unique by " + k.describe(b), collation: a.comparedOtherwise(b, k)}
+		if f.collation != "" {
+			f.Detail += ", of which " + f.collation
+		}
 		var never bool
 		if f.Check, never = a.duplicates(b, k); !never {
 			out = append(out, f)
@@ -48,12 +51,45 @@ func (k *key) covers(p keyPart, a, b *table) bool {
 	})
 }
 
+// comparedOtherwise says how a unique key of both tables compares its columns from now on, "" when it is another key: only
+// collations have changed.
+func (a *table) comparedOtherwise(b *table, k *key) string {
+	for _, old := range a.keys {
+		if !old.unique || !slices.EqualFunc(old.parts, k.parts, func(p, q keyPart) bool {
+			return p.expr == nil && q.expr == nil && p.column == q.column && p.prefix == q.prefix
+		}) {
+			continue
+		}
+		for _, p := range k.parts {
+			if c, d := a.byName[p.column], b.byName[p.column]; c != nil && d != nil && !keepsApart(c.collation, d.collation) {
+				return "column " + d.name + " is compared by " + d.collation + " and no longer by " + c.collation
+			}
+		}
+	}
+	return ""
+}
+
+// keepsApart tells whether texts that differ by one collation differ by another, too. The utf8mb4 collation of the same name as one of
+// utf8mb3 only knows more letters. Binary ones tell all texts apart, but for spaces at the end where they are padded: all
+// collations are, except the newer ones of utf8mb4.
+func keepsApart(from, to string) bool {
+	noPad := strings.Contains(from, "_0900_")
+	rest, isUTF8 := strings.CutPrefix(strings.Replace(from, "utf8mb3_", "utf8_", 1), "utf8_")
+	switch {
+	case from == to, isUTF8 && to == "utf8mb4_"+rest:
+		return true
+	case charsetOf(from) != charsetOf(to):
+		return false
+	}
+	return to == "utf8mb4_0900_bin" || to == charsetOf(to)+"_bin" && !noPad
+}
+
 // comparesAlike tells whether values that differ in c differ in d too.
 func comparesAlike(c, d *column) bool {
 	if c.generated || d.generated {
 		return c.generated && d.generated && sqlparser.Equals.Expr(c.def.Type.Options.As, d.def.Type.Options.As) && c.collation == d.collation
 	}
-	if c.collation != d.collation {
+	if !keepsApart(c.collation, d.collation) {
 		return false
 	}
 	// Where a value does not fit, strict SQL refuses it; but what rounds, pads or strips makes values equal.

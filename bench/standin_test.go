@@ -20,6 +20,7 @@ import (
 
 	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/mesos"
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // standInEnv makes the test binary an executor whose mysqld is a stand-in: it speaks MySQL's protocol, over TLS and with a
@@ -108,7 +109,13 @@ func standIn(task cotton.Task) error {
 	users := server.NewInMemoryProvider()
 	users.AddUser(cotton.AdminAccount, keys.Current().Password(task.Identity(), cotton.AdminAccount))
 	conf := server.NewServer("9.7.4", gomysql.DEFAULT_COLLATION_ID, gomysql.AUTH_NATIVE_PASSWORD, nil, &tls.Config{Certificates: []tls.Certificate{pair}})
-	s := &standInServer{task: task, variables: map[string]string{
+	hashes := map[string]string{}
+	for _, account := range []string{cotton.AdminAccount, cotton.ReplicationAccount} {
+		if hashes[account], err = mysql.HashPassword(keys.Current().Password(task.Identity(), account)); err != nil {
+			return err
+		}
+	}
+	s := &standInServer{task: task, hashes: hashes, replPassword: keys.Current().Password(task.Identity(), cotton.ReplicationAccount), variables: map[string]string{
 		"version": "9.7.4", "server_uuid": uuidOf(task.Port), "hostname": "standin", "port": strconv.Itoa(task.Port),
 		"server_id": strconv.FormatUint(uint64(task.ServerID), 10), "read_only": "1", "super_read_only": "1",
 		"binlog_format": "ROW", "binlog_row_image": "FULL", "binlog_row_value_options": "", "binlog_transaction_compression": "0",
@@ -139,12 +146,14 @@ func executedOf(port int) string { return uuidOf(port) + ":1-3" }
 type standInServer struct {
 	task cotton.Task
 
-	mu         sync.Mutex
-	variables  map[string]string
-	sourceHost string
-	sourcePort int
-	receiving  bool
-	hasUser    bool
+	mu           sync.Mutex
+	variables    map[string]string
+	sourceHost   string
+	sourcePort   int
+	receiving    bool
+	hasUser      bool
+	hashes       map[string]string // of the passwords of cotton's accounts
+	replPassword string
 }
 
 func (s *standInServer) serve(conn net.Conn, conf *server.Server, users server.CredentialProvider) {
@@ -194,6 +203,14 @@ func (s *standInServer) query(q string) (*gomysql.Result, error) {
 		return rows(names, row)
 	case has("information_schema.plugins"):
 		return rows([]string{"n"}, []any{"1"})
+	case has("additional_password"): // which passwords an account has; it is asked for both
+		account := cotton.AdminAccount
+		if has(cotton.ReplicationAccount) {
+			account = cotton.ReplicationAccount
+		}
+		return rows([]string{"current", "retained", "tls"}, []any{s.hashes[account], "", "1"})
+	case has("slave_master_info"):
+		return rows([]string{"password", "ca", "verify"}, []any{s.replPassword, cotton.AuthoritiesFromData, "1"})
 	case has("mysql.user"):
 		return rows([]string{"n"}, []any{number(s.hasUser)})
 	case has("replication_connection_status"): // how long ago the source was heard

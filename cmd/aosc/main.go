@@ -62,11 +62,11 @@ type app struct {
 
 // rawStore opens aoscdb without asking for its version, for init.
 func (a *app) rawStore() (*aoscdb.Store, error) {
-	conf, err := a.bound.Load(a.file, "aoscdb-dsn")
+	conf, err := a.bound.Load(a.file, "aoscdb-dsn", "aoscdb-ca-file")
 	if err != nil {
 		return nil, err
 	}
-	a.db, err = aoscdb.Open(conf.GetString("aoscdb-dsn"))
+	a.db, err = wiring.OpenStore(conf)
 	return a.db, err
 }
 

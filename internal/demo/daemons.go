@@ -36,7 +36,8 @@ func startDaemons(bin, dir string, r *room, repo string) (*daemons, error) {
 			"AOSC_INVENTORY=" + r.inventory(),
 			"AOSC_MYSQL_USER=" + account,
 			"AOSC_MYSQL_PASSWORD_FILE=" + r.passwordPath(),
-			"AOSC_MYSQL_TLS=skip-verify", // the servers have certificates of their own making
+			"AOSC_MYSQL_TLS=required", // by what cotton says
+			"AOSC_AOSCDB_CA_FILE=" + r.caPath(),
 		},
 	}
 	for _, name := range daemonNames {

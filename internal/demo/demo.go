@@ -15,6 +15,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet/cottonapi"
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/operate"
 	"github.com/aosc/aosc/internal/testkit/writer"
 )
@@ -138,7 +139,15 @@ func (d *demo) writersOf(c *cluster) []*writer.Writer {
 
 // openDesk creates the tables of aoscdb, as `aosc init` and `aosc tier set` do, and opens what watching takes.
 func (d *demo) openDesk(ctx context.Context) (err error) {
-	if d.store, err = aoscdb.Open(d.room.dsn()); err != nil {
+	ca, err := os.ReadFile(d.room.caPath())
+	if err != nil {
+		return err
+	}
+	dsn, err := mysql.VerifyDSN(d.room.dsn(), ca)
+	if err != nil {
+		return err
+	}
+	if d.store, err = aoscdb.Open(dsn); err != nil {
 		return err
 	}
 	if _, err := d.store.Init(ctx); err != nil {

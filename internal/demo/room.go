@@ -48,6 +48,7 @@ type room struct {
 	ports     []*loopback.Port // the API's and those of the agents
 	pool      *mysql.Pool
 	aoscdb    mysql.Addr
+	clients   *cottonapi.Inventory // by which clients verify the servers
 	clusters  []*cluster
 }
 
@@ -69,6 +70,7 @@ func startRoom(ctx context.Context, bin, dir string) (r *room, err error) {
 func (r *room) logPath() string      { return filepath.Join(r.dir, "cotton.log") }
 func (r *room) mesosPath() string    { return filepath.Join(r.dir, "cotton", "mesos") }
 func (r *room) passwordPath() string { return filepath.Join(r.dir, "password") }
+func (r *room) caPath() string       { return filepath.Join(r.dir, "aoscdb-ca.pem") }
 
 // startScheduler starts `cotton scheduler` and waits until it takes requests.
 func (r *room) startScheduler(ctx context.Context, bin string) error {
@@ -132,7 +134,10 @@ func (r *room) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	account := mysql.Credentials{User: account, Password: password, TLS: "skip-verify"}
+	if r.clients, err = cottonapi.Open(r.inventory()); err != nil {
+		return err
+	}
+	account := mysql.Credentials{User: account, Password: password, TLS: "required", Authority: r.clients.Authority}
 	r.pool = mysql.NewPool(account, mysql.Options{})
 	for _, name := range []string{"udb-1", "udb-2"} {
 		c, err := newCluster(r, name, account)
@@ -149,6 +154,7 @@ func (r *room) launch(ctx context.Context) error {
 		c, err := r.create(ctx, "aoscdb", central)
 		if err == nil {
 			r.aoscdb = mysql.Addr{Host: c.Endpoints.Primary.Host, Port: c.Endpoints.Primary.Port}
+			err = os.WriteFile(r.caPath(), []byte(c.Endpoints.CA), 0o600)
 		}
 		return err
 	})
@@ -174,7 +180,7 @@ func (r *room) inventory() string { return cottonapi.Prefix + r.url + "?database
 // dsn of the central tables.
 func (r *room) dsn() string {
 	c := r.pool.Credentials()
-	return fmt.Sprintf("%s:%s@tcp(%s)/aoscdb?tls=%s", c.User, c.Password, r.aoscdb, c.TLS)
+	return fmt.Sprintf("%s:%s@tcp(%s)/aoscdb", c.User, c.Password, r.aoscdb)
 }
 
 // stop ends cotton and all that runs on its Mesos. What does not end in good order is killed: nothing stays behind.

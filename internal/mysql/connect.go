@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
@@ -56,6 +57,24 @@ func OpenDSN(dsn string) (*sql.DB, error) {
 		return nil, fmt.Errorf("bad DSN, want user:password@tcp(host:port)/database: %w", err)
 	}
 	return open(cfg, Options{ConnectTimeout: cfg.Timeout, ReadTimeout: cfg.ReadTimeout, Params: cfg.Params})
+}
+
+// VerifyDSN is a DSN whose server is verified by these authorities, PEM, before anything is sent to it; within this process.
+func VerifyDSN(dsn string, pem []byte) (string, error) {
+	cfg, err := driver.ParseDSN(dsn)
+	if err != nil {
+		return "", fmt.Errorf("bad DSN, want user:password@tcp(host:port)/database: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return "", errors.New("the authorities that the server of the DSN is to be verified by are no PEM certificates")
+	}
+	name := fmt.Sprintf("ca-%x", sha256.Sum256(pem))
+	if err := driver.RegisterTLSConfig(name, &tls.Config{RootCAs: roots}); err != nil {
+		return "", err
+	}
+	cfg.TLS, cfg.TLSConfig, cfg.AllowFallbackToPlaintext = nil, name, false
+	return cfg.FormatDSN(), nil
 }
 
 // OpenMoving is Open for a server that may become another one, such as whoever is the primary of a cluster: each new

@@ -142,6 +142,13 @@ func (c *copyRun) spec(ctx context.Context, socket string) (ghost.Spec, error) {
 		SkipPortValidation: c.server.Port != c.plan.Addr.Port, CutOverLockTimeout: cutOverLock,
 		PanicOnWarnings: c.mayNotFit(),
 	}
+	if cred.TLS == "required" && cred.Authority != nil {
+		by, err := cred.Authority(c.plan.Addr)
+		if err != nil {
+			return s, err
+		}
+		s.CA, s.TLSUnverified = by.PEM, by.Unproven
+	}
 	if s.Clauses == "" {
 		return s, c.refuse("the change cannot be made in one ALTER of a copy")
 	}

@@ -3,6 +3,7 @@
 package wiring
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -21,6 +22,8 @@ func Keys() []daemon.Key {
 	return []daemon.Key{
 		{Name: "aoscdb-dsn", Default: "", Check: checkDSN, Mask: maskDSN,
 			Help: "the central database, user:password@tcp(host:port)/aoscdb; with a password, better in the file or the environment than as flag"},
+		{Name: "aoscdb-ca-file", Default: "", Check: checkCAFile("aoscdb-ca-file"),
+			Help: "authorities, PEM, by which aoscdb's certificate is verified before the password is sent; empty = as the DSN says (tls=...)"},
 		{Name: "schemas-repo", Default: "", Check: required("schemas-repo"), Mask: maskURL,
 			Help: "git repository of the desired schemas, a path or a URL"},
 		{Name: "schemas-branch", Default: "main", Check: required("schemas-branch"),
@@ -34,7 +37,9 @@ func Keys() []daemon.Key {
 		{Name: "mysql-password-file", Default: "", Check: checkPasswordFile,
 			Help: "file with that account's password, not readable by others; empty = no password"},
 		{Name: "mysql-tls", Default: "", Check: daemon.OneOf("mysql-tls", "", "preferred", "required", "skip-verify"),
-			Help: "TLS to the instances: empty, preferred, required or skip-verify"},
+			Help: "TLS to the instances: preferred, required or skip-verify; required verifies each before the password is sent, those that cotton launched by what cotton says; empty = required for those, none for others"},
+		{Name: "mysql-ca-file", Default: "", Check: checkCAFile("mysql-ca-file"),
+			Help: "authorities, PEM, of the instances' certificates, with mysql-tls=required; empty = cotton's, else the system's"},
 		{Name: "connect-timeout", Default: 5 * time.Second, Check: daemon.AtLeast("connect-timeout", 100*time.Millisecond),
 			Help: "until an instance that does not answer counts as unknown"},
 		{Name: "fanout", Default: 64, Unit: "instances", Check: daemon.AtLeast("fanout", 1),
@@ -74,6 +79,28 @@ func checkDSN(v *viper.Viper) error {
 		return errors.New("names no database; end it with /aoscdb")
 	}
 	return nil
+}
+
+func checkCAFile(key string) func(*viper.Viper) error {
+	return func(v *viper.Viper) error {
+		_, err := readCA(v.GetString(key))
+		return err
+	}
+}
+
+// readCA is nil for no file.
+func readCA(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the authorities: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("read the authorities: %s holds no PEM certificate", path)
+	}
+	return text, nil
 }
 
 func checkInstances(v *viper.Viper) error {

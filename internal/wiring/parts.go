@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/viper"
+
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/daemon"
 	"github.com/aosc/aosc/internal/fleet"
@@ -38,13 +40,15 @@ func Open(ctx context.Context, env *daemon.Env) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := aoscdb.Open(v.GetString("aoscdb-dsn"))
+	account := mysql.Credentials{User: v.GetString("mysql-user"), Password: password, TLS: v.GetString("mysql-tls")}
+	if err := verify(&account, v.GetString("mysql-ca-file"), inventory); err != nil {
+		return nil, err
+	}
+	store, err := OpenStore(v)
 	if err != nil {
 		return nil, err
 	}
-	p := &Parts{Store: store, Inventory: inventory, Pool: mysql.NewPool(
-		mysql.Credentials{User: v.GetString("mysql-user"), Password: password, TLS: v.GetString("mysql-tls")},
-		mysql.Options{ConnectTimeout: v.GetDuration("connect-timeout")})}
+	p := &Parts{Store: store, Inventory: inventory, Pool: mysql.NewPool(account, mysql.Options{ConnectTimeout: v.GetDuration("connect-timeout")})}
 	if err := waitForStore(ctx, env, store); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -54,6 +58,49 @@ func Open(ctx context.Context, env *daemon.Env) (*Parts, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// OpenStore opens aoscdb; nothing is asked of it yet.
+func OpenStore(v *viper.Viper) (*aoscdb.Store, error) {
+	dsn := v.GetString("aoscdb-dsn")
+	ca, err := readCA(v.GetString("aoscdb-ca-file"))
+	if err != nil {
+		return nil, err
+	}
+	if ca != nil {
+		if dsn, err = mysql.VerifyDSN(dsn, ca); err != nil {
+			return nil, fmt.Errorf("aoscdb: %w", err)
+		}
+	}
+	return aoscdb.Open(dsn)
+}
+
+// verify settles by what instances are verified: a file, else what their inventory says, else the system's authorities. Where
+// nothing is said of TLS and the inventory knows, they are verified, but for clusters of an earlier release.
+func verify(account *mysql.Credentials, file string, inventory fleet.Inventory) error {
+	ca, err := readCA(file)
+	if err != nil {
+		return err
+	}
+	knows, ok := inventory.(interface {
+		Authority(mysql.Addr) (mysql.Authority, error)
+	})
+	switch {
+	case ca != nil:
+		account.Authority = func(mysql.Addr) (mysql.Authority, error) { return mysql.Authority{PEM: ca}, nil }
+	case ok && account.TLS == "":
+		account.TLS = "required"
+		account.Authority = func(a mysql.Addr) (mysql.Authority, error) {
+			by, err := knows.Authority(a)
+			if errors.Is(err, cottonapi.ErrUnproven) {
+				return mysql.Authority{Unproven: true}, nil
+			}
+			return by, err
+		}
+	case ok:
+		account.Authority = knows.Authority
+	}
+	return nil
 }
 
 // OpenInventory opens the inventory of that name: a YAML file, or the clusters that cotton launched, as in

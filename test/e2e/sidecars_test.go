@@ -24,20 +24,21 @@ func TestSidecars(t *testing.T) {
 	var file strings.Builder // as an operator would write it
 	for key, value := range map[string]string{
 		"aoscdb-dsn": p.DSN(), "schemas-repo": p.Repo.Dir, "inventory": cotton.Inventory(), "mysql-user": "aosc",
-		"mysql-password-file": cotton.PasswordFile, "mysql-tls": "skip-verify",
+		"mysql-password-file": cotton.PasswordFile, "mysql-tls": "required",
 	} {
 		fmt.Fprintf(&file, "%s: %q\n", key, value)
 	}
 	config := filepath.Join(cotton.Dir, "aosc.yaml")
 	p.Do(os.WriteFile(config, []byte(file.String()), 0o600))
 	// Over what a site has for its own programs.
-	p.Account = []string{"AOSC_INVENTORY=" + cotton.Inventory(), "AOSC_MYSQL_USER=aosc", "AOSC_MYSQL_PASSWORD_FILE=" + cotton.PasswordFile, "AOSC_MYSQL_TLS=skip-verify"}
+	p.Account = []string{"AOSC_INVENTORY=" + cotton.Inventory(), "AOSC_MYSQL_USER=aosc", "AOSC_MYSQL_PASSWORD_FILE=" + cotton.PasswordFile, "AOSC_MYSQL_TLS=required"}
 	p.Commit("tabla1", site.Plain)
 	cotton.Start("--executor-env=AOSC_CONFIG=" + config)
 	c := cotton.Create("c0", v1.Create{User: "aosc", Password: cotton.Password, Nodes: 2, Size: &v1.Size{Name: "small"}, Sidecars: true,
 		Labels: map[string]string{cottonapi.TierLabel: "udb"}})
 
-	account := mysql.Credentials{User: "aosc", Password: cotton.Password, TLS: "skip-verify"}
+	account := mysql.Credentials{User: "aosc", Password: cotton.Password, TLS: "required",
+		Authority: func(mysql.Addr) (mysql.Authority, error) { return mysql.Authority{PEM: []byte(c.Endpoints.CA)}, nil }}
 	pool := mysql.NewPool(account, mysql.Options{})
 	defer pool.Close()
 	primary, err := pool.DB(mysql.Addr{Host: c.Endpoints.Primary.Host, Port: c.Endpoints.Primary.Port})

@@ -2,10 +2,15 @@ package framework_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/framework"
+	"github.com/aosc/aosc/internal/loopback"
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/testkit"
 )
 
@@ -46,5 +51,37 @@ func TestImpostor(t *testing.T) {
 				return complete(3)(v) && v.Record.Change == nil
 			})
 		})
+	}
+}
+
+// TestCloneFromImpostor: a member that is to be cloned sends the replication account's password to no donor that cannot prove to be
+// of its cluster (I16). Told not to verify, as with a donor of an earlier release, it does.
+func TestCloneFromImpostor(t *testing.T) {
+	server := testkit.FreshServer(t, nil)
+	port, err := loopback.Reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Release()
+	pem, err := cotton.AdminKeys{cotton.AdminKey("0123456789abcdef")}.Authorities(cotton.Identity{Cluster: "c0", Incarnation: "i"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(server.Dir(), cotton.TLSDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(server.Datadir(), cotton.AuthoritiesFromData), pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := testkit.StartImpostor(t, fmt.Sprintf("127.0.0.1:%d", port.Number), true)
+	for verifyBy, told := range map[string]bool{cotton.AuthoritiesFromData: false, "": true} {
+		before := len(i.Received())
+		err := framework.CloneFrom(t.Context(), server.DB(), mysql.SourceOptions{Addr: mysql.Addr{Host: "127.0.0.1", Port: port.Number},
+			User: cotton.ReplicationAccount, Password: "geheim", SSL: true, VerifyBy: verifyBy})
+		got := i.Received()[before:]
+		t.Logf("verified by %q: %v; the impostor was told %q", verifyBy, err, got)
+		if err == nil || (len(got) > 0) != told {
+			t.Errorf("verified by %q: %v; the impostor was told %q", verifyBy, err, got)
+		}
 	}
 }

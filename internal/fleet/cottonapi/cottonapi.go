@@ -10,6 +10,7 @@ package cottonapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -21,6 +22,7 @@ import (
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 	"github.com/aosc/aosc/internal/cotton/client"
 	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // Prefix of the names of this kind of inventory.
@@ -48,7 +50,8 @@ type Inventory struct {
 
 	mu    sync.Mutex // held while asking: callers at the same moment share one answer
 	tiers []fleet.Tier
-	asked time.Time // when tiers were true; zero = not known
+	known map[mysql.Addr]proof // of all clusters, of the last answer
+	asked time.Time            // when tiers were true; zero = not known
 }
 
 // Open checks the name of an inventory; nothing is asked before Tiers.
@@ -106,6 +109,7 @@ func (inv *Inventory) Tiers(ctx context.Context) ([]fleet.Tier, error) {
 		asked := time.Now()
 		clusters, err := inv.client.Clusters(ctx)
 		if err == nil {
+			inv.known = proofs(clusters)
 			inv.tiers, err = tiers(clusters, inv.databases)
 		}
 		if err != nil {
@@ -115,6 +119,68 @@ func (inv *Inventory) Tiers(ctx context.Context) ([]fleet.Tier, error) {
 		inv.asked = asked
 	}
 	return fleet.CloneTiers(inv.tiers), nil
+}
+
+// proof is by what a server's certificate is verified.
+type proof struct {
+	cluster string
+	ca      string
+	at      time.Time // when cotton said so
+}
+
+const (
+	// proofAge is how old an answer may be for a new connection: authorities change only while keys are rotated, and are known long
+	// before they are needed.
+	proofAge = 30 * time.Second
+	// proofLimit bounds the question.
+	proofLimit = 5 * time.Second
+)
+
+// ErrUnproven: an earlier release of cotton launched a server of the cluster.
+var ErrUnproven = errors.New("servers that cannot prove who they are")
+
+// Authority is what the certificate of an instance of cotton's is verified by, before a password is sent to it. While cotton
+// cannot be asked what it said last serves.
+func (inv *Inventory) Authority(a mysql.Addr) (mysql.Authority, error) {
+	have, ok := inv.proof(a)
+	var problem error
+	if !ok || time.Since(have.at) > proofAge {
+		ctx, cancel := context.WithTimeout(context.Background(), proofLimit)
+		defer cancel()
+		_, problem = inv.Tiers(ctx)
+		have, ok = inv.proof(a)
+	}
+	switch {
+	case !ok && problem != nil:
+		return mysql.Authority{}, problem
+	case !ok:
+		return mysql.Authority{}, fmt.Errorf("inventory %s: cotton knows of no instance at %s", inv.name, a)
+	case have.ca == "":
+		return mysql.Authority{}, fmt.Errorf("inventory %s: cluster %s has %w: `cotton restart %s` gives them certificates",
+			inv.name, have.cluster, ErrUnproven, have.cluster)
+	}
+	return mysql.Authority{PEM: []byte(have.ca)}, nil
+}
+
+func (inv *Inventory) proof(a mysql.Addr) (proof, bool) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	p, ok := inv.known[a]
+	return p, ok
+}
+
+// proofs are those of all instances, also of clusters that belong to no tier.
+func proofs(clusters []v1.Cluster) map[mysql.Addr]proof {
+	now := time.Now()
+	known := map[mysql.Addr]proof{}
+	for _, c := range clusters {
+		for _, in := range c.Instances {
+			if in.Host != "" && in.Port != 0 && (in.Phase != "removing" || known[mysql.Addr{Host: in.Host, Port: in.Port}].cluster == "") {
+				known[mysql.Addr{Host: in.Host, Port: in.Port}] = proof{c.Name, c.Endpoints.CA, now}
+			}
+		}
+	}
+	return known
 }
 
 // tiers turns clusters into tiers, by name. A cluster that is being deleted belongs to none any more, and a member that

@@ -16,8 +16,8 @@ import (
 	"github.com/aosc/aosc/internal/fleet"
 )
 
-// cotton is an API with a list that the test changes.
-type cotton struct {
+// cottonServer is an API with a list that the test changes.
+type cottonServer struct {
 	mu     sync.Mutex
 	list   v1.Clusters
 	status int
@@ -25,7 +25,7 @@ type cotton struct {
 	asked  int
 }
 
-func (c *cotton) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *cottonServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked++
@@ -34,7 +34,7 @@ func (c *cotton) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(c.list)
 }
 
-func (c *cotton) set(status int, clusters ...v1.Cluster) {
+func (c *cottonServer) set(status int, clusters ...v1.Cluster) {
 	c.mu.Lock()
 	c.status, c.list = status, v1.Clusters{Clusters: clusters}
 	c.mu.Unlock()
@@ -54,7 +54,7 @@ func open(t *testing.T, name string) *Inventory {
 }
 
 func TestTiers(t *testing.T) {
-	c := &cotton{}
+	c := &cottonServer{}
 	s := httptest.NewServer(c)
 	defer s.Close()
 	tier := func(name string) map[string]string { return map[string]string{"tier": name} }
@@ -98,7 +98,7 @@ func TestTiers(t *testing.T) {
 
 // What cannot be asked is an error that names the scheduler, never the last answer and never an empty fleet (I11).
 func TestTrouble(t *testing.T) {
-	c := &cotton{}
+	c := &cottonServer{}
 	s := httptest.NewServer(c)
 	inv := open(t, "cotton+"+s.URL)
 	c.set(200, v1.Cluster{Name: "c0", Labels: map[string]string{"tier": "udb"}})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -142,8 +143,7 @@ func newContext(spec Spec) (*base.MigrationContext, error) {
 	mc.SetConnectionCharset("utf8mb4")
 	mc.CliUser, mc.CliPassword = spec.User, spec.Password
 	mc.ApplyCredentials()
-	mc.UseTLS, mc.TLSAllowInsecure = spec.TLS, spec.TLSUnverified
-	if err := mc.SetupTLS(); err != nil {
+	if err := setUpTLS(spec, mc); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	mc.SkipPortValidation = spec.SkipPortValidation
@@ -189,6 +189,26 @@ func newContext(spec Spec) (*base.MigrationContext, error) {
 		return nil, err
 	}
 	return mc, nil
+}
+
+// setUpTLS has gh-ost verify the server as we do. It reads the authorities from a file.
+func setUpTLS(spec Spec, mc *base.MigrationContext) error {
+	mc.UseTLS, mc.TLSAllowInsecure = spec.TLS, spec.TLSUnverified
+	if spec.TLS && len(spec.CA) > 0 {
+		f, err := os.CreateTemp("", "aosc-ca-")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(f.Name())
+		if _, err = f.Write(spec.CA); err != nil {
+			return errors.Join(err, f.Close())
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+		mc.TLSCACertificate = f.Name()
+	}
+	return mc.SetupTLS()
 }
 
 func joinAddrs(addrs []mysql.Addr) string {

@@ -25,8 +25,9 @@ const SubCommand = "ghost-child"
 type Spec struct {
 	Addr                  mysql.Addr
 	User, Password        string
-	TLS                   bool // encrypted
-	TLSUnverified         bool // with TLS: the certificate is not checked
+	TLS                   bool   // encrypted
+	TLSUnverified         bool   // with TLS: the certificate is not checked
+	CA                    []byte // with TLS: authorities that it is checked by, PEM; empty = the system's
 	Database, Table       string
 	Clauses               string // what follows ALTER TABLE <name>, for the copy
 	SocketFile            string

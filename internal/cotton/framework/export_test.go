@@ -1,0 +1,4 @@
+package framework
+
+// CloneFrom is for tests.
+var CloneFrom = cloneFrom

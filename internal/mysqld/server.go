@@ -204,8 +204,10 @@ func (s *Server) run(ctx context.Context) error {
 
 func (s *Server) firstSQLPath() string { return filepath.Join(s.dir, "first.sql") }
 
-// readyPath marks a data directory in which FirstSQL was run.
-func (s *Server) readyPath() string { return filepath.Join(s.dir, "ready") }
+// ReadyFile, in a server's directory, marks a data directory in which FirstSQL was run.
+const ReadyFile = "ready"
+
+func (s *Server) readyPath() string { return filepath.Join(s.dir, ReadyFile) }
 
 // firstSQL writes the statements that are still to be run, and returns the argument that has the server run them.
 func (s *Server) firstSQL() ([]string, error) {

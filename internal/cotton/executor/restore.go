@@ -244,6 +244,10 @@ func (r *restoring) bring(ctx context.Context) (err error) {
 	opts.Dir, opts.Host, opts.Port, opts.ServerID = r.dir, loopbackHost, 0, restoreServerID
 	opts.Config = maps.Clone(r.opts.Config)
 	maps.Copy(opts.Config, map[string]string{"bind_address": loopbackHost, "relay_log": relayBase, "event_scheduler": "OFF"})
+	// At every attempt: what was applied of the old cluster's logs may have given its accounts their passwords of then.
+	if err := os.Remove(filepath.Join(r.dir, mysqld.ReadyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if opts.FirstSQL, err = restoreSQL(r.own, r.m.User); err != nil {
 		return err
 	}
@@ -431,14 +435,6 @@ func restoreSQL(own *secrets, oldUser string) (string, error) {
 	}
 	var b strings.Builder
 	b.WriteString(first)
-	for _, account := range []string{cotton.AdminAccount, cotton.ReplicationAccount} {
-		hash, err := mysql.HashPassword(own.password(account))
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, "ALTER USER '%s'@'%%' IDENTIFIED WITH caching_sha2_password AS '%s' ACCOUNT UNLOCK;\n", account, hash)
-		fmt.Fprintf(&b, "ALTER USER '%s'@'%%' DISCARD OLD PASSWORD;\n", account)
-	}
 	if oldUser != "" {
 		fmt.Fprintf(&b, "ALTER USER IF EXISTS %s@'%%' ACCOUNT LOCK;\n", mysql.QuoteString(oldUser))
 	}

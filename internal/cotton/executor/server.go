@@ -138,34 +138,27 @@ func (x *Executor) volume(task cotton.Task) (string, error) {
 	return path, nil
 }
 
-// firstSQL makes the accounts of a new data directory. Nothing of it is logged, so that all members of a cluster begin
-// with an empty gtid_executed (I7); the passwords appear as the server's own hashes only.
+// firstSQL makes the accounts of a new data directory, or those of restored data ours. Nothing of it is logged, so that all
+// members of a cluster begin with an empty gtid_executed (I7); the passwords appear as the server's own hashes only.
 func firstSQL(own *secrets) (string, error) {
-	account := func(name string) (string, error) {
+	statements := []string{"SET SESSION sql_log_bin = 0"}
+	for _, name := range []string{cotton.AdminAccount, cotton.ReplicationAccount} {
 		hash, err := mysql.HashPassword(own.password(name))
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("CREATE USER IF NOT EXISTS '%s'@'%%' IDENTIFIED WITH caching_sha2_password AS '%s'", name, hash), nil
+		account := "'" + name + "'@'%'"
+		statements = append(statements, "CREATE USER IF NOT EXISTS "+account,
+			fmt.Sprintf("ALTER USER %s IDENTIFIED WITH caching_sha2_password AS '%s' REQUIRE SSL ACCOUNT UNLOCK", account, hash),
+			"ALTER USER "+account+" DISCARD OLD PASSWORD")
 	}
-	admin, err := account(cotton.AdminAccount)
-	if err != nil {
-		return "", err
-	}
-	repl, err := account(cotton.ReplicationAccount)
-	if err != nil {
-		return "", err
-	}
-	return strings.Join([]string{
-		"SET SESSION sql_log_bin = 0",
-		admin + " REQUIRE SSL",
+	return strings.Join(append(statements,
 		fmt.Sprintf("GRANT ALL ON *.* TO '%s'@'%%' WITH GRANT OPTION", cotton.AdminAccount),
-		repl + " REQUIRE SSL",
 		fmt.Sprintf("GRANT REPLICATION SLAVE, BACKUP_ADMIN, SYSTEM_USER ON *.* TO '%s'@'%%'", cotton.ReplicationAccount),
 		"DROP USER IF EXISTS 'root'@'127.0.0.1'",
 		"ALTER USER IF EXISTS 'root'@'localhost' ACCOUNT LOCK",
 		"",
-	}, ";\n"), nil
+	), ";\n"), nil
 }
 
 // bootID names the present boot of this machine; where the system does not say, each start of an executor counts as one.

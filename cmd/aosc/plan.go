@@ -50,7 +50,7 @@ func (a *app) plan(ctx context.Context, out io.Writer, args []string, allowUnsaf
 		return err
 	}
 	views := fleet.ObserveTier(ctx, parts.Pool, tier, a.fanOut, a.timeout)
-	planner := osc.NewPlanner(parts.Pool, &schema.Materialiser{Cache: parts.Store.FormCache()})
+	planner := osc.NewPlanner(parts.Pool, parts.Materialiser())
 	var failed error
 	for _, d := range tables {
 		fmt.Fprintf(out, "%s.%s at commit %.10s\n", d.Tier, d.Table, d.Commit)

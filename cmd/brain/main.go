@@ -10,7 +10,6 @@ import (
 	"github.com/aosc/aosc/internal/brain"
 	"github.com/aosc/aosc/internal/daemon"
 	"github.com/aosc/aosc/internal/osc"
-	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/wiring"
 )
 
@@ -35,7 +34,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		Repo:      parts.Repo,
 		Inventory: parts.Inventory,
 		Pool:      parts.Pool,
-		Planner:   osc.NewPlanner(parts.Pool, &schema.Materialiser{Cache: parts.Store.FormCache()}),
+		Planner:   osc.NewPlanner(parts.Pool, parts.Materialiser()),
 		Log:       env.Log,
 	}, brain.ConfigOf(env.Config), env.Metrics)
 	return d.Run(ctx, env)

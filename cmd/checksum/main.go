@@ -10,7 +10,6 @@ import (
 	"github.com/aosc/aosc/internal/checksum"
 	"github.com/aosc/aosc/internal/daemon"
 	"github.com/aosc/aosc/internal/fleet"
-	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/status"
 	"github.com/aosc/aosc/internal/wiring"
 )
@@ -43,7 +42,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		Refresher: &status.Refresher{
 			Pool:         parts.Pool,
 			Store:        parts.Store,
-			Materialiser: &schema.Materialiser{Cache: parts.Store.FormCache()},
+			Materialiser: parts.Materialiser(),
 			Log:          env.Log,
 		},
 		Log:     env.Log,

@@ -42,6 +42,27 @@ func (p *Pool) DB(a Addr) (*sql.DB, error) {
 	return db, nil
 }
 
+// AddrOf is the server that a *sql.DB of this pool is for, false when it is none of its own.
+func (p *Pool) AddrOf(db *sql.DB) (Addr, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for a, own := range p.dbs {
+		if own == db {
+			return a, true
+		}
+	}
+	return Addr{}, false
+}
+
+// As is the pool's counterpart of a *sql.DB of another pool: the same server, this pool's account.
+func (p *Pool) As(other *Pool, db *sql.DB) (*sql.DB, error) {
+	a, ok := other.AddrOf(db)
+	if !ok {
+		return nil, errors.New("the server of a connection is not known, so that no other account can be used on it")
+	}
+	return p.DB(a)
+}
+
 // Credentials are those the pool connects with.
 func (p *Pool) Credentials() Credentials { return p.cred }
 

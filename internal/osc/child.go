@@ -131,6 +131,9 @@ func (c *child) stop() {
 	c.kill()
 }
 
+// abandon is SIGKILL without waiting for the end.
+func (c *child) abandon() { _ = c.cmd.Process.Kill() }
+
 // kill is SIGKILL: gh-ost is made to survive it at any point, it has no clean-up of its own.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill() // it may have ended already

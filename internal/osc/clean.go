@@ -35,6 +35,13 @@ const (
 // heartbeat for seconds. What it left goes, except for an old table with a user's data: that is kept for the retention the
 // run recorded. Old tables are emptied in small steps before they are dropped, paced by the lag of the replicas.
 func (r *Runner) Clean(ctx context.Context, cluster string, primary *sql.DB, held func(database, table string) bool) (int, error) {
+	if r.Writer != nil { // what is dropped here is replicated
+		own, err := r.Writer.As(r.Pool, primary)
+		if err != nil {
+			return 0, fmt.Errorf("clean up on cluster %s: %w", cluster, err)
+		}
+		primary = own
+	}
 	all, err := r.Leftovers.List(ctx, cluster)
 	if err != nil {
 		return 0, fmt.Errorf("read the recorded leftovers of cluster %s: %w", cluster, err)

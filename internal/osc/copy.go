@@ -63,7 +63,7 @@ type copyRun struct {
 
 // copy runs the plan by a copy.
 func (r *run) copy(ctx context.Context) (Outcome, error) {
-	db, err := mysql.Open(r.plan.Addr, r.Pool.Credentials(), mysql.Options{MaxOpen: 10})
+	db, err := mysql.Open(r.plan.Addr, r.writer().Credentials(), mysql.Options{MaxOpen: 10})
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -107,6 +107,10 @@ func (c *copyRun) prepare(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	c.server = facts.Server
+	if passes := passesReadOnly(facts.Grants); passes != "" {
+		c.logger.Warn("the account that copies passes read_only: a switchover by others during the copy may leave transactions of it on the former primary "+
+			"alone; give the worker another one (mysql-write-user)", "account", facts.User, "privilege", passes)
+	}
 	reason, final := facts.refusal(c.plan.Database, c.plan.Table, recorded)
 	switch {
 	case final:
@@ -133,7 +137,7 @@ func (c *copyRun) record(ctx context.Context) error {
 
 // spec are the child's orders.
 func (c *copyRun) spec(ctx context.Context, socket string) (ghost.Spec, error) {
-	cred := c.Pool.Credentials()
+	cred := c.writer().Credentials()
 	s := ghost.Spec{
 		Addr: c.plan.Addr, User: cred.User, Password: cred.Password,
 		TLS: cred.TLS != "", TLSUnverified: cred.TLS != "required",
@@ -253,7 +257,7 @@ func (c *copyRun) supervise(ctx context.Context) error {
 	fault.Point(faultStarted)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watchers sync.WaitGroup
-	for _, watch := range []func(context.Context) error{c.watchChild, c.watchLock, c.obey} {
+	for _, watch := range []func(context.Context) error{c.watchChild, c.watchLock, c.watchRole, c.obey} {
 		watchers.Go(func() { cancel(watch(ctx)) })
 	}
 	err = c.phases(ctx)

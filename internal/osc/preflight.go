@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -185,6 +186,23 @@ func grantsRefusal(grants []string, database, user string) string {
 		return ""
 	}
 	return "account " + user + " lacks what gh-ost asks for (granted directly, it does not see roles): " + strings.Join(missing, "; ")
+}
+
+// passesReadOnly names a privilege among grants with which an account writes to a server that is read_only, "" when it has none.
+// Privileges of roles do not show; SHOW GRANTS lists those that a grant of ALL stands for.
+func passesReadOnly(grants []string) string {
+	for _, g := range grants {
+		if !strings.Contains(g, " ON *.*") {
+			continue
+		}
+		for _, privilege := range []string{"SUPER", "CONNECTION_ADMIN", "ALL PRIVILEGES"} {
+			if strings.HasPrefix(g, "GRANT ") && slices.ContainsFunc(strings.Split(strings.TrimPrefix(g[:strings.Index(g, " ON *.*")], "GRANT "), ","),
+				func(has string) bool { return strings.TrimSpace(has) == privilege }) {
+				return privilege
+			}
+		}
+	}
+	return ""
 }
 
 func containsAll(s string, words []string) bool {

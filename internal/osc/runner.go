@@ -15,7 +15,10 @@ import (
 // Runner runs plans. Its fields are set once, then it is safe for concurrent use; one table is altered by one run at a
 // time, whoever runs it.
 type Runner struct {
-	Pool      *mysql.Pool
+	Pool *mysql.Pool
+	// Writer is for all that is written to the binary log, of an account without SUPER and CONNECTION_ADMIN: what it writes fails once the
+	// server is read_only, whoever made it so (I7). nil = Pool, whose account has to pass read_only to work on replicas.
+	Writer    *mysql.Pool
 	Leftovers Leftovers
 	Log       *slog.Logger // nil = slog.Default
 	// Child is the argv that starts the gh-ost child: the own binary and its sub-command "ghost-child".
@@ -30,6 +33,14 @@ func (r *Runner) log() *slog.Logger {
 		return r.Log
 	}
 	return slog.Default()
+}
+
+// writer is the pool for what is replicated.
+func (r *Runner) writer() *mysql.Pool {
+	if r.Writer != nil {
+		return r.Writer
+	}
+	return r.Pool
 }
 
 // lockPatience is how long a run waits for the lock of its table: Clean holds it for a few seconds at a time.
@@ -70,7 +81,11 @@ func (r *Runner) Run(ctx context.Context, p Plan, s Settings, c *Control, report
 	}
 	ctx, release := untilStop(ctx, c)
 	defer release()
-	db, err := r.Pool.DB(p.Addr)
+	pool := r.writer()
+	if s.NoBinlog {
+		pool = r.Pool
+	}
+	db, err := pool.DB(p.Addr)
 	if err != nil {
 		return Outcome{}, err
 	}

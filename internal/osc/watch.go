@@ -118,6 +118,28 @@ func (c *copyRun) watchLock(ctx context.Context) error {
 	}
 }
 
+// roleEvery is how often a copy looks whether its server still takes writes.
+const roleEvery = 100 * time.Millisecond
+
+// watchRole ends the copy once its server is read_only. Its own statements fail by then, unless the account passes read_only: then every
+// heartbeat from here on would be an errant transaction (I7). A server that does not answer is not judged (I11).
+func (c *copyRun) watchRole(ctx context.Context) error {
+	tick := time.NewTicker(roleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		var readOnly bool
+		if err := c.db.QueryRowContext(ctx, "SELECT @@global.read_only").Scan(&readOnly); err == nil && readOnly {
+			c.child.abandon() // it has no time to be polite
+			return fmt.Errorf("%w: the server became read_only during the copy", errNotPrimary)
+		}
+	}
+}
+
 // obey carries PAUSE and OK to gh-ost by its own commands. STOP ends the context of the run.
 func (c *copyRun) obey(ctx context.Context) error {
 	said := PrivOK

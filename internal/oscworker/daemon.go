@@ -27,6 +27,10 @@ type Parts struct {
 	Repo      *schema.Repo
 	Inventory fleet.Inventory
 	Pool      *mysql.Pool
+	// Writer is for what is replicated, of an account that read_only stops; nil = Pool.
+	Writer *mysql.Pool
+	// Materialiser runs committed texts; nil = one by Pool's account.
+	Materialiser *schema.Materialiser
 	// Served are the instances this worker is for, as they are now.
 	Served func(context.Context) ([]fleet.Instance, error)
 	// Owner names this process among all workers.
@@ -58,7 +62,10 @@ func New(p Parts, cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the own binary, which runs each copy as a child: %w", err)
 	}
-	materialiser := &schema.Materialiser{Cache: p.Store.FormCache()}
+	materialiser := p.Materialiser
+	if materialiser == nil {
+		materialiser = &schema.Materialiser{Cache: p.Store.FormCache()}
+	}
 	d := &Daemon{
 		Parts:     p,
 		cfg:       cfg,
@@ -71,6 +78,7 @@ func New(p Parts, cfg Config) (*Daemon, error) {
 	}
 	d.runner = &osc.Runner{
 		Pool:      p.Pool,
+		Writer:    p.Writer,
 		Leftovers: leftovers{rows: p.Store.Leftovers(), retry: time.Second},
 		Log:       p.Log,
 		Child:     []string{self, ghost.SubCommand},

@@ -46,9 +46,10 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	defer func() { err = errors.Join(err, parts.Close()) }()
 	v := env.Config
 	worker, err := New(Parts{
-		Store: parts.Store, Repo: parts.Repo, Inventory: parts.Inventory, Pool: parts.Pool,
-		Served: func(ctx context.Context) ([]fleet.Instance, error) { return wiring.Served(ctx, parts.Inventory, v) },
-		Owner:  env.Holder, Log: env.Log, Metrics: env.Metrics,
+		Store: parts.Store, Repo: parts.Repo, Inventory: parts.Inventory, Pool: parts.Pool, Writer: parts.Writer,
+		Materialiser: parts.Materialiser(),
+		Served:       func(ctx context.Context) ([]fleet.Instance, error) { return wiring.Served(ctx, parts.Inventory, v) },
+		Owner:        env.Holder, Log: env.Log, Metrics: env.Metrics,
 	}, NewConfig(v))
 	if err != nil {
 		return err

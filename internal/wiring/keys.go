@@ -36,6 +36,14 @@ func Keys() []daemon.Key {
 			Help: "account on the instances"},
 		{Name: "mysql-password-file", Default: "", Check: checkPasswordFile,
 			Help: "file with that account's password, not readable by others; empty = no password"},
+		{Name: "mysql-write-user", Default: "",
+			Help: "account that writes what is replicated (copies, ALTER at a primary), without SUPER and CONNECTION_ADMIN, so that read_only stops it; empty = mysql-user"},
+		{Name: "mysql-write-password-file", Default: "", Check: checkOtherPassword("mysql-write-password-file", "mysql-write-user"),
+			Help: "file with that account's password, not readable by others"},
+		{Name: "scratch-user", Default: "",
+			Help: "account that runs committed CREATE TABLEs, with nothing but the scratch schemas; empty = mysql-user"},
+		{Name: "scratch-password-file", Default: "", Check: checkOtherPassword("scratch-password-file", "scratch-user"),
+			Help: "file with that account's password, not readable by others"},
 		{Name: "mysql-tls", Default: "", Check: daemon.OneOf("mysql-tls", "", "preferred", "required", "skip-verify"),
 			Help: "TLS to the instances: preferred, required or skip-verify; required verifies each before the password is sent, those that cotton launched by what cotton says; empty = required for those, none for others"},
 		{Name: "mysql-ca-file", Default: "", Check: checkCAFile("mysql-ca-file"),
@@ -115,6 +123,17 @@ func checkInstances(v *viper.Viper) error {
 func checkPasswordFile(v *viper.Viper) error {
 	_, err := readPassword(v.GetString("mysql-password-file"))
 	return err
+}
+
+// checkOtherPassword is for the password file of an account besides mysql-user.
+func checkOtherPassword(file, user string) func(*viper.Viper) error {
+	return func(v *viper.Viper) error {
+		if v.GetString(file) != "" && v.GetString(user) == "" {
+			return fmt.Errorf("is a password without an account: set %s, too", user)
+		}
+		_, err := readPassword(v.GetString(file))
+		return err
+	}
 }
 
 // readPassword reads a password file. One that every account of the machine can read is refused: whoever reads it can

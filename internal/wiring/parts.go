@@ -2,6 +2,7 @@ package wiring
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,6 +26,31 @@ type Parts struct {
 	Repo      *schema.Repo
 	Inventory fleet.Inventory
 	Pool      *mysql.Pool
+	Writer    *mysql.Pool // for what is replicated; Pool itself where no account of its own is configured
+	scratch   *mysql.Pool // for committed texts; Pool itself, too
+}
+
+// Materialiser runs committed texts by the account that is configured for them.
+func (p *Parts) Materialiser() *schema.Materialiser {
+	m := &schema.Materialiser{Cache: p.Store.FormCache()}
+	if p.scratch != p.Pool {
+		m.Account = func(db *sql.DB) (*sql.DB, error) { return p.scratch.As(p.Pool, db) }
+	}
+	return m
+}
+
+// otherPool is a pool of another account, the usual one where none is configured.
+func (p *Parts) otherPool(v *viper.Viper, user, file string) (*mysql.Pool, error) {
+	if v.GetString(user) == "" {
+		return p.Pool, nil
+	}
+	password, err := readPassword(v.GetString(file))
+	if err != nil {
+		return nil, err
+	}
+	c := p.Pool.Credentials()
+	c.User, c.Password = v.GetString(user), password
+	return mysql.NewPool(c, mysql.Options{ConnectTimeout: v.GetDuration("connect-timeout")}), nil
 }
 
 // Open builds the parts from the keys of Keys. It waits while aoscdb is down (with env.Once it fails at once), and
@@ -49,6 +75,13 @@ func Open(ctx context.Context, env *daemon.Env) (*Parts, error) {
 		return nil, err
 	}
 	p := &Parts{Store: store, Inventory: inventory, Pool: mysql.NewPool(account, mysql.Options{ConnectTimeout: v.GetDuration("connect-timeout")})}
+	p.Writer, p.scratch = p.Pool, p.Pool
+	if p.Writer, err = p.otherPool(v, "mysql-write-user", "mysql-write-password-file"); err != nil {
+		return nil, errors.Join(err, p.Pool.Close(), store.Close())
+	}
+	if p.scratch, err = p.otherPool(v, "scratch-user", "scratch-password-file"); err != nil {
+		return nil, errors.Join(err, p.Writer.Close(), p.Pool.Close(), store.Close())
+	}
 	if err := waitForStore(ctx, env, store); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -114,7 +147,13 @@ func OpenInventory(name string) (fleet.Inventory, error) {
 
 // Close closes the connections.
 func (p *Parts) Close() error {
-	return errors.Join(p.Pool.Close(), p.Store.Close())
+	errs := []error{p.Pool.Close(), p.Store.Close()}
+	for _, other := range []*mysql.Pool{p.Writer, p.scratch} {
+		if other != p.Pool {
+			errs = append(errs, other.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // waitForStore returns once aoscdb answers with tables of the right version.

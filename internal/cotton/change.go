@@ -1,9 +1,12 @@
 package cotton
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // Change is a change of primary under way. Each step is stored before it is taken, so that a scheduler that takes over
@@ -211,6 +214,17 @@ func (r *Record) promote(t Transition, now time.Time) error {
 	}
 	r.Primary = c.To
 	r.AddLineage(t.UUID)
+	acknowledged, err := mysql.ParseGTIDSet(cmp.Or(c.Target, t.Target))
+	if err != nil {
+		return fmt.Errorf("what %s must have cannot be read: %w", r.MemberName(c.To), err)
+	}
+	c.Target = "" // it is in Base now, and kept once
+	if c.Forced {
+		r.Base = "" // an operator gave up what nobody has who answers
+	}
+	if err := r.RaiseBase(acknowledged); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -229,6 +243,7 @@ func (r *Record) takeBack(t Transition, now time.Time) error {
 func (r *Record) end(now time.Time, taken bool) {
 	c := *r.Change
 	c.Ended, c.Taken = now, taken
+	c.Target, c.Frozen = "", nil // GTID sets can be large, and records must not be
 	r.Change = nil
 	r.History = append(slices.Clone(r.History), c)
 	if extra := len(r.History) - historyKept; extra > 0 {
@@ -236,11 +251,13 @@ func (r *Record) end(now time.Time, taken bool) {
 	}
 }
 
-// AddLineage notes that a server with this server_uuid may number transactions as a primary.
+// AddLineage notes that a server with this server_uuid may number transactions as the primary from now on.
 func (r *Record) AddLineage(uuid string) {
-	if uuid != "" && !slices.Contains(r.Lineage, uuid) {
-		r.Lineage = append(slices.Clone(r.Lineage), uuid)
+	if uuid == "" {
+		return
 	}
+	others := slices.DeleteFunc(slices.Clone(r.Lineage), func(u string) bool { return u == uuid })
+	r.Lineage = append(others, uuid)
 }
 
 // log has a note for people only: it is kept short, since records are.

@@ -104,7 +104,12 @@ type Record struct {
 	// Acks is the least number of acknowledgements that any commit may have had: lowered before it is lowered at the
 	// primary, raised after. 0 = 1.
 	Acks int `json:"acks,omitempty"`
-	// Lineage are the server_uuids that may number transactions as a primary, stored before the server is opened.
+	// Base is a lower bound of what was acknowledged: all that had been by the last change of primary, and by each moment at which
+	// the arithmetic of Need and Ackers began anew. Who lacks any of it is never elected (I1), and what carries a former primary's
+	// server_uuid and is not in it was acknowledged to nobody. "" = not known yet, in a record of an earlier release.
+	Base string `json:"base,omitempty"`
+	// Lineage are the server_uuids that may number transactions as a primary, stored before the server is opened; the last one is
+	// the present primary's.
 	// Transactions of others are errant (I7).
 	Lineage []string `json:"lineage,omitempty"`
 	// Founded: the primary has executed something (the cluster user). From then on a primary without transactions is one
@@ -331,4 +336,42 @@ func checkScalars(scalars map[string]float64) error {
 		}
 	}
 	return nil
+}
+
+// LastStored is the latest time at which something is stored to have happened to the cluster.
+func (r Record) LastStored() time.Time {
+	last := r.Spec.CreatedAt
+	note := func(times ...time.Time) {
+		for _, t := range times {
+			if t.After(last) {
+				last = t
+			}
+		}
+	}
+	changes, operations := r.History, r.Operations
+	if r.Change != nil {
+		changes = append(slices.Clone(changes), *r.Change)
+	}
+	if r.Operation != nil {
+		operations = append(slices.Clone(operations), *r.Operation)
+	}
+	for _, c := range changes {
+		note(c.Began, c.Ended)
+		for _, s := range c.Log {
+			note(s.At)
+		}
+	}
+	for _, o := range operations {
+		note(o.Began, o.Ended)
+		for _, s := range o.Log {
+			note(s.At)
+		}
+	}
+	for _, m := range r.Members {
+		note(m.LaunchedAt, m.DownSince)
+	}
+	for _, a := range r.Abandoned {
+		note(a.At)
+	}
+	return last
 }

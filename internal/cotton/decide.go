@@ -48,7 +48,9 @@ type Seen struct {
 	Acknowledging bool
 	Boot          string // of its machine, when the server was started; "" where its executor does not tell
 	// Broken is for how long its applier has stood still with an error, although it was started again and again.
-	Broken  time.Duration
+	Broken time.Duration
+	// Held tells whose locks keep its applier from going on, while it has something to apply; "" = nobody's.
+	Held    string
 	HasUser bool   // the cluster's user exists
 	DataMB  int64  // of user tables; measured at the primary only, while a member might be cloned
 	Busy    string // something of ours is under way that must not be disturbed: "clone"
@@ -64,6 +66,14 @@ func (s Seen) Writable() bool { return !s.Server.ReadOnly }
 
 // closed tells whether nobody at all can write, nor commit what was begun.
 func (s Seen) closed() bool { return s.Server.ReadOnly && s.Server.SuperReadOnly }
+
+// filters are a replica's replication filters, which leave out a part of what it receives: a copy with one is not whole.
+func (s Seen) filters() string {
+	if s.Replica == nil {
+		return ""
+	}
+	return s.Replica.Filters
+}
 
 func (s Seen) now() bool { return s.Err == nil && s.Answered }
 
@@ -87,6 +97,7 @@ const (
 	ActFence    ActionKind = "fence"     // close Member for writes: it is writable and not the primary (I2)
 	ActOrder    ActionKind = "order"     // tell Member's executor to close it or to kill it: it does not answer
 	ActAcks     ActionKind = "acks"      // store how many acknowledgements commits have from now on
+	ActBase     ActionKind = "base"      // store what the primary has executed as what was acknowledged: a record of an earlier release has no such set
 	ActStrict   ActionKind = "strict"    // store that the primary has been seen to wait for ever, as its policy says
 	ActSemiSync ActionKind = "semi-sync" // set the primary's side by the policy; off at any other
 	ActPromote  ActionKind = "promote"   // Member is the primary and a replica still: end that, then as for open
@@ -283,7 +294,7 @@ func (d *deciding) publish() {
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
 		if m.ID != d.Primary && s.lately() && s.Busy == "" && !s.Writable() && s.Replica != nil && m.Phase != PhaseRemoving && !m.Joining && !m.Leaving &&
-			s.Replica.SQLRunning == "Yes" && d.isPrimary(s.Replica.Source) && d.Founded && d.usable(s) {
+			s.Replica.SQLRunning == "Yes" && s.filters() == "" && d.isPrimary(s.Replica.Source) && d.Founded && d.usable(s) {
 			d.out.Replicas = append(d.out.Replicas, m.ID)
 		}
 	}

@@ -24,7 +24,7 @@ type scene struct {
 }
 
 func well(policy cotton.Policy) *scene {
-	s := &scene{r: cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: 3, Policy: policy}, State: cotton.StateRunning, Primary: 1, Epoch: 1, Founded: true, Lineage: []string{uuidA}}}
+	s := &scene{r: cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: 3, Policy: policy}, State: cotton.StateRunning, Primary: 1, Epoch: 1, Founded: true, Lineage: []string{uuidA}, Base: uuidA + ":1"}}
 	for id := 1; id <= 3; id++ {
 		s.r.Members = append(s.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id})
 		seen := cotton.Seen{Member: id, TaskLives: true, Answered: true, HasUser: id == 1}
@@ -48,7 +48,7 @@ func well(policy cotton.Policy) *scene {
 // fresh is a cluster whose members have just started.
 func fresh() *scene {
 	s := well(cotton.PolicyLossless)
-	s.r.Primary, s.r.Epoch, s.r.Founded, s.r.State = 0, 0, false, cotton.StateCreating
+	s.r.Primary, s.r.Epoch, s.r.Founded, s.r.State, s.r.Base, s.r.Lineage = 0, 0, false, cotton.StateCreating, "", nil
 	for i := range s.seen {
 		m := &s.seen[i]
 		m.Server.GTIDExecuted, m.Server.ReadOnly, m.Server.SuperReadOnly = "", true, true

@@ -134,13 +134,16 @@ func (d *deciding) behind(p Seen) (string, bool) {
 	if err != nil || executed.Empty() {
 		return "", false
 	}
+	if base, err := d.Acknowledged(); err == nil && !executed.Contains(base) {
+		return fmt.Sprintf("the primary %s lacks what was acknowledged before: %s", d.MemberName(d.Primary), base.Subtract(executed)), true
+	}
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
 		if m.ID == d.Primary || m.Relieved || !s.now() {
 			continue
 		}
 		if theirs, err := received(s); err == nil {
-			if more := d.numbered(theirs.Subtract(executed), p); !more.Empty() {
+			if more := theirs.Subtract(executed).Subtract(d.errantIn(theirs)); !more.Empty() {
 				return fmt.Sprintf("the primary %s lacks transactions that %s has: %s", d.MemberName(d.Primary), d.MemberName(m.ID), more), true
 			}
 		}
@@ -260,5 +263,33 @@ func (d *deciding) noFailover() string {
 		return fmt.Sprintf("%d of the %d replicas that may have acknowledged writes answer, and for all of them; %d are needed to be sure that "+
 			"none is lost; bring one more back, or wait for the primary's return", reached, len(d.Ackers()), need)
 	}
-	return ""
+	if why := d.tooManyRounds(); why != "" {
+		return why
+	}
+	return d.nobodyFits()
+}
+
+// A failover that was begun and taken back so many times in a row is not begun again for a while: whatever makes it fail is still there.
+const (
+	maxRounds  = 3
+	roundsRest = 10 * time.Minute
+)
+
+// tooManyRounds ends a loop of failovers that are begun and taken back. One whose primary is surely down is never taken back.
+func (d *deciding) tooManyRounds() string {
+	if d.Change != nil || !d.seen[d.Primary].TaskLives {
+		return ""
+	}
+	n := 0
+	for _, c := range slices.Backward(d.History) {
+		if c.Kind != Failover || !c.Taken || c.From != d.Primary || d.lim.Now.Sub(c.Ended) > roundsRest {
+			break
+		}
+		n++
+	}
+	if n < maxRounds {
+		return ""
+	}
+	return fmt.Sprintf("%d failovers in a row were begun and taken back within %s; the reasons are in `cotton log %s`. The next one is not before that time has "+
+		"passed; `cotton failover %s --accept-loss` goes on with whoever answers and has most", n, roundsRest, d.Spec.Name, d.Spec.Name)
 }

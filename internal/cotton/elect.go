@@ -30,17 +30,27 @@ type elected struct {
 	note   string
 }
 
-// elect chooses among replicas whose receivers are stopped. The one elected has received all that any of them has, less
-// what is errant: by the quorum arithmetic that is all that was ever acknowledged (I1). Where none has, nobody is
-// elected: transactions would be lost. Of several, the one that can be open soonest.
+// elect chooses among replicas whose receivers are stopped, and members that were relieved: these bear no witness, and may have all.
+// The one elected has received Base, and all that any of the stopped ones has, less what is errant: by the quorum arithmetic that is
+// all that was ever acknowledged (I1). Where none has, nobody is elected: transactions would be lost. Of several, the one that can be
+// open soonest. Where an operator accepts a loss, it is the one that has most.
 func (d *deciding) elect(frozen []int) (elected, string) {
-	all, why := d.candidates(frozen)
+	others := slices.DeleteFunc(d.bystanders(), func(id int) bool { return slices.Contains(frozen, id) })
+	all, why := d.candidates(slices.Concat(frozen, others))
 	if why != "" {
 		return elected{}, why
 	}
-	var needed mysql.GTIDSet
+	needed, err := d.Acknowledged()
+	if err != nil {
+		return elected{}, fmt.Sprintf("what was acknowledged, as it is stored, cannot be read: %v", err)
+	}
 	for _, c := range all {
-		needed = needed.Union(c.received.Subtract(c.errant))
+		if slices.Contains(frozen, c.member.ID) {
+			needed = needed.Union(c.received.Subtract(c.errant))
+		}
+	}
+	if d.Change.Forced {
+		return d.electMost(all, frozen)
 	}
 	var fit []candidate
 	var unfit []string
@@ -61,23 +71,63 @@ func (d *deciding) elect(frozen []int) (elected, string) {
 			// A source newer than its replicas may send what they cannot read.
 			a.seen.Server.Version.Compare(b.seen.Server.Version),
 			cmp.Compare(a.seen.Stalled.Truncate(stalledFor), b.seen.Stalled.Truncate(stalledFor)),
-			compareBool(b.executed.Contains(needed), a.executed.Contains(needed)),
+			cmp.Compare(needed.Subtract(a.executed).Count(), needed.Subtract(b.executed).Count()),
 			cmp.Compare(lag(a.seen), lag(b.seen)),
 			cmp.Compare(a.member.ID, b.member.ID),
 		)
 	})
+	return elected{best.member.ID, needed, frozen, d.electionNote(best, all, frozen)}, ""
+}
+
+// electMost is an election in which an operator accepts a loss: whoever answers and has most becomes the primary, with all that it has.
+func (d *deciding) electMost(all []candidate, frozen []int) (elected, string) {
+	var unfit []string
+	able := slices.DeleteFunc(slices.Clone(all), func(c candidate) bool {
+		problem := d.unable(c)
+		if problem != "" {
+			unfit = append(unfit, d.MemberName(c.member.ID)+" "+problem)
+		}
+		return problem != ""
+	})
+	if len(able) == 0 {
+		return elected{}, "nobody who answers can be the primary: " + strings.Join(unfit, "; ")
+	}
+	best := slices.MinFunc(able, func(a, b candidate) int {
+		return cmp.Or(
+			compareBool(a.seen.filters() != "", b.seen.filters() != ""),
+			cmp.Compare(b.received.Count(), a.received.Count()),
+			cmp.Compare(a.member.ID, b.member.ID),
+		)
+	})
+	return elected{best.member.ID, best.received, frozen, d.electionNote(best, all, frozen)}, ""
+}
+
+func (d *deciding) electionNote(best candidate, all []candidate, frozen []int) string {
 	note := fmt.Sprintf("%s of %s", d.MemberName(best.member.ID), d.names(frozen))
 	for _, c := range all {
 		if !c.errant.Empty() {
 			note += fmt.Sprintf("; %s has errant transactions %s", d.MemberName(c.member.ID), c.errant)
 		}
 	}
-	return elected{best.member.ID, needed, frozen, note}, ""
+	return note
 }
 
-func (d *deciding) candidates(frozen []int) ([]candidate, string) {
+// bystanders are the members that were relieved and answer, closed and receiving nothing: nothing rests on what they say, and one of
+// them may be the only one that has all. Of a switchover that is the former primary, until it follows.
+func (d *deciding) bystanders() (ids []int) {
+	for _, m := range d.Members {
+		s := d.seen[m.ID]
+		if m.ID != d.Primary && m.Relieved && !m.Joining && m.Phase != PhaseRemoving && s.now() && s.closed() && s.Busy == "" &&
+			(s.Replica == nil || s.Replica.IORunning == "No") {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+func (d *deciding) candidates(ids []int) ([]candidate, string) {
 	var all []candidate
-	for _, id := range frozen {
+	for _, id := range ids {
 		m, ok := d.Member(id)
 		if !ok {
 			continue
@@ -89,33 +139,39 @@ func (d *deciding) candidates(frozen []int) ([]candidate, string) {
 		if err := cmp.Or(err1, err2); err != nil {
 			return nil, fmt.Sprintf("the transactions of %s cannot be read: %v", d.MemberName(id), err)
 		}
+		c.errant = d.errantIn(c.received)
 		all = append(all, c)
-	}
-	for i := range all {
-		all[i].errant = d.errantOf(all, i)
 	}
 	return all, ""
 }
 
-// errantOf are the transactions of one candidate that no primary numbered. The old primary's last known set tells more
-// than its lineage: what it had of itself and of primaries before it was all in there when it was last asked. But where it
-// was never asked, a server that was primary once may be errant and is not found so: it then looks like a fork, and
-// nobody is elected that lacks it.
-func (d *deciding) errantOf(all []candidate, i int) mysql.GTIDSet {
-	if len(d.Lineage) == 0 {
-		return mysql.GTIDSet{}
+// nobodyFits says why nobody of those who answer could be elected, whatever the others have: a failover that must be taken back is
+// not begun, since it closes a primary that may work. "" when somebody could.
+func (d *deciding) nobodyFits() string {
+	base, err := d.Acknowledged()
+	if err != nil {
+		return fmt.Sprintf("what was acknowledged, as it is stored, cannot be read: %v", err)
 	}
-	p := d.seen[d.Primary]
-	rest := all[i].received
-	for j, other := range all {
-		if j != i {
-			rest = rest.Subtract(other.received)
+	var answer []int
+	for _, id := range d.Ackers() {
+		if s := d.seen[id]; s.now() && s.Busy == "" {
+			answer = append(answer, id)
 		}
 	}
-	if last, err := mysql.ParseGTIDSet(p.Server.GTIDExecuted); err == nil && p.Answered {
-		return rest.Subtract(last).Without(p.Server.UUID)
+	all, why := d.candidates(slices.Concat(answer, d.bystanders()))
+	if why != "" {
+		return why
 	}
-	return rest.Subtract(d.numbered(rest, p))
+	var unfit []string
+	for _, c := range all {
+		problem := d.unfit(c, base)
+		if problem == "" {
+			return ""
+		}
+		unfit = append(unfit, d.MemberName(c.member.ID)+" "+problem)
+	}
+	return fmt.Sprintf("nobody who answers could be elected without losing transactions: %s; bring back the primary %s, or another member that has them",
+		strings.Join(unfit, "; "), d.MemberName(d.Primary))
 }
 
 // unfit says why a candidate cannot be the primary, empty when it can.
@@ -126,6 +182,15 @@ func (d *deciding) unfit(c candidate, needed mysql.GTIDSet) string {
 		return "lacks " + lacks.String()
 	case !c.errant.Empty():
 		return "has errant transactions " + c.errant.String()
+	case c.seen.filters() != "":
+		return "lacks what its replication filter left out: " + c.seen.filters()
+	}
+	return d.unable(c)
+}
+
+// unable says why a candidate could not be opened, whatever it has; empty when it could.
+func (d *deciding) unable(c candidate) string {
+	switch {
 	case c.member.Phase == PhaseRemoving:
 		return "is being removed"
 	case d.Change != nil && slices.Contains(d.Change.Failed, c.member.ID):

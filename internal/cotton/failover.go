@@ -35,7 +35,8 @@ func (d *deciding) freeze() {
 	}
 	need := d.Need()
 	if d.Change.Forced {
-		need = 1
+		need = 1 + d.freezing() // all who answer are asked, to find who has most
+		frozen = append(frozen, d.bystanders()...)
 	}
 	if len(frozen) < need {
 		why := fmt.Sprintf("%d of the %d replicas needed are stopped: %s", len(frozen), need, strings.Join(waiting, "; "))
@@ -191,7 +192,7 @@ func (d *deciding) demote() {
 			return
 		}
 		if mine.Contains(theirs) {
-			d.out.Transition = &Transition{Kind: Promote, To: c.To, UUID: to.Server.UUID,
+			d.out.Transition = &Transition{Kind: Promote, To: c.To, UUID: to.Server.UUID, Target: theirs.String(),
 				Note: fmt.Sprintf("%s is closed, %s has executed all of it", d.MemberName(c.From), d.MemberName(c.To))}
 			return
 		}
@@ -236,7 +237,7 @@ func PlanFailover(r Record, seen []Seen, why string) (Transition, string, error)
 	}
 	p, name := d.seen[r.Primary], r.MemberName(r.Primary)
 	var there, away []string
-	for _, id := range d.Ackers() {
+	for _, id := range slices.Concat(d.Ackers(), d.bystanders()) {
 		if s := d.seen[id]; s.now() && s.Busy == "" {
 			there = append(there, r.MemberName(id))
 		} else {
@@ -248,8 +249,10 @@ func PlanFailover(r Record, seen []Seen, why string) (Transition, string, error)
 		return refuse("the cluster is %s", r.State)
 	case r.Change != nil && (r.Change.Kind != Failover || r.Change.Step != StepFreeze):
 		return refuse("a %s is under way", r.Change.Kind)
-	case p.now():
+	case p.now() && p.Writable():
 		return refuse("the primary %s answers: hand it over with `cotton switchover %s`", name, r.Spec.Name)
+	case p.now() && d.unsafe(p) == "" && r.Change == nil:
+		return refuse("the primary %s answers, and is about to be opened", name)
 	case p.TaskLives && p.FencedEpoch < r.Epoch && p.Leased.IsZero():
 		return refuse("the primary %s does not answer, and may be taking writes: stop its machine, then tell Mesos that it is gone", name)
 	case len(there) == 0:

@@ -285,7 +285,7 @@ func (d *deciding) mayHoldWrites(m Member) string {
 	if !ok {
 		return fmt.Sprintf("the transactions of %s cannot be read", name)
 	}
-	if told := d.told(m, g.received.Subtract(g.theirs).Without(p.Server.UUID), p); !told.Empty() {
+	if told := d.told(m, g.received.Subtract(g.theirs).Without(p.Server.UUID)); !told.Empty() {
 		return fmt.Sprintf("%s has writes that no other member has, and clients may have been told of them: %s; %s", name, told, advice)
 	}
 	return ""
@@ -313,7 +313,7 @@ func (d *deciding) leave(m Member, s, p Seen) {
 		d.problem("%s is leaving: it cannot be reached and may still acknowledge, so it stays. If its machine is off for good: "+
 			"cotton replace %s --member %d --discard, or mark its agent as gone at Mesos", name, d.Spec.Name, m.ID)
 	case !d.SemiSync().Enabled:
-		if g, ok := d.sets(m, s, p); ok && (!s.now() || g.theirs.Contains(d.numbered(g.received, p))) {
+		if g, ok := d.sets(m, s, p); ok && (!s.now() || g.theirs.Contains(d.fromPrimaries(g.received))) {
 			d.transit(OpRemove, m.ID, "%s", name)
 		}
 	case !s.now() && !s.Over:

@@ -38,6 +38,9 @@ func (d *deciding) primary() {
 		d.act(ActOpen, d.Primary)
 		return // look again before anything is built on it
 	}
+	if d.Founded && d.Base == "" {
+		d.act(ActBase, d.Primary)
+	}
 	switch {
 	case p.HasUser && !d.Founded:
 		d.act(ActFound, d.Primary)
@@ -63,15 +66,20 @@ func (d *deciding) semiSyncRight(p Seen) bool {
 // unsafe says why the primary must not be opened, empty when it may be.
 func (d *deciding) unsafe(p Seen) string {
 	executed, err := mysql.ParseGTIDSet(p.Server.GTIDExecuted)
+	base, errBase := d.Acknowledged()
 	switch {
 	case err != nil:
 		return "its gtid_executed cannot be read: " + err.Error()
+	case errBase != nil:
+		return "what was acknowledged, as it is stored, cannot be read: " + errBase.Error()
 	case p.Busy != "":
 		return p.Busy + " is under way"
 	case p.Replica != nil:
 		return "it is a replica of " + p.Replica.Source.String()
 	case d.Founded && executed.Empty():
 		return "it has lost its data: it has executed nothing"
+	case !executed.Contains(base):
+		return "it lacks what was acknowledged before: " + base.Subtract(executed).String()
 	case !d.semiSyncRight(p):
 		return "semi-synchronous replication is not set yet"
 	}
@@ -94,24 +102,11 @@ func (d *deciding) unsafe(p Seen) string {
 		if err != nil {
 			return fmt.Sprintf("the transactions of %s cannot be read: %v", d.MemberName(m.ID), err)
 		}
-		if more := d.numbered(theirs.Subtract(executed), p); !more.Empty() {
+		if more := theirs.Subtract(executed).Subtract(d.errantIn(theirs)); !more.Empty() {
 			return fmt.Sprintf("%s has transactions that it lacks: %s", d.MemberName(m.ID), more)
 		}
 	}
 	return ""
-}
-
-// numbered are those of the transactions that a primary of this cluster numbered, p or one before it. The others are
-// errant: no client was told of them by a primary. Where no lineage is stored all may be a primary's.
-func (d *deciding) numbered(set mysql.GTIDSet, p Seen) mysql.GTIDSet {
-	if len(d.Lineage) == 0 {
-		return set
-	}
-	errant := set.Without(p.Server.UUID)
-	for _, uuid := range d.Lineage {
-		errant = errant.Without(uuid)
-	}
-	return set.Subtract(errant)
 }
 
 // received is all that a member has: executed, or in its relay log (M10).

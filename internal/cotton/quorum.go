@@ -1,6 +1,7 @@
 package cotton
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
@@ -51,8 +52,37 @@ func (m Member) witness(s Seen) bool { return s.Boot == "" || s.Boot == m.Boot }
 func (r Record) Need() int { return max(len(r.Ackers())-r.acks()+1, 1) }
 
 // HoldersNeeded is how many other ackers must have all that one has, before that one may be relieved: as many as had to
-// acknowledge, so that every quorum of the rest has one of them.
-func (r Record) HoldersNeeded() int { return min(r.acks(), max(len(r.Ackers())-1, 0)) }
+// acknowledge, so that every quorum of the rest has one of them. Members that were relieved hold nothing, and take nothing off the
+// number: what was given up cannot make it right to give up more (I15).
+func (r Record) HoldersNeeded(member int) int {
+	others := 0
+	for _, m := range r.Members {
+		if m.ID != member && m.ID != r.Primary && m.Phase != PhaseRemoving {
+			others++
+		}
+	}
+	return min(r.acks(), others)
+}
+
+// Relieve stores that nothing rests on a member's data any more, since holders have all that it has. It is for the record as it is
+// stored by now: ErrOvertaken when one of the holders has been relieved meanwhile, or the primary has changed. From then on an election
+// must find what the primary had executed.
+func (r *Record) Relieve(member int, holders []int, executed mysql.GTIDSet) error {
+	m, ok := r.Member(member)
+	if !ok || member == r.Primary {
+		return ErrOvertaken
+	}
+	for _, id := range holders {
+		if h, ok := r.Member(id); !ok || id == member || id == r.Primary || h.Relieved || h.Leaving || h.Phase == PhaseRemoving {
+			return fmt.Errorf("%s has all that %s has, and is given up itself: %w", r.MemberName(id), r.MemberName(member), ErrOvertaken)
+		}
+	}
+	if err := r.RaiseBase(executed); err != nil {
+		return err
+	}
+	m.Relieved = true
+	return nil
+}
 
 // LosslessTimeout is what a source that waits for ever is set to: the longest the server takes, 49 days.
 const LosslessTimeout = (1<<32 - 1) * time.Millisecond

@@ -77,9 +77,15 @@ func (d *deciding) replica(m Member, s, p Seen) {
 	}
 	// The primary was asked at the same moment: what it numbered since then is no error.
 	if errant := g.received.Subtract(g.theirs).Without(p.Server.UUID); !errant.Empty() {
-		d.errant(m, errant, p)
+		d.errant(m, errant)
 		return
 	}
+	if filters := s.filters(); filters != "" {
+		d.problem("%s has a replication filter, so it lacks what that left out (%s); its data are replaced", name, filters)
+		d.replace(m)
+		return
+	}
+	d.hindered(m, s)
 	if !d.semiSyncRight(p) {
 		return // a receiver that connects before would not acknowledge
 	}
@@ -121,16 +127,27 @@ func (d *deciding) replica(m Member, s, p Seen) {
 	}
 }
 
+// hindered tells of a replica that is kept from applying what it received: a failover to it would take as long.
+func (d *deciding) hindered(m Member, s Seen) {
+	if s.Replica != nil && s.Replica.Delay > 0 {
+		d.problem("%s applies %s later than the primary (SOURCE_DELAY); a failover to it lifts that. To end it: STOP REPLICA SQL_THREAD; "+
+			"CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 0; START REPLICA SQL_THREAD", d.MemberName(m.ID), s.Replica.Delay)
+	}
+	if s.Held != "" {
+		d.problem("%s cannot apply what it received: locks are held by %s; a failover to it ends these sessions", d.MemberName(m.ID), s.Held)
+	}
+}
+
 // errant is a member with transactions that the primary never had (I7). Its data are replaced by the primary's, unless
 // they may be writes that a client was told of: those that an earlier primary numbered while it did not have to wait for
 // a replica. Those are an operator's to give up.
-func (d *deciding) errant(m Member, errant mysql.GTIDSet, p Seen) {
+func (d *deciding) errant(m Member, errant mysql.GTIDSet) {
 	if d.out.Errant == nil {
 		d.out.Errant = map[int]string{}
 	}
 	name := d.MemberName(m.ID)
 	d.out.Errant[m.ID] = errant.String()
-	if told := d.told(m, errant, p); !told.Empty() {
+	if told := d.told(m, errant); !told.Empty() {
 		d.problem("%s has writes of when it was the primary, that no other member has and clients may have been told of: %s; "+
 			"save them from it, then give it up: cotton replace %s --member %d --discard", name, told, d.Spec.Name, m.ID)
 		return
@@ -140,14 +157,14 @@ func (d *deciding) errant(m Member, errant mysql.GTIDSet, p Seen) {
 }
 
 // told are those of a member's errant transactions that a client may have been told of.
-func (d *deciding) told(m Member, errant mysql.GTIDSet, p Seen) mysql.GTIDSet {
+func (d *deciding) told(m Member, errant mysql.GTIDSet) mysql.GTIDSet {
 	if forced := slices.ContainsFunc(d.History, func(c Change) bool { return c.Forced && !c.Taken }); forced {
-		return d.numbered(errant, p) // an operator gave them up to have a primary; now that they are here, they may be saved
+		return d.fromPrimaries(errant) // an operator gave them up to have a primary; now that they are here, they may be saved
 	}
 	if d.Spec.Policy == PolicyLossless || len(d.Lineage) == 0 || d.waited(m.ID) {
 		return mysql.GTIDSet{}
 	}
-	return d.numbered(errant, p)
+	return d.fromPrimaries(errant)
 }
 
 // replace has a member's data replaced by a clone, once nothing rests on them.

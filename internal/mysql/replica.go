@@ -27,6 +27,8 @@ type ReplicaStatus struct {
 	// Delay is by how much it is meant to stay behind (SOURCE_DELAY): its lag says nothing of its health.
 	Delay        time.Duration
 	AutoPosition bool // follows by GTIDs
+	// Filters are the replication filters in force, each with its name; "" when there are none. What they leave out counts as executed.
+	Filters string
 }
 
 // Receiving tells whether the receiver is connected to its source at this moment.
@@ -115,6 +117,14 @@ func replicaStatusOf(row map[string]sql.NullString) (*ReplicaStatus, error) {
 		}
 		r.Delay = time.Duration(n) * time.Second
 	}
+	var filters []string
+	for _, name := range []string{"Replicate_Do_DB", "Replicate_Ignore_DB", "Replicate_Do_Table", "Replicate_Ignore_Table", "Replicate_Wild_Do_Table",
+		"Replicate_Wild_Ignore_Table", "Replicate_Rewrite_DB"} {
+		if value := text(name); value != "" {
+			filters = append(filters, name+" = "+value)
+		}
+	}
+	r.Filters = strings.Join(filters, ", ")
 	return r, nil
 }
 

@@ -196,6 +196,25 @@ func StartApplier(ctx context.Context, db *sql.DB) error {
 	return exec(ctx, db, "START REPLICA SQL_THREAD", "start applying")
 }
 
+// EndDelay has a replica apply what it received without waiting, whatever SOURCE_DELAY it was set to. Its receiver must be on, connected
+// or not: with both threads stopped the server would throw the relay log away, and acknowledged transactions with it (I1).
+func EndDelay(ctx context.Context, db *sql.DB) error {
+	status, err := ReadReplicaStatus(ctx, db)
+	if err != nil {
+		return err
+	}
+	if status == nil || status.IORunning == "No" {
+		return fmt.Errorf("end the delay of replication: its receiver is stopped, so that would throw away what it has received")
+	}
+	if err := StopApplier(ctx, db); err != nil {
+		return err
+	}
+	if err := exec(ctx, db, "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 0", "end the delay of replication"); err != nil {
+		return err
+	}
+	return StartApplier(ctx, db)
+}
+
 // StopApplier stops applying, once the transaction being applied is done. What is received is kept.
 func StopApplier(ctx context.Context, db *sql.DB) error {
 	return exec(ctx, db, "STOP REPLICA SQL_THREAD", "stop applying")

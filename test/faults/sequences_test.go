@@ -11,6 +11,7 @@ import (
 	"time"
 
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/testkit/cottonkit"
 )
 
@@ -50,6 +51,9 @@ var sequences = []scenario{
 		}
 		r.hold(3 * time.Second)
 		r.freeze(r.primary, 60*time.Second)
+		for _, i := range r.replicas { // one that was not frozen has it still
+			r.undelay(i)
+		}
 	}},
 	{number: "37", name: "FLUSH TABLES WITH READ LOCK held on both replicas, the primary frozen", changes: 1, gap: 50 * time.Second, inject: func(r *run) {
 		var locks []func()
@@ -133,6 +137,15 @@ func (r *run) admin(i v1.Instance, statements ...string) {
 		}
 	}
 	_ = conn.Close()
+}
+
+// undelay takes back a delay set by hand, of a member that is a replica still.
+func (r *run) undelay(i v1.Instance) {
+	db, err := r.pool.DB(cottonkit.Addr(i))
+	r.do(err)
+	if status, err := mysql.ReadReplicaStatus(r.t.Context(), db); err == nil && status != nil && status.Delay > 0 {
+		r.do(mysql.EndDelay(r.t.Context(), db))
+	}
 }
 
 // commitOnReplica prepares a transaction at the primary and commits it on a replica, as a client does that still holds an address of

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/aosc/aosc/internal/cotton"
@@ -37,10 +36,9 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 			return nil
 		})
 	case cotton.ActAcks:
-		return d.f.change(ctx, d.c, func(r *cotton.Record) error {
-			r.Acks = r.AcksWanted()
-			return nil
-		})
+		return d.storeAcks(ctx, r)
+	case cotton.ActBase:
+		return d.storeBase(ctx, r)
 	}
 	m, ok := r.Member(a.Member)
 	if !ok {
@@ -56,8 +54,7 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 	case cotton.ActOrder:
 		return d.orderFence(ctx, r, *m)
 	case cotton.ActFreeze:
-		fault.Point(faultFreeze)
-		return mysql.StopReceiver(ctx, db)
+		return d.freeze(ctx, db)
 	case cotton.ActDrain:
 		return d.drain(ctx, r, *m)
 	case cotton.ActDemote:
@@ -152,6 +149,57 @@ func (d *driver) primaryDB(r cotton.Record) (*sql.DB, error) {
 	return d.db(*p)
 }
 
+// storeAcks stores how many acknowledgements commits have from now on. What was committed with fewer is found by no quorum of the
+// higher number, so an election must find all of that.
+func (d *driver) storeAcks(ctx context.Context, r cotton.Record) error {
+	if r.AcksWanted() <= r.Acks {
+		return d.f.change(ctx, d.c, func(stored *cotton.Record) error {
+			stored.Acks = stored.AcksWanted()
+			return nil
+		})
+	}
+	_, executed, err := d.executedByPrimary(ctx, r)
+	if err != nil {
+		return err
+	}
+	return d.f.change(ctx, d.c, func(stored *cotton.Record) error {
+		if stored.Epoch != r.Epoch || stored.AcksWanted() != r.AcksWanted() {
+			return errUnchanged
+		}
+		stored.Acks = stored.AcksWanted()
+		return stored.RaiseBase(executed)
+	})
+}
+
+// storeBase stores what the primary has executed as what was acknowledged: see cotton.Record.Base.
+func (d *driver) storeBase(ctx context.Context, r cotton.Record) error {
+	uuid, executed, err := d.executedByPrimary(ctx, r)
+	if err != nil {
+		return err
+	}
+	return d.f.change(ctx, d.c, func(stored *cotton.Record) error {
+		if stored.Epoch != r.Epoch || stored.Base != "" {
+			return errUnchanged
+		}
+		stored.AddLineage(uuid)
+		return stored.RaiseBase(executed)
+	})
+}
+
+// executedByPrimary asks the stored primary who it is, and what it has executed.
+func (d *driver) executedByPrimary(ctx context.Context, r cotton.Record) (uuid string, executed mysql.GTIDSet, err error) {
+	db, err := d.primaryDB(r)
+	if err != nil {
+		return "", executed, err
+	}
+	server, err := mysql.ReadServer(ctx, db)
+	if err != nil {
+		return "", executed, err
+	}
+	executed, err = mysql.ParseGTIDSet(server.GTIDExecuted)
+	return server.UUID, executed, err
+}
+
 // found stores that the primary has executed something, and what that is.
 func (d *driver) found(ctx context.Context, r cotton.Record) error {
 	db, err := d.primaryDB(r)
@@ -162,9 +210,13 @@ func (d *driver) found(ctx context.Context, r cotton.Record) error {
 	if err != nil {
 		return err
 	}
+	executed, err := mysql.ParseGTIDSet(server.GTIDExecuted)
+	if err != nil {
+		return err
+	}
 	return d.f.change(ctx, d.c, func(r *cotton.Record) error {
 		r.Founded, r.FoundedSet = true, server.GTIDExecuted
-		return nil
+		return r.RaiseBase(executed)
 	})
 }
 
@@ -188,7 +240,7 @@ func (d *driver) open(ctx context.Context, r cotton.Record, primary cotton.Membe
 		return err
 	}
 	// Whoever may number transactions is known before it can.
-	if !slices.Contains(r.Lineage, server.UUID) {
+	if len(r.Lineage) == 0 || r.Lineage[len(r.Lineage)-1] != server.UUID {
 		if err := d.f.change(ctx, d.c, func(r *cotton.Record) error { r.AddLineage(server.UUID); return nil }); err != nil {
 			return err
 		}
@@ -242,7 +294,7 @@ func (d *driver) follow(ctx context.Context, r cotton.Record, m cotton.Member) e
 		return errUnchanged
 	}
 	if m.Relieved { // before it can acknowledge anything
-		if err := d.setRelieved(ctx, m.ID, r.Epoch, false); err != nil {
+		if err := d.countAgain(ctx, m.ID, r.Epoch); err != nil {
 			return err
 		}
 	}

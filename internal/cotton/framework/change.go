@@ -19,7 +19,7 @@ func (d *driver) transit(ctx context.Context, r cotton.Record, t cotton.Transiti
 	if t.Kind == cotton.OpStop {
 		d.quiesce(ctx, r, t.To)
 	}
-	now := time.Now().UTC()
+	now := d.f.clock.now()
 	var after cotton.Record
 	err := d.f.change(ctx, d.c, func(stored *cotton.Record) error {
 		if stored.Epoch != r.Epoch || stored.Primary != r.Primary || stored.State == cotton.StateDeleting {
@@ -117,9 +117,9 @@ func (d *driver) renewLease(ctx context.Context, r cotton.Record) {
 		return
 	}
 	d.mu.Lock()
-	due := time.Since(d.leased[m.ID]) >= d.f.cfg.Lease/5
+	due := d.f.clock.now().Sub(d.leased[m.ID]) >= d.f.cfg.Lease/5
 	if due {
-		d.leased[m.ID] = time.Now()
+		d.leased[m.ID] = d.f.clock.now()
 	}
 	d.mu.Unlock()
 	if !due {
@@ -155,10 +155,59 @@ func (d *driver) drain(ctx context.Context, r cotton.Record, m cotton.Member) er
 		}
 	}
 	if err := d.waitExecuted(ctx, m, target); err != nil {
+		if d.standsStill(r, m, status) {
+			err = errors.Join(err, d.freeApplier(ctx, r, m, db))
+		}
 		return err
 	}
 	fault.Point(faultDrained)
 	return nil
+}
+
+// freeze stops a replica's receiver. A delay is ended first, while the receiver is still on: whoever is elected must not wait for it, and
+// afterwards it could not be ended without losing what was received.
+func (d *driver) freeze(ctx context.Context, db *sql.DB) error {
+	fault.Point(faultFreeze)
+	status, err := mysql.ReadReplicaStatus(ctx, db)
+	if err != nil {
+		return err
+	}
+	if status != nil && status.Delay > 0 && status.IORunning != "No" {
+		if err := mysql.EndDelay(ctx, db); err != nil {
+			return err
+		}
+	}
+	return mysql.StopReceiver(ctx, db)
+}
+
+// drainPatience is for how long the applier of an elected member may execute nothing before those whose locks hold it up are ended: it is
+// about to be the primary, and clients have none meanwhile.
+const drainPatience = 3 * time.Second
+
+// standsStill tells whether the elected member has executed nothing new for drainPatience.
+func (d *driver) standsStill(r cotton.Record, m cotton.Member, status *mysql.ReplicaStatus) bool {
+	if status == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.draining.member != m.ID || d.draining.epoch != r.Epoch || d.draining.executed != status.Executed {
+		d.draining = draining{member: m.ID, epoch: r.Epoch, executed: status.Executed, since: time.Now()}
+	}
+	return time.Since(d.draining.since) >= drainPatience
+}
+
+// freeApplier ends the sessions that hold up a member's applier: those with a lock on the whole server, whoever they are, and all clients'.
+func (d *driver) freeApplier(ctx context.Context, r cotton.Record, m cotton.Member, db *sql.DB) error {
+	blockers, err := mysql.KillBlockers(ctx, db)
+	if err != nil {
+		return err
+	}
+	n, err := mysql.KillClients(ctx, db, ours...)
+	if len(blockers) > 0 || n > 0 {
+		d.f.cfg.Log.Warn("sessions that held the elected member up were ended", "cluster", r.Spec.Name, "member", m.ID, "locks", fmt.Sprint(blockers), "clients", n)
+	}
+	return err
 }
 
 // waitStep is how long one step waits for transactions before all is looked at again.
@@ -186,9 +235,10 @@ func (d *driver) demote(ctx context.Context, r cotton.Record, m cotton.Member) e
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithDeadline(ctx, r.Change.Deadline)
+	left := r.Change.Deadline.Sub(d.f.clock.now())
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	if err := mysql.CloseForWrites(ctx, db, time.Until(r.Change.Deadline)/3, ours...); err != nil {
+	if err := mysql.CloseForWrites(ctx, db, left/3, ours...); err != nil {
 		return err
 	}
 	fault.Point(faultDemoted)
@@ -255,64 +305,85 @@ func (d *driver) promote(ctx context.Context, r cotton.Record, m cotton.Member) 
 // have all that it may have acknowledged. Then that is stored, and only then may its data go. Of a member that does not
 // answer, and is surely down, it is all that the primary has.
 func (d *driver) relieve(ctx context.Context, r cotton.Record, m cotton.Member) error {
-	set, err := d.acknowledged(ctx, r, m)
+	set, executed, err := d.acknowledged(ctx, r, m)
 	if err != nil {
 		return err
 	}
-	holders, need := 0, r.HoldersNeeded()
+	need := r.HoldersNeeded(m.ID)
+	if set.Empty() {
+		need = 0 // it answers, and has nothing
+	}
+	var holders []int
 	var lacking []string
+	seen, _ := d.c.last()
 	for _, id := range r.Ackers() {
-		if id == m.ID {
+		other, _ := r.Member(id)
+		if id == m.ID || len(holders) >= need || other.Leaving {
 			continue
 		}
-		other, _ := r.Member(id)
-		switch err := d.holds(ctx, *other, set); {
-		case err == nil:
-			holders++
-		default:
+		err := d.holds(ctx, *other, set)
+		if s := seen[id].Replica; s != nil && s.Filters != "" {
+			err = fmt.Errorf("has a replication filter: %s", s.Filters)
+		}
+		if err != nil {
 			lacking = append(lacking, fmt.Sprintf("%s: %v", r.MemberName(id), err))
+			continue
 		}
-		if holders >= need {
-			break
+		holders = append(holders, id)
+	}
+	if len(holders) < need {
+		return fmt.Errorf("%s keeps its data: %d of the %d other replicas needed have all that it has: %v", r.MemberName(m.ID), len(holders), need, lacking)
+	}
+	err = d.f.change(ctx, d.c, func(stored *cotton.Record) error {
+		if stored.Epoch != r.Epoch || stored.HoldersNeeded(m.ID) > len(holders) && !set.Empty() {
+			return errUnchanged
 		}
+		return stored.Relieve(m.ID, holders, executed)
+	})
+	if err == nil {
+		fault.Point(faultRelieved)
 	}
-	if holders < need {
-		return fmt.Errorf("%s keeps its data: %d of the %d other replicas needed have all that it may have acknowledged: %v",
-			r.MemberName(m.ID), holders, need, lacking)
-	}
-	return d.setRelieved(ctx, m.ID, r.Epoch, true)
+	return err
 }
 
-// acknowledged is all that a member may have acknowledged; from then on it acknowledges nothing.
-func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Member) (mysql.GTIDSet, error) {
+// acknowledged is all that a member may have acknowledged, from then on it acknowledges nothing; and what the primary has executed. Of a
+// member that answers, and has not lost its memory, it is what it has, less what is errant; of any other, all of the primary.
+func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Member) (set, executed mysql.GTIDSet, err error) {
 	primary, err := d.primaryDB(r)
 	if err != nil {
-		return mysql.GTIDSet{}, err
+		return set, executed, err
 	}
 	var theirs mysql.GTIDSet
+	witness := false
 	if mayLive(m) {
 		db, err := d.db(m)
 		if err != nil {
-			return mysql.GTIDSet{}, err
+			return set, executed, err
 		}
 		if err := mysql.StopReceiver(ctx, db); err != nil && !mysql.IsNumber(err, mysql.ErrNotReplica) {
-			return mysql.GTIDSet{}, err
+			return set, executed, err
 		}
 		if theirs, err = receivedBy(ctx, db); err != nil {
-			return mysql.GTIDSet{}, err
+			return set, executed, err
 		}
+		boot, err := mysql.ReadReportUser(ctx, db)
+		if err != nil {
+			return set, executed, err
+		}
+		witness = boot == "" || boot == m.Boot
 	}
 	server, err := mysql.ReadServer(ctx, primary)
 	if err != nil {
-		return mysql.GTIDSet{}, err
+		return set, executed, err
 	}
-	executed, err := mysql.ParseGTIDSet(server.GTIDExecuted)
-	if err != nil {
-		return mysql.GTIDSet{}, err
+	if executed, err = mysql.ParseGTIDSet(server.GTIDExecuted); err != nil {
+		return set, executed, err
 	}
-	// What it acknowledged a moment ago the primary may not have committed yet. What others numbered is errant.
-	late := theirs.Subtract(executed)
-	return executed.Union(late.Subtract(late.Without(server.UUID))), nil
+	set = theirs.Subtract(cotton.Errant(r, d.c.seenNow(), theirs))
+	if !witness {
+		set = set.Union(executed)
+	}
+	return set, executed, nil
 }
 
 // receivedBy is all that a server has: executed, or in its relay log.
@@ -359,20 +430,16 @@ func (d *driver) attest(ctx context.Context, r cotton.Record, m cotton.Member) e
 	})
 }
 
-// setRelieved stores whether a member is relieved, under the epoch in which it was found.
-func (d *driver) setRelieved(ctx context.Context, member int, epoch uint64, relieved bool) error {
-	err := d.f.change(ctx, d.c, func(r *cotton.Record) error {
+// countAgain stores that a member may acknowledge from now on, under the epoch in which that was decided.
+func (d *driver) countAgain(ctx context.Context, member int, epoch uint64) error {
+	return d.f.change(ctx, d.c, func(r *cotton.Record) error {
 		m, ok := r.Member(member)
 		if !ok || r.Epoch != epoch {
 			return errUnchanged
 		}
-		m.Relieved = relieved
+		m.Relieved = false
 		return nil
 	})
-	if err == nil && relieved {
-		fault.Point(faultRelieved)
-	}
-	return err
 }
 
 // Failover begins a failover that may lose writes: an operator's, see cotton.PlanFailover. The text says what is risked. Errors: a
@@ -391,7 +458,7 @@ func (f *Framework) Failover(ctx context.Context, name, why string, dryRun bool)
 		if risk = text; dryRun {
 			return errUnchanged
 		}
-		return r.Apply(t, time.Now().UTC())
+		return r.Apply(t, f.clock.now())
 	})
 	switch {
 	case errors.Is(err, errUnchanged):
@@ -441,7 +508,7 @@ func (f *Framework) Switchover(ctx context.Context, name string, o SwitchoverOpt
 		if o.DryRun {
 			return errUnchanged
 		}
-		return r.Apply(t, time.Now().UTC())
+		return r.Apply(t, f.clock.now())
 	})
 	switch {
 	case errors.Is(err, errUnchanged):

@@ -41,7 +41,7 @@ func (f *Framework) chores(ctx context.Context) {
 			continue
 		}
 		f.working.Lock()
-		now := time.Now()
+		now := f.clock.now()
 		f.kill(ctx, now)
 		f.launchTimeouts(now)
 		f.reconcile(ctx, now)
@@ -123,7 +123,7 @@ type reconciling struct {
 
 // reconcileAll asks about every task that may live; f.working is held.
 func (f *Framework) reconcileAll() {
-	f.reconciling = reconciling{open: map[string]string{}, implicit: time.Now().Add(implicitReconcile)}
+	f.reconciling = reconciling{open: map[string]string{}, implicit: f.clock.now().Add(implicitReconcile)}
 	for _, c := range f.list() {
 		for _, m := range c.snapshot().Members {
 			if mayLive(m) {

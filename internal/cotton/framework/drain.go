@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/mesos/mesos-go/api/v1/lib/master"
 
@@ -106,7 +105,7 @@ func (f *Framework) Drain(ctx context.Context, hostname string, o DrainOptions) 
 		if o.Undo {
 			delete(draining, hostname)
 		} else {
-			draining[hostname] = cotton.Drain{Since: time.Now().UTC(), Why: o.Why}
+			draining[hostname] = cotton.Drain{Since: f.clock.now(), Why: o.Why}
 		}
 		own.Draining = draining
 		return nil
@@ -171,7 +170,7 @@ func (f *Framework) wouldReplace(ctx context.Context, c *cluster, r cotton.Recor
 	if err != nil {
 		return nil, err.Error()
 	}
-	plan, _, err := cotton.PlanOperation(r, c.seenNow(), room, cotton.Request{Kind: cotton.OpReplace, Member: member}, time.Now())
+	plan, _, err := cotton.PlanOperation(r, c.seenNow(), room, cotton.Request{Kind: cotton.OpReplace, Member: member}, f.clock.now())
 	if err != nil {
 		return nil, err.Error()
 	}

@@ -61,6 +61,7 @@ type Framework struct {
 	windows    windows // of maintenance
 	offersSeen int
 	health     Health
+	clock      *clock          // of all stored times
 	own        store.Framework // the framework's record, as stored
 }
 
@@ -79,8 +80,8 @@ func New(cfg Config) (*Framework, error) {
 		cfg: cfg, metrics: newMetrics(cfg.Metrics), maker: maker{role: cfg.Role, principal: cfg.Principal},
 		hosts: map[string]string{}, orphansSeen: map[string]time.Time{},
 		clusters: map[string]*cluster{}, strays: map[string]*killing{}, refusals: map[string]map[string]cotton.Refusal{},
-		windows: windows{},
-		health:  Health{Problem: "waiting to become the leader"},
+		windows: windows{}, clock: newClock(),
+		health: Health{Problem: "waiting to become the leader"},
 	}, nil
 }
 
@@ -142,6 +143,9 @@ func (f *Framework) load(ctx context.Context) error {
 		if records[i], err = f.incarnate(ctx, records[i]); err != nil {
 			return err
 		}
+	}
+	if ahead := f.clock.notBefore(newest(records)); ahead > 0 {
+		f.cfg.Log.Warn("stored times lie ahead of this machine's clock: it goes on from there; see to the clocks of the schedulers' machines", "by", ahead)
 	}
 	f.maker.frameworkID = stored.ID
 	f.mu.Lock()
@@ -273,7 +277,7 @@ func (f *Framework) Create(ctx context.Context, spec cotton.Spec) (cotton.Record
 	if err := f.checkRestore(ctx, spec); err != nil {
 		return cotton.Record{}, err
 	}
-	spec.CreatedAt = time.Now().UTC()
+	spec.CreatedAt = f.clock.now()
 	f.creating.Lock()
 	defer f.creating.Unlock()
 	if f.get(spec.Name) != nil {

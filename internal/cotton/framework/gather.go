@@ -33,7 +33,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		}
 		return d.probe(ctx, r, m)
 	})
-	now := time.Now()
+	now := d.f.clock.now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var seen []cotton.Seen
@@ -57,7 +57,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		s.Down = down[m.ID]
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
 		s.FencedEpoch, s.Leased = d.promised(m)
-		s.Stalled, s.VolumeError = d.volume(m, now)
+		s.Stalled, s.VolumeError = d.volume(m)
 		d.remember(&s, now)
 		seen = append(seen, s)
 	}
@@ -148,12 +148,12 @@ func (d *driver) promised(m cotton.Member) (fenced uint64, lease time.Time) {
 const volumeNews = 4 * time.Second
 
 // volume is what a member's executor says of its volume.
-func (d *driver) volume(m cotton.Member, now time.Time) (stalled time.Duration, failed string) {
+func (d *driver) volume(m cotton.Member) (stalled time.Duration, failed string) {
 	facts, ok := d.c.factsOf(m.ID)
 	if !ok || facts.Task != m.TaskID {
 		return 0, ""
 	}
-	if now.Sub(facts.came) < volumeNews {
+	if time.Since(facts.came) < volumeNews {
 		stalled = time.Duration(facts.StalledMillis) * time.Millisecond
 	}
 	return stalled, facts.WriteError
@@ -199,6 +199,9 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 		if s.Heard, err = mysql.ReadHeard(ctx, db); err != nil {
 			return s, err
 		}
+		if s.Held, err = heldBy(ctx, db, s.Replica); err != nil {
+			return s, err
+		}
 	}
 	if r.Spec.Nodes > 1 || len(r.Members) > 1 {
 		if s.SemiSync, err = mysql.ReadSemiSync(ctx, db, s.Server.Version); err != nil {
@@ -217,6 +220,21 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 		s.DataMB, err = dataMB(ctx, db)
 	}
 	return s, err
+}
+
+// heldFrom is how many seconds a replica must be behind for it to be asked whose locks it waits for.
+const heldFrom = 2
+
+// heldBy tells whose locks on the whole server an applier that is behind may wait for.
+func heldBy(ctx context.Context, db *sql.DB, r *mysql.ReplicaStatus) (string, error) {
+	if r.SecondsBehind == nil || *r.SecondsBehind < heldFrom {
+		return "", nil
+	}
+	blockers, err := mysql.Blockers(ctx, db)
+	if err != nil || len(blockers) == 0 {
+		return "", err
+	}
+	return strings.Trim(fmt.Sprint(blockers), "[]"), nil
 }
 
 // mayClone tells whether a member may turn out to have no data yet, so that the size of the primary's matters: also one that

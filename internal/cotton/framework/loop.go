@@ -38,9 +38,18 @@ type driver struct {
 	epoch   uint64            // of the steps in backoff
 	// rotation is of the loop's goroutine alone.
 	rotation rotation
+	// draining is since when the elected member's applier has executed nothing.
+	draining draining
 
 	published   bool
 	publication Endpoints
+}
+
+type draining struct {
+	member   int
+	epoch    uint64
+	executed string
+	since    time.Time
 }
 
 // backoff of a step that was tried.
@@ -60,7 +69,7 @@ const (
 // loop owns the cluster's servers until ctx ends.
 func (f *Framework) loop(ctx context.Context, c *cluster) {
 	d := &driver{
-		f: f, c: c, since: time.Now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, memos: map[int]*memo{},
+		f: f, c: c, since: f.clock.now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, memos: map[int]*memo{},
 		donor: map[int]int{}, leased: map[int]time.Time{}, ordered: map[int]time.Time{},
 		dbs: map[serverKey]*sql.DB{},
 	}
@@ -90,7 +99,7 @@ func (d *driver) round(ctx context.Context) time.Duration {
 	}
 	seen := d.gather(ctx, r)
 	decision := cotton.Decide(r, seen, cotton.Limits{
-		Now: time.Now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
+		Now: d.f.clock.now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
 		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),
 	})
 	d.c.keep(seen, slices.Concat(placementProblems(r), unproven(r), d.rotation.problems, decision.Problems))
@@ -110,7 +119,7 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		d.keepSecrets(ctx, r, seen, decision)
 	}
 	switch done := d.act(ctx, r, decision.Actions); {
-	case done, r.Change != nil && time.Since(r.Change.Began) < hurry:
+	case done, r.Change != nil && d.f.clock.now().Sub(r.Change.Began) < hurry:
 		return loopGap
 	case slices.ContainsFunc(seen, func(s cotton.Seen) bool { return s.Member == r.Primary && s.Err != nil && s.Silent < hurry }):
 		return min(doubtGap, d.f.cfg.Tick)

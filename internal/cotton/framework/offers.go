@@ -28,7 +28,7 @@ const (
 // offers places what waits on what is offered, gives back what is not needed, and declines the rest at once: no offer is
 // held, so that none can be rescinded behind our back.
 func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
-	now := time.Now()
+	now := f.clock.now()
 	f.metrics.offersReceived.Add(float64(len(all)))
 	f.noteOffers(all, now)
 	byAgent, draining := map[string]*bundle{}, f.drainingHosts()
@@ -192,7 +192,7 @@ func (f *Framework) claim(ctx context.Context, a cotton.Assignment, agentAddress
 			return errUnchanged
 		}
 		if m.ResourceID != "" && m.ResourceID != a.ResourceID {
-			r.Abandon(m, "placed anew: its reservation was not offered again", time.Now())
+			r.Abandon(m, "placed anew: its reservation was not offered again", f.clock.now())
 		}
 		m.Anew = a.CreateVolume && m.ResourceID == ""
 		m.Phase, m.TaskState, m.Reason = cotton.PhaseLaunched, "", ""
@@ -200,7 +200,7 @@ func (f *Framework) claim(ctx context.Context, a cotton.Assignment, agentAddress
 		m.TaskID = taskID(a.Cluster, m.ID, m.Launches)
 		m.AgentID, m.Hostname, m.Rack, m.Zone, m.Host = a.AgentID, a.Hostname, a.Rack, a.Zone, host
 		m.ResourceID, m.VolumeID, m.Port = a.ResourceID, a.VolumeID, a.Port
-		m.LaunchedAt, m.Proves = time.Now(), true
+		m.LaunchedAt, m.Proves = f.clock.now(), true
 		m.Restart, m.Stopping = false, false // the task is described by what is stored now
 		rec, member = r.Clone(), *m
 		return nil

@@ -84,7 +84,7 @@ func (f *Framework) Operate(ctx context.Context, name string, req cotton.Request
 		}
 	}
 	return f.begin(ctx, c, dryRun, func(r cotton.Record) (cotton.Plan, cotton.Transition, error) {
-		return cotton.PlanOperation(r, c.seenNow(), room, req, time.Now())
+		return cotton.PlanOperation(r, c.seenNow(), room, req, f.clock.now())
 	})
 }
 
@@ -115,7 +115,7 @@ func (f *Framework) begin(ctx context.Context, c *cluster, dryRun bool, plan fun
 		if dryRun {
 			return errUnchanged
 		}
-		if err := r.Apply(t, time.Now().UTC()); err != nil {
+		if err := r.Apply(t, f.clock.now()); err != nil {
 			return err
 		}
 		after = r.Clone()
@@ -175,9 +175,9 @@ func (f *Framework) room(ctx context.Context, r cotton.Record, more int) (cotton
 	}
 	var wants []cotton.Want
 	for i := range more {
-		wants = append(wants, want(r, cotton.Member{ID: r.NextID + i}, time.Now()))
+		wants = append(wants, want(r, cotton.Member{ID: r.NextID + i}, f.clock.now()))
 	}
-	placed := cotton.Place(offers, wants, time.Now())
+	placed := cotton.Place(offers, wants, f.clock.now())
 	places := len(placed.Assignments)
 	if places == more {
 		return cotton.Room{Places: places}, nil

@@ -94,7 +94,7 @@ func (l *removal) forget(ctx context.Context, c *cluster, left []leaving, agents
 		gone[p.resourceID] = p.over || released(p, agents)
 		if forced && !gone[p.resourceID] && away(p, agents) {
 			behind = append(behind, cotton.LeftBehind{Cluster: c.name, Abandoned: cotton.Abandoned{Member: p.member, ResourceID: p.resourceID,
-				VolumeID: p.volumeID, AgentID: p.agentID, Hostname: p.hostname, At: time.Now().UTC(), Why: "deleted by force while its agent was away"}})
+				VolumeID: p.volumeID, AgentID: p.agentID, Hostname: p.hostname, At: l.f.clock.now(), Why: "deleted by force while its agent was away"}})
 			gone[p.resourceID] = true
 		}
 	}
@@ -109,7 +109,7 @@ func (l *removal) forget(ctx context.Context, c *cluster, left []leaving, agents
 		r.Members = slices.DeleteFunc(r.Members, func(m cotton.Member) bool {
 			return m.Phase == cotton.PhaseRemoving && (bare(m) || gone[m.ResourceID] && (!mayLive(m) || r.Forced))
 		})
-		r.Abandoned = slices.DeleteFunc(r.Abandoned, func(a cotton.Abandoned) bool { return gone[a.ResourceID] && !avoided(*r, a) })
+		r.Abandoned = slices.DeleteFunc(r.Abandoned, func(a cotton.Abandoned) bool { return gone[a.ResourceID] && !avoided(*r, a, l.f.clock.now()) })
 		if len(r.Members)+len(r.Abandoned) == before {
 			return errUnchanged
 		}
@@ -125,9 +125,9 @@ func (l *removal) forget(ctx context.Context, c *cluster, left []leaving, agents
 }
 
 // avoided tells whether an abandoned placement is still needed to know which agent to avoid.
-func avoided(r cotton.Record, a cotton.Abandoned) bool {
+func avoided(r cotton.Record, a cotton.Abandoned, now time.Time) bool {
 	m, ok := r.Member(a.Member)
-	return ok && waiting(*m) && time.Since(a.At) < avoidFor
+	return ok && waiting(*m) && now.Sub(a.At) < avoidFor
 }
 
 // released tells whether the master knows of no reservation any more. An agent that is away may still have it.

@@ -94,7 +94,7 @@ func (f *Framework) keepStatus(ctx context.Context, s mesos.TaskStatus) (news bo
 		if !ok || m.TaskID != s.TaskID.Value { // launched anew meanwhile
 			return errUnchanged
 		}
-		return applyStatus(r, m, s, time.Now())
+		return applyStatus(r, m, s, f.clock.now())
 	})
 	if err == nil && dead(s.GetState().String()) {
 		f.anew.Store(true)

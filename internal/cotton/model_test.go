@@ -1,0 +1,395 @@
+package cotton_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+// The model: a lossless cluster of servers that accept writes, replicate, acknowledge, die, are cut off and come back, driven by Decide and
+// Apply themselves. What it leaves out is time: whoever is silent has been so for long, so everything that could be found out is found out
+// at once. Durations only make decisions later.
+
+// server is one mysqld and its data.
+type server struct {
+	up, lost     bool // lost: with its machine, for good
+	closed       bool
+	source       int  // whom it follows; 0 = nobody
+	receiving    bool // its receiver is on
+	hidden       bool // the scheduler does not reach it
+	alone        bool // the other members do not reach it
+	waits        bool // semi-synchronous replication is on, for so many acknowledgements
+	acks         int
+	executed     mysql.GTIDSet
+	relay        mysql.GTIDSet // received
+	pending      mysql.GTIDSet // in its binary log, waiting for acknowledgements
+	fenced       uint64
+	cloning      int // from whom; its data are gone meanwhile
+	numbered     int64
+	numberedHere int64 // of these, written while it took no writes
+}
+
+// world is a state of the model.
+type world struct {
+	r       cotton.Record
+	servers map[int]*server
+	acked   mysql.GTIDSet
+	now     time.Time
+	budget  budget
+	// Two defects that can be put back. amnesia: a change of primary forgets what had been acknowledged. twoNames: the diagnosis takes what
+	// a former primary numbered for acknowledged, the election takes it for errant, and nobody counts how often that ends in nothing.
+	amnesia, twoNames bool
+	trail             []string
+	left              int // machines lost
+}
+
+// budget is how often each fault may still strike.
+type budget struct{ writes, kills, machines, cuts, hides, strays, switches int }
+
+func memberUUID(id int) string { return fmt.Sprintf("%08x-0000-0000-0000-00000000000%d", id, id) }
+
+func gtid(uuid string, n int64) mysql.GTIDSet {
+	set, err := mysql.ParseGTIDSet(fmt.Sprintf("%s:%d", uuid, n))
+	if err != nil {
+		panic(err)
+	}
+	return set
+}
+
+// newWorld is a cluster as it should be, whose first member is the primary.
+func newWorld(nodes int, b budget) *world {
+	first := gtid(memberUUID(1), 1)
+	w := &world{servers: map[int]*server{}, acked: first, now: time.Unix(1e9, 0), budget: b}
+	w.r = cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: nodes, Policy: cotton.PolicyLossless}, State: cotton.StateRunning, Primary: 1, Epoch: 1,
+		Founded: true, Lineage: []string{memberUUID(1)}, Base: first.String(), FoundedSet: first.String(), NextID: nodes + 1}
+	for id := 1; id <= nodes; id++ {
+		w.r.Members = append(w.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id, TaskID: "t", TaskState: "TASK_RUNNING", HasData: true})
+		w.servers[id] = &server{up: true, closed: id != 1, source: 1, receiving: true, executed: first, relay: first}
+	}
+	w.r.Acks = w.r.AcksWanted()
+	p := w.servers[1]
+	p.source, p.receiving, p.waits, p.acks, p.numbered = 0, false, true, w.r.Acks, 1
+	return w
+}
+
+func (w *world) clone() *world {
+	c := *w
+	c.r = w.r.Clone()
+	c.servers = map[int]*server{}
+	for id, s := range w.servers {
+		c.servers[id] = new(*s)
+	}
+	c.trail = slices.Clip(w.trail)
+	return &c
+}
+
+// key tells states apart: what only people read, and how late it is, is left out.
+func (w *world) key() string {
+	var b strings.Builder
+	r := w.r
+	taken := 0
+	for _, c := range slices.Backward(r.History) {
+		if !c.Taken {
+			break
+		}
+		taken++
+	}
+	if r.Change != nil {
+		r.Change = new(*r.Change)
+		r.Change.Log, r.Change.Why, r.Change.Began, r.Change.Deadline = nil, "", time.Time{}, time.Time{}
+	}
+	epoch := r.Epoch
+	r.History, r.Epoch = nil, 0
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(&b, "%s %d %s %+v\n", text, taken, w.acked, w.budget)
+	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
+		s := w.servers[id]
+		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %d %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden, s.alone, s.waits, s.acks,
+			s.fenced == epoch, s.cloning, s.executed, s.relay, s.pending)
+	}
+	return b.String()
+}
+
+// has is all that a server's disk holds.
+func (s *server) has() mysql.GTIDSet { return s.executed.Union(s.relay).Union(s.pending) }
+
+// connected tells whether a replica hears its source.
+func (w *world) connected(id int) bool {
+	s := w.servers[id]
+	src, ok := w.servers[s.source]
+	return ok && s.up && s.receiving && s.cloning == 0 && src.up && src.cloning == 0 && !s.alone && !src.alone
+}
+
+// flow replicates, acknowledges and applies all that can be.
+func (w *world) flow() {
+	for id, s := range w.servers {
+		if w.connected(id) {
+			src := w.servers[s.source]
+			s.relay = s.relay.Union(src.executed.Union(src.pending).Subtract(s.executed))
+		}
+	}
+	for id, p := range w.servers {
+		if p.pending.Empty() || !p.up {
+			continue
+		}
+		have := 0
+		for other, s := range w.servers {
+			if s.source == id && w.connected(other) {
+				have++
+			}
+		}
+		if have >= p.acks || !p.waits {
+			p.executed, w.acked, p.pending = p.executed.Union(p.pending), w.acked.Union(p.pending), mysql.GTIDSet{}
+		}
+	}
+	for _, s := range w.servers {
+		if s.up && s.cloning == 0 && s.source != 0 {
+			s.executed = s.executed.Union(s.relay)
+		}
+	}
+}
+
+// seen is what the scheduler learns.
+func (w *world) seen() (all []cotton.Seen) {
+	for _, m := range w.r.Members {
+		s, ok := w.servers[m.ID]
+		if !ok {
+			continue
+		}
+		v := cotton.Seen{Member: m.ID, TaskLives: s.up || s.hidden && !s.lost, Answered: true, HasUser: true, FencedEpoch: s.fenced, Over: s.lost}
+		if s.cloning != 0 {
+			v.Busy, v.Donor = "clone", s.cloning
+		}
+		if !s.up {
+			v.Down = "mysqld ended"
+		}
+		v.Server = mysql.Server{UUID: memberUUID(m.ID), GTIDExecuted: s.executed.String(), ReadOnly: s.closed, SuperReadOnly: s.closed}
+		if s.waits {
+			v.SourceSemiSync = mysql.SemiSyncSource{Enabled: true, Acks: s.acks, Timeout: cotton.LosslessTimeout}
+			v.SemiSync.Active = true
+		}
+		for other, o := range w.servers {
+			if o.source == m.ID && w.connected(other) {
+				v.SemiSync.Clients++
+			}
+		}
+		if !s.closed {
+			v.Open = time.Hour
+		}
+		if s.source != 0 {
+			v.Replica = &mysql.ReplicaStatus{Source: mysql.Addr{Host: "h", Port: s.source}, IORunning: "No", SQLRunning: "Yes", AutoPosition: true,
+				Retrieved: s.relay.String(), Executed: s.executed.String(), SecondsBehind: new(int64)}
+			v.Acknowledging = s.receiving
+			switch {
+			case w.connected(m.ID):
+				v.Replica.IORunning = "Yes"
+			case s.receiving:
+				v.Replica.IORunning, v.Deaf = "Connecting", time.Hour
+			}
+		}
+		if !s.up || s.hidden {
+			v.Err, v.Silent = errors.New("i/o timeout"), time.Hour
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+// round is one look of the scheduler: it stores a step, or takes all that were decided.
+func (w *world) round() (moved bool) {
+	w.now = w.now.Add(10 * time.Second)
+	w.flow()
+	for _, s := range w.servers { // clones that are under way end
+		if donor := w.servers[s.cloning]; s.cloning != 0 && s.up && donor != nil && donor.up && donor.cloning == 0 {
+			s.executed, s.relay, s.pending, s.cloning = donor.executed, mysql.GTIDSet{}, mysql.GTIDSet{}, 0
+			s.source, s.receiving, s.closed, s.waits = 0, false, true, false
+			moved = true
+		}
+	}
+	seen := w.seen()
+	r := w.r
+	if w.twoNames && r.Change == nil {
+		r.Base, r.History = "", nil
+	}
+	d := cotton.Decide(r, seen, cotton.Limits{Now: w.now, CloneMB: 0, Silence: 3 * time.Second})
+	if t := d.Transition; t != nil {
+		if err := w.r.Apply(*t, w.now); err != nil {
+			return moved
+		}
+		w.forget()
+		return true
+	}
+	for _, a := range d.Actions {
+		moved = w.act(a, seen) || moved
+	}
+	w.flow()
+	return moved
+}
+
+func (w *world) forget() {
+	if w.amnesia {
+		w.r.Base, w.r.History = "", nil
+	}
+}
+
+// act takes a step as the framework does; true when it changed something.
+func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
+	s := w.servers[a.Member]
+	m, ok := w.r.Member(a.Member)
+	if s == nil || !ok || a.Kind != cotton.ActOrder && (!s.up || s.hidden) {
+		return false
+	}
+	switch a.Kind {
+	case cotton.ActFence, cotton.ActDemote:
+		s.closed = true
+		s.executed, s.pending = s.executed.Union(s.pending), mysql.GTIDSet{} // its sessions are ended, and nobody was told
+	case cotton.ActOrder:
+		if s.lost || s.hidden || !s.up || s.fenced == w.r.Epoch {
+			return false
+		}
+		s.closed, s.fenced = true, w.r.Epoch
+	case cotton.ActAcks:
+		if w.r.AcksWanted() > w.r.Acks {
+			w.must(w.r.RaiseBase(w.servers[w.r.Primary].executed))
+		}
+		w.r.Acks = w.r.AcksWanted()
+		w.forget()
+	case cotton.ActBase:
+		if w.amnesia {
+			return false
+		}
+		w.must(w.r.RaiseBase(s.executed))
+	case cotton.ActSemiSync:
+		s.waits, s.acks = a.Member == w.r.Primary, w.r.SemiSync().Acks
+	case cotton.ActPromote, cotton.ActOpen:
+		for id, o := range w.servers {
+			if id != a.Member && o.up && !o.hidden && !o.closed {
+				return false
+			}
+		}
+		if !s.executed.Contains(s.relay) && s.source != 0 {
+			return false
+		}
+		s.source, s.receiving, s.closed, s.waits, s.acks = 0, false, false, true, w.r.SemiSync().Acks
+		w.r.AddLineage(memberUUID(a.Member))
+	case cotton.ActFollow:
+		m.Relieved = false
+		s.source, s.receiving = w.r.Primary, true
+	case cotton.ActStart, cotton.ActReattach:
+		s.receiving = true
+	case cotton.ActFreeze:
+		s.receiving = false
+	case cotton.ActDrain, cotton.ActCatchUp:
+		before := s.executed
+		s.executed = s.executed.Union(s.relay)
+		return !s.executed.Equal(before)
+	case cotton.ActRelieve:
+		return w.relieve(a.Member, seen)
+	case cotton.ActClone:
+		if s.closed {
+			s.cloning, s.source, s.receiving = a.Donor, 0, false
+			s.executed, s.relay, s.pending = mysql.GTIDSet{}, mysql.GTIDSet{}, mysql.GTIDSet{}
+		}
+	default:
+		panic("the model does not know the step " + string(a.Kind))
+	}
+	return true
+}
+
+func (w *world) must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// relieve does what the framework's step does.
+func (w *world) relieve(member int, seen []cotton.Seen) bool {
+	s := w.servers[member]
+	s.receiving = false
+	set := s.executed.Union(s.relay)
+	set = set.Subtract(cotton.Errant(w.r, seen, set))
+	need := w.r.HoldersNeeded(member)
+	if set.Empty() {
+		need = 0
+	}
+	var holders []int
+	for _, id := range w.r.Ackers() {
+		o := w.servers[id]
+		if id != member && o.up && !o.hidden && o.executed.Contains(set) && len(holders) < need {
+			holders = append(holders, id)
+		}
+	}
+	if len(holders) < need {
+		return false
+	}
+	return w.r.Relieve(member, holders, w.servers[w.r.Primary].executed) == nil
+}
+
+// wrong says what is broken that must hold in every state (I1, I2, I15).
+func (w *world) wrong() string {
+	for id, s := range w.servers {
+		if id == w.r.Primary && s.up && !s.closed && !s.executed.Contains(w.acked) {
+			return fmt.Sprintf("I1: the primary %d is open and lacks %s", id, w.acked.Subtract(s.executed))
+		}
+	}
+	if w.left == 0 { // one copy of everything must be left even if one more machine is lost now
+		whole := 0
+		for _, s := range w.servers {
+			if s.has().Contains(w.acked) {
+				whole++
+			}
+		}
+		if whole < 2 {
+			return fmt.Sprintf("I15: %d copies of what was acknowledged are left, with no machine lost", whole)
+		}
+	}
+	return ""
+}
+
+// settle heals all that can be, and looks until nothing moves any more, or says that it never ends.
+func (w *world) settle() string {
+	for _, s := range w.servers {
+		s.alone, s.hidden = false, false
+		if !s.up && !s.lost {
+			w.start(s)
+		}
+	}
+	const rounds, enough = 80, 4 // enough: looks without a step, in which every pause of Decide is over
+	still, epoch := 0, uint64(0)
+	for n := 0; n < rounds && still < enough; n++ {
+		if n == rounds/2 {
+			epoch = w.r.Epoch
+		}
+		if still++; w.round() {
+			still = 0
+		}
+		if wrong := w.wrong(); wrong != "" {
+			return wrong
+		}
+	}
+	if still < enough && w.r.Epoch != epoch {
+		return fmt.Sprintf("livelock: the epoch went from %d to %d after everything was healed", epoch, w.r.Epoch)
+	}
+	p := w.servers[w.r.Primary]
+	if p.up && !p.closed || w.left > 0 {
+		return ""
+	}
+	d := cotton.Decide(w.r, w.seen(), cotton.Limits{Now: w.now, Silence: 3 * time.Second})
+	return fmt.Sprintf("no primary is open although everything was healed and no machine was lost: %s", strings.Join(d.Problems, "; "))
+}
+
+// start is what an executor does: the server comes back closed, and follows nobody until it is told to.
+func (w *world) start(s *server) {
+	s.up, s.closed, s.receiving = true, true, false
+	s.executed, s.pending = s.executed.Union(s.pending), mysql.GTIDSet{}
+}

@@ -1,0 +1,256 @@
+package cotton_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aosc/aosc/internal/cotton"
+)
+
+// event is one thing that happens; do returns false where it cannot.
+type event struct {
+	name string
+	do   func(w *world) bool
+}
+
+// events are all that may happen next in a state.
+func (w *world) events() []event {
+	list := []event{
+		{"look", (*world).round},
+		{"look until nothing moves", func(w *world) bool {
+			moved := false
+			for range 40 {
+				if !w.round() {
+					break
+				}
+				moved = true
+			}
+			return moved
+		}},
+	}
+	if w.budget.writes > 0 {
+		list = append(list, event{"write", func(w *world) bool {
+			w.budget.writes--
+			return w.write()
+		}})
+	}
+	if w.budget.switches > 0 {
+		list = append(list, event{"switchover", func(w *world) bool {
+			w.budget.switches--
+			t, err := cotton.PlanSwitchover(w.r, w.seen(), 0, "", cotton.SwitchoverLimits{MaxLag: time.Minute, Within: 25 * time.Second})
+			return err == nil && w.r.Apply(t, w.now) == nil
+		}})
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
+		list = append(list, w.eventsOf(id)...)
+	}
+	return list
+}
+
+func (w *world) eventsOf(id int) (list []event) {
+	s := w.servers[id]
+	add := func(name string, do func(w *world, s *server)) {
+		list = append(list, event{fmt.Sprintf("%s %d", name, id), func(w *world) bool { do(w, w.servers[id]); return true }})
+	}
+	if s.up && w.budget.kills > 0 {
+		add("kill", func(w *world, s *server) { w.budget.kills--; s.up = false })
+	}
+	if !s.up && !s.lost {
+		add("start", func(w *world, s *server) { w.start(s) })
+	}
+	if !s.lost && w.budget.machines > 0 {
+		add("lose the machine of", func(w *world, s *server) { w.budget.machines--; w.left++; s.up, s.lost = false, true })
+	}
+	if !s.alone && w.budget.cuts > 0 {
+		add("cut off from the members", func(w *world, s *server) { w.budget.cuts--; s.alone = true })
+	}
+	if s.alone {
+		add("heal", func(w *world, s *server) { s.alone = false })
+	}
+	if !s.hidden && w.budget.hides > 0 {
+		add("hide from the scheduler", func(w *world, s *server) { w.budget.hides--; s.hidden = true })
+	}
+	if s.hidden {
+		add("show", func(w *world, s *server) { s.hidden = false })
+	}
+	if s.up && s.closed && s.cloning == 0 && w.budget.strays > 0 {
+		add("FLUSH on", func(w *world, s *server) {
+			w.budget.strays--
+			s.numbered++
+			s.executed = s.executed.Union(gtid(memberUUID(id), s.numbered+1000))
+		})
+	}
+	return list
+}
+
+// write is a client's: at every server that is open, as clients may hold any address.
+func (w *world) write() bool {
+	any := false
+	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
+		if s := w.servers[id]; s.up && !s.closed {
+			s.numbered++
+			s.pending = s.pending.Union(gtid(memberUUID(id), s.numbered))
+			any = true
+		}
+	}
+	w.flow()
+	return any
+}
+
+// step makes the event happen in a copy of the world.
+func (w *world) step(e event) (*world, bool) {
+	c := w.clone()
+	if !e.do(c) {
+		return nil, false
+	}
+	c.trail = append(c.trail, e.name)
+	return c, true
+}
+
+// found is a state that must not be.
+type found struct {
+	what  string
+	trail []string
+}
+
+func (f *found) String() string { return f.what + "\n\tafter: " + strings.Join(f.trail, ", ") }
+
+// explore goes through all states that so many events lead to, breadth first, until time is up. It checks what must hold in each, and for
+// each that it settles once everything is healed.
+func explore(start *world, depth int, limit time.Duration) (bad *found, states, reached int, whole bool) {
+	seen := map[string]bool{start.key(): true}
+	level := []*world{start}
+	until := time.Now().Add(limit)
+	for d := 1; d <= depth; d++ {
+		var next []*world
+		for _, w := range level {
+			if time.Now().After(until) {
+				return nil, len(seen), d - 1, false
+			}
+			for _, e := range w.events() {
+				c, ok := w.step(e)
+				if !ok {
+					continue
+				}
+				if wrong := c.wrong(); wrong != "" {
+					return &found{wrong, c.trail}, len(seen), d, false
+				}
+				key := c.key()
+				if seen[key] {
+					continue
+				}
+				seen[key] = true
+				if wrong := c.clone().settle(); wrong != "" {
+					return &found{wrong, append(c.trail, "all healed")}, len(seen), d, false
+				}
+				next = append(next, c)
+			}
+		}
+		level = next
+	}
+	return nil, len(seen), depth, true
+}
+
+// walk makes one random walk.
+func walk(start *world, seed uint64, steps int) *found {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	w := start
+	for range steps {
+		events := w.events()
+		c, ok := w.step(events[rng.IntN(len(events))])
+		if !ok {
+			continue
+		}
+		w = c
+		if wrong := w.wrong(); wrong != "" {
+			return &found{wrong, w.trail}
+		}
+	}
+	if wrong := w.clone().settle(); wrong != "" {
+		return &found{wrong, append(w.trail, "all healed")}
+	}
+	return nil
+}
+
+// long tells whether this is `make search`: deeper, and for so long.
+func long() (time.Duration, bool) {
+	d, err := time.ParseDuration(os.Getenv("AOSC_SEARCH"))
+	return d, err == nil && d > 0
+}
+
+var usual = budget{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 2, switches: 1}
+
+// TestSearch: whatever fails, in whatever order, no primary is opened that lacks what was acknowledged (I1), never is the second last copy of
+// it given up while all machines are there (I15), and once everything is healed the changes of primary come to an end.
+func TestSearch(t *testing.T) {
+	limit, deep := long()
+	if !deep {
+		limit = 8 * time.Second
+	}
+	for _, nodes := range []int{3, 5} {
+		began := time.Now()
+		depth := 6
+		if deep {
+			depth = 12
+		}
+		bad, states, reached, whole := explore(newWorld(nodes, usual), depth, limit/2)
+		t.Logf("%d nodes: %d states, depth %d (the whole of it: %v), %s", nodes, states, reached, whole, time.Since(began).Round(time.Millisecond))
+		if bad != nil {
+			t.Fatal(bad)
+		}
+	}
+}
+
+// TestWalk: the same far from the beginning, at random.
+func TestWalk(t *testing.T) {
+	limit, deep := long()
+	if !deep {
+		limit = 4 * time.Second
+	}
+	seed := uint64(time.Now().UnixNano())
+	if s, err := strconv.ParseUint(os.Getenv("AOSC_SEED"), 10, 64); err == nil {
+		seed = s
+	}
+	t.Logf("AOSC_SEED=%d", seed)
+	many := budget{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 3, switches: 4}
+	walks := 0
+	for began := time.Now(); time.Since(began) < limit; walks++ {
+		if bad := walk(newWorld(3+2*(walks%2), many), seed+uint64(walks), 60); bad != nil {
+			t.Fatalf("seed %d, walk %d: %s", seed, walks, bad)
+		}
+	}
+	t.Logf("%d walks of 60 events", walks)
+}
+
+// TestSearchFinds: the search is worth something, since it finds two defects of before when they are put back: a change of primary that
+// forgets what had been acknowledged, and a failover that is begun and taken back for ever.
+func TestSearchFinds(t *testing.T) {
+	for _, tc := range []struct {
+		name, want string
+		budget     budget
+		put        func(*world)
+	}{
+		{"a replica that was cut off is elected after a failover that saved what it never had", "I1", budget{writes: 1, machines: 1, cuts: 1},
+			func(w *world) { w.amnesia = true }},
+		{"replicas with stray transactions of former primaries make a loop of failovers", "livelock", budget{strays: 1, switches: 1},
+			func(w *world) { w.twoNames = true }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(3, tc.budget)
+			tc.put(w)
+			began := time.Now()
+			bad, states, depth, _ := explore(w, 8, time.Minute)
+			if bad == nil || !strings.HasPrefix(bad.what, tc.want) {
+				t.Fatalf("not found in %d states of depth %d: %v", states, depth, bad)
+			}
+			t.Logf("found at depth %d, after %d states and %s: %s", depth, states, time.Since(began).Round(time.Millisecond), bad)
+		})
+	}
+}

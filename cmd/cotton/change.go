@@ -64,12 +64,30 @@ func (f *createFlags) run(ctx context.Context, a *asking, name string) error {
 		return err
 	}
 	return f.waiting.run(ctx, func(ctx context.Context) error {
-		c, err := a.WaitRunning(ctx, name)
+		c, err := a.WatchRunning(ctx, name, (&launches{out: a.out, quiet: a.json, shown: map[string]bool{}}).show)
 		if err != nil || a.json {
 			return err
 		}
 		return a.print(c.Endpoints, func(w io.Writer) { endpointsTable(w, c.Endpoints) })
 	})
+}
+
+// launches prints each failed launch once.
+type launches struct {
+	out   io.Writer
+	quiet bool
+	shown map[string]bool
+}
+
+func (l *launches) show(c v1.Cluster) {
+	for _, in := range c.Instances {
+		// While the next launch is under way the failure is that of the one before.
+		key := fmt.Sprintf("%s %d", in.Name, in.Failures)
+		if text := client.FailedLaunch(in); text != "" && !l.quiet && !l.shown[key] {
+			l.shown[key] = true
+			fmt.Fprintln(l.out, text)
+		}
+	}
 }
 
 // complete reads the flags that are more than a value.

@@ -29,7 +29,7 @@ func listCommand() *cobra.Command {
 			fmt.Fprintln(w, "NAME\tSTATE\tNODES\tSERVING\tPRIMARY\tPOLICY\tLABELS\tMISSING")
 			for _, c := range list {
 				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", c.Name, c.State, c.Nodes, serving(c.Endpoints), primary(c.Endpoints), c.Policy,
-					pairsText(c.Labels), cmp.Or(client.Missing(c), "-"))
+					pairsText(c.Labels), cmp.Or(client.OneLine(client.Missing(c), 4*maxCell), "-"))
 			}
 		})
 	})
@@ -45,6 +45,9 @@ func showCommand() *cobra.Command {
 		return a.print(c, func(w io.Writer) { clusterTable(w, c) })
 	})
 }
+
+// maxCell is the longest text in a table, in characters; the rest is below it.
+const maxCell = 100
 
 func clusterTable(w io.Writer, c v1.Cluster) {
 	fmt.Fprintf(w, "cluster %s: %s, epoch %d, created %s\n", c.Name, c.State, c.Epoch, c.CreatedAt.Format(time.DateTime))
@@ -62,10 +65,13 @@ func clusterTable(w io.Writer, c v1.Cluster) {
 			address = net.JoinHostPort(in.Host, strconv.Itoa(in.Port))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", in.Name, phase(in), cmp.Or(in.Role, "unknown"), in.Writable, address,
-			cmp.Or(in.Agent, "-"), cmp.Or(in.Rack, "-"), lag, acks(in), cmp.Or(in.Version, "-"), in.Launches, cmp.Or(in.Problem, "-"))
+			cmp.Or(in.Agent, "-"), cmp.Or(in.Rack, "-"), lag, acks(in), cmp.Or(in.Version, "-"), in.Launches, cmp.Or(client.OneLine(in.Problem, maxCell), "-"))
 	}
 	fmt.Fprintln(w)
 	for _, in := range c.Instances {
+		if client.OneLine(in.Problem, maxCell) != in.Problem { // a part of a log, perhaps: it has no place in the table
+			fmt.Fprintf(w, "%s says:\n  %s\n", in.Name, strings.ReplaceAll(strings.TrimSpace(in.Problem), "\n", "\n  "))
+		}
 		if in.Errant != "" {
 			fmt.Fprintf(w, "errant: %s has %s, which the primary does not have\n", in.Name, in.Errant)
 		}
@@ -81,7 +87,7 @@ func clusterTable(w io.Writer, c v1.Cluster) {
 		fmt.Fprint(w, "under way: ", operationText(*c.Operation))
 	}
 	for _, p := range c.Problems {
-		fmt.Fprintln(w, "problem:", p)
+		fmt.Fprintln(w, "problem:", strings.ReplaceAll(strings.TrimSpace(p), "\n", "\n  "))
 	}
 }
 
@@ -179,7 +185,7 @@ func whyTable(w io.Writer, why v1.Why) {
 	default:
 		fmt.Fprintln(w, "\nAGENT\tINSTANCE\tREASON\tAT")
 		for _, r := range why.Refusals {
-			fmt.Fprintf(w, "%s\t%s-%d\t%s\t%s\n", r.Hostname, why.Cluster, r.Member, r.Reason, r.At.Format(time.TimeOnly))
+			fmt.Fprintf(w, "%s\t%s-%d\t%s\t%s\n", r.Hostname, why.Cluster, r.Member, client.OneLine(r.Reason, 2*maxCell), r.At.Format(time.TimeOnly))
 		}
 	}
 }

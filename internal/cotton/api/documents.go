@@ -48,6 +48,7 @@ func instanceDocument(in framework.Instance) v1.Instance {
 		Agent: in.Hostname, Rack: in.Rack, Zone: in.Zone,
 		LagSeconds: in.LagSeconds, Version: in.Version, ServerID: in.ServerID(), ServerUUID: in.ServerUUID, GTIDs: in.GTIDs,
 		TaskID: in.TaskID, TaskState: in.TaskState, AgentID: in.AgentID, VolumeID: in.VolumeID, Launches: in.Launches,
+		Failures: in.Failures, Failure: in.Failure,
 		Problem: in.Problem, SeenAt: in.SeenAt, DownSince: in.DownSince,
 		Source: in.Source, Receiving: in.Receiving, Applying: in.Applying, Acknowledging: in.Acknowledging, Acks: in.Acks, Clients: in.Clients,
 		Errant: in.Errant, DiskUsedMB: in.DiskUsedMB, DiskFreeMB: in.DiskFreeMB, Restarts: in.Restarts,

@@ -42,7 +42,8 @@ func (s *server) guard(next http.Handler) http.Handler {
 
 // plainPath tells whether a path begins with / and has no empty, "." or ".." part.
 func plainPath(p string) bool {
-	return p == "/" || strings.HasPrefix(p, "/") && path.Clean(p) == strings.TrimSuffix(p, "/")
+	clean := path.Clean(p)
+	return strings.HasPrefix(p, "/") && (p == clean || p == clean+"/" && clean != "/")
 }
 
 func noSuch(path string) *failure {

@@ -142,6 +142,38 @@ func (f *Framework) keepOrphans(seen []cotton.Orphan) {
 	f.metrics.orphanMB.Set(mb)
 }
 
+const taskUnreachable = "TASK_UNREACHABLE"
+
+func since(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return " since " + at.UTC().Format(time.DateTime) + " UTC"
+}
+
+// unreachableProblems say of members whose agents Mesos does not reach since when, and what will be done when.
+func unreachableProblems(r cotton.Record, replaceAfter time.Duration) []string {
+	var problems []string
+	for _, m := range r.Members {
+		if m.Phase != cotton.PhaseRunning || m.TaskState != taskUnreachable {
+			continue
+		}
+		what := "it is left alone until the agent returns or is declared gone at Mesos: there is no --replace-after"
+		switch {
+		case len(r.Members) == 1:
+			what = "it is the only instance: nothing takes its place until the agent returns"
+		case !m.HasData || m.DownSince.IsZero():
+			what = "it is left alone until the agent returns or is declared gone at Mesos"
+		case replaceAfter > 0:
+			what = fmt.Sprintf("if it has not returned by %s UTC, another takes its place (--replace-after %s)",
+				m.DownSince.Add(replaceAfter).UTC().Format(time.DateTime), replaceAfter)
+		}
+		problems = append(problems, fmt.Sprintf("%s: Mesos does not reach its agent %s%s (%s); %s", r.MemberName(m.ID), m.Hostname, since(m.DownSince),
+			taskUnreachable, what))
+	}
+	return problems
+}
+
 // view is the cluster as it is known now.
 func (c *cluster) view() View {
 	c.mu.Lock()
@@ -169,6 +201,9 @@ func (c *cluster) instance(m cotton.Member) Instance {
 		i.Problem = s.Err.Error()
 	case !seen || s.Err != nil: // what Mesos or the executor said last, such as why it did not start
 		i.Problem = strings.TrimSpace(string(m.Phase) + " " + m.TaskState + " " + m.Reason)
+	}
+	if m.Phase == cotton.PhaseRunning && m.TaskState == taskUnreachable { // also while its server answers us
+		i.Problem = strings.TrimSuffix("Mesos does not reach its agent"+since(m.DownSince)+" ("+taskUnreachable+"): "+i.Problem, ": ")
 	}
 	if f, ok := c.facts[m.ID]; ok {
 		i.Version, i.DiskUsedMB, i.DiskFreeMB, i.Restarts = f.Version, f.DiskUsedMB, f.DiskFreeMB, f.Restarts

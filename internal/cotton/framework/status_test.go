@@ -166,3 +166,21 @@ func TestTaskIDsAreNotUsedAgain(t *testing.T) {
 		t.Error("a task whose id an earlier release stored is not found")
 	}
 }
+
+// TestUnreachableIsShown: since when Mesos does not reach an agent, and what is done about it when, also while the server answers.
+func TestUnreachableIsShown(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	m := cotton.Member{ID: 1, Phase: cotton.PhaseRunning, TaskID: "t", TaskState: "TASK_UNREACHABLE", HasData: true, DownSince: at, Hostname: "h1"}
+	r := cotton.Record{Spec: cotton.Spec{Name: "c"}, Members: []cotton.Member{m, {ID: 2, Phase: cotton.PhaseRunning, TaskState: "TASK_RUNNING"}}}
+	c := newCluster(r)
+	c.seen[1] = cotton.Seen{Member: 1, Answered: true}
+	if got := c.instance(m).Problem; got != "Mesos does not reach its agent since 2026-03-01 12:00:00 UTC (TASK_UNREACHABLE)" {
+		t.Errorf("%q", got)
+	}
+	if got := unreachableProblems(r, 10*time.Minute); len(got) != 1 || !strings.Contains(got[0], "c-1") || !strings.Contains(got[0], "2026-03-01 12:10:00 UTC, another takes its place") {
+		t.Errorf("%q", got)
+	}
+	if got := unreachableProblems(r, -1); len(got) != 1 || !strings.Contains(got[0], "left alone") {
+		t.Errorf("%q", got)
+	}
+}

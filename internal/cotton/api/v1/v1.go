@@ -96,19 +96,22 @@ type Instance struct {
 	Rack     string `json:"rack,omitempty"`  // attributes of its agent
 	Zone     string `json:"zone,omitempty"`
 	// LagSeconds is absent when it is not known.
-	LagSeconds *int64    `json:"lag_seconds,omitempty"`
-	Version    string    `json:"version,omitempty"`
-	ServerID   uint32    `json:"server_id"`
-	ServerUUID string    `json:"server_uuid,omitempty"`
-	GTIDs      string    `json:"gtid_executed,omitempty"`
-	TaskID     string    `json:"task_id,omitempty"`
-	TaskState  string    `json:"task_state,omitempty"`
-	AgentID    string    `json:"agent_id,omitempty"`
-	VolumeID   string    `json:"volume_id,omitempty"`
-	Launches   int       `json:"launches"`
-	Problem    string    `json:"problem,omitempty"`
-	SeenAt     time.Time `json:"seen_at,omitzero"`
-	DownSince  time.Time `json:"down_since,omitzero"` // its task ended, or was lost from sight
+	LagSeconds *int64 `json:"lag_seconds,omitempty"`
+	Version    string `json:"version,omitempty"`
+	ServerID   uint32 `json:"server_id"`
+	ServerUUID string `json:"server_uuid,omitempty"`
+	GTIDs      string `json:"gtid_executed,omitempty"`
+	TaskID     string `json:"task_id,omitempty"`
+	TaskState  string `json:"task_state,omitempty"`
+	AgentID    string `json:"agent_id,omitempty"`
+	VolumeID   string `json:"volume_id,omitempty"`
+	Launches   int    `json:"launches"`
+	Problem    string `json:"problem,omitempty"`
+	// Failures are the launches in a row that failed, Failure why the last one did.
+	Failures  int       `json:"failures,omitempty"`
+	Failure   string    `json:"failure,omitempty"`
+	SeenAt    time.Time `json:"seen_at,omitzero"`
+	DownSince time.Time `json:"down_since,omitzero"` // its task ended, or was lost from sight
 
 	Source    string `json:"source,omitempty"` // whom a replica follows
 	Receiving bool   `json:"receiving"`

@@ -7,6 +7,9 @@ TEST_PACKAGES ?= 2
 # Of the slowest package, on a slow machine.
 TEST_TIMEOUT  ?= 15m
 
+# How long each part of `make search` takes at most.
+SEARCH ?= 10m
+
 export GO TEST_PACKAGES TEST_TIMEOUT
 
 .DEFAULT_GOAL := build
@@ -31,6 +34,9 @@ faults: tools build ## every daemon killed at every fault point, long outages, a
 
 golden: ## writes golden files of what was added to stored records and messages; what was there stays as it is
 	$(GO) test ./internal/cotton/golden ./internal/cotton/executor -run Golden -update
+
+search: ## the model of failovers, searched deeper and at random for SEARCH (10m), seeds printed; AOSC_SEED repeats one
+	AOSC_SEARCH=$(SEARCH) $(GO) test ./internal/cotton -count=1 -timeout 6h -v -run 'TestSearch|TestWalk'
 
 lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }

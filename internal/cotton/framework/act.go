@@ -404,6 +404,12 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) e
 		}
 	}()
 	fault.Point(faultClone)
+	if err := d.endSessions(ctx, db, r.MemberName(member)); err != nil {
+		return err
+	}
+	if err := d.mayOverwrite(ctx, r, member); err != nil {
+		return err
+	}
 	if err := cloneFrom(ctx, db, donor); err != nil && !mysql.IsConnection(err) {
 		return err
 	}
@@ -413,6 +419,40 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) e
 	}
 	fault.Point(faultRestarted)
 	return forget(ctx, db) // a replica as donor gave its own source along, without the relay log
+}
+
+// endSessions ends what CLONE would wait for without end on a member whose data are replaced: prepared XA transactions, locks on the whole
+// server, clients' sessions.
+func (d *driver) endSessions(ctx context.Context, db *sql.DB, name string) error {
+	blockers, err := mysql.KillBlockers(ctx, db)
+	if err != nil {
+		return err
+	}
+	clients, err := mysql.KillClients(ctx, db, ours...)
+	if err != nil {
+		return err
+	}
+	prepared, err := mysql.DiscardPrepared(ctx, db)
+	if err != nil {
+		return err
+	}
+	if len(blockers)+clients+prepared > 0 {
+		d.f.cfg.Log.Info("a member's data are to be replaced: its sessions are ended", "member", name, "locks", fmt.Sprint(blockers), "clients", clients, "prepared", prepared)
+	}
+	return nil
+}
+
+// mayOverwrite stores the record once more, as it is, right before a member's data go: it fails if the member has been made primary, if a
+// change of primary has begun, if the member is counted on again, or if another scheduler has taken over since the clone was decided.
+func (d *driver) mayOverwrite(ctx context.Context, r cotton.Record, member int) error {
+	return d.f.change(ctx, d.c, func(now *cotton.Record) error {
+		m, ok := now.Member(member)
+		if !ok || now.Epoch != r.Epoch || now.Change != nil || now.Primary == member || now.State == cotton.StateDeleting ||
+			!m.Relieved && now.SemiSync().Enabled {
+			return fmt.Errorf("%s keeps its data: the cluster has changed since it was decided to clone it", r.MemberName(member))
+		}
+		return nil
+	})
 }
 
 // forget ends all replication of a server whose data are, or were, replaced.

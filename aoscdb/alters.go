@@ -9,7 +9,7 @@ const (
 	allowedColumns = "`group`, table_name, allowed_by, allowed_at, priority, server_list, allow_unsafe, `comment`"
 	currentColumns = "`group`, table_name, status, priority, server_list, reason, hold_by, commit_sha, desired_hash, " +
 		"pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, collected_at, targets, " +
-		"unknowns, total_targets, primary_first"
+		"unknowns, total_targets, primary_first, hold_how"
 	finishedColumns = "id, `group`, table_name, finished_at, tries, commit_sha, desired_hash, allowed_by, started_at, " +
 		"targets, outcome"
 	targetColumns  = "`group`, table_name, host, port, cluster, role, found_at, `databases`, bytes"
@@ -24,7 +24,7 @@ func (a *AllowedAlter) fields() []any {
 func (c *CurrentAlter) fields() []any {
 	return []any{&c.Group, &c.Table, &c.Status, &c.Priority, &c.ServerList, &c.Reason, &c.HoldBy, &c.CommitSHA,
 		&c.DesiredHash, &c.PinnedAt, &c.Tries, &c.NextCheckAt, &c.CheckFrom, &c.CheckFresh, &c.StartedAt, &c.AllowedBy,
-		&c.CollectedAt, &c.Targets, &c.Unknowns, &c.TotalTargets, &c.PrimaryFirst}
+		&c.CollectedAt, &c.Targets, &c.Unknowns, &c.TotalTargets, &c.PrimaryFirst, &c.HoldHow}
 }
 
 func (f *FinishedAlter) fields() []any {
@@ -137,10 +137,10 @@ func (s *Store) CurrentAlter(ctx context.Context, group, table string) (CurrentA
 }
 
 // OperatorHold puts an alter that is in progress on the operator's HOLD: nothing new is started until
-// OperatorResume. ErrNotFound when no such alter is in progress.
-func (s *Store) OperatorHold(ctx context.Context, group, table, reason string) error {
-	n, err := exec(ctx, s.db, "UPDATE current_alters SET status = 'HOLD', hold_by = 'operator', reason = ? "+
-		"WHERE `group` = ? AND table_name = ? AND status = 'IPR'", clip(reason, maxReason), group, table)
+// OperatorResume, and what runs is stopped, or with HoldPause paused in place. ErrNotFound when no such alter is in progress.
+func (s *Store) OperatorHold(ctx context.Context, group, table, reason, how string) error {
+	n, err := exec(ctx, s.db, "UPDATE current_alters SET status = 'HOLD', hold_by = 'operator', reason = ?, hold_how = ? "+
+		"WHERE `group` = ? AND table_name = ? AND status = 'IPR'", clip(reason, maxReason), how, group, table)
 	return wrap(oneRow(n, err), "hold %s/%s in %s", group, table, s)
 }
 
@@ -148,7 +148,7 @@ func (s *Store) OperatorHold(ctx context.Context, group, table, reason string) e
 // operator's UPDATE that left hold_by alone. What the brain holds stays held: ErrNotFound, as when there is no such
 // alter on HOLD.
 func (s *Store) OperatorResume(ctx context.Context, group, table string) error {
-	n, err := exec(ctx, s.db, "UPDATE current_alters SET status = 'IPR', hold_by = '', reason = '' "+
+	n, err := exec(ctx, s.db, "UPDATE current_alters SET status = 'IPR', hold_by = '', reason = '', hold_how = 'stop' "+
 		"WHERE `group` = ? AND table_name = ? AND status = 'HOLD' AND hold_by <> 'brain'", group, table)
 	return wrap(oneRow(n, err), "resume %s/%s in %s", group, table, s)
 }

@@ -108,11 +108,11 @@ func TestPermissions(t *testing.T) {
 func TestOperatorHold(t *testing.T) {
 	s := newStore(t)
 	ctx := t.Context()
-	if err := s.OperatorHold(ctx, "udb", "a", "why"); !errors.Is(err, ErrNotFound) {
+	if err := s.OperatorHold(ctx, "udb", "a", "why", HoldStop); !errors.Is(err, ErrNotFound) {
 		t.Errorf("hold nothing: %v", err)
 	}
 	tell(t, s.db, "INSERT INTO current_alters VALUES ('udb','a','IPR',10,'default')")
-	ok(t, s.OperatorHold(ctx, "udb", "a", strings.Repeat("é", 3000)))
+	ok(t, s.OperatorHold(ctx, "udb", "a", strings.Repeat("é", 3000), HoldStop))
 	c := must(s.CurrentAlter(ctx, "udb", "a"))(t)
 	if c.Status != AlterHold || c.HoldBy != HoldOperator || utf8.RuneCountInString(c.Reason) != 2048 {
 		t.Errorf("held: %+v", c)

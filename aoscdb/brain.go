@@ -185,7 +185,7 @@ func (c AlterChange) put(ctx context.Context, tx *sql.Tx) error {
 		"commit_sha, desired_hash, pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, primary_first) "+
 		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, IF(?, NOW(6), ?), ?, ?, IF(?, NOW(6), ?), ?, ?, ?, ?) AS new ON DUPLICATE KEY UPDATE "+
 		"status = new.status, priority = new.priority, server_list = new.server_list, reason = new.reason, "+
-		"hold_by = new.hold_by, commit_sha = new.commit_sha, desired_hash = new.desired_hash, pinned_at = new.pinned_at, "+
+		"hold_how = IF(new.hold_by = 'operator', current_alters.hold_how, 'stop'), hold_by = new.hold_by, commit_sha = new.commit_sha, desired_hash = new.desired_hash, pinned_at = new.pinned_at, "+
 		"tries = new.tries, next_check_at = new.next_check_at, check_from = new.check_from, check_fresh = new.check_fresh, "+
 		"started_at = new.started_at, allowed_by = new.allowed_by, primary_first = new.primary_first",
 		c.Group, c.Table, a.Status, a.Priority, a.ServerList, clip(a.Reason, maxReason), a.HoldBy,

@@ -62,8 +62,16 @@ func TestTablesOnAnyServer(t *testing.T) {
 			t.Errorf("%+v, want InnoDB and utf8mb4", table)
 		}
 	}
-	if len(tables) != len(migrations[0].statements)+3 {
-		t.Errorf("%d tables, want those of the migration, two for status and schema_version", len(tables))
+	created := 3
+	for _, m := range migrations {
+		for _, q := range m.statements {
+			if strings.HasPrefix(q, "CREATE TABLE") {
+				created++
+			}
+		}
+	}
+	if len(tables) != created {
+		t.Errorf("%d tables, want those of the migrations, two for status and schema_version", len(tables))
 	}
 	if n := ask[int](t, s.db, "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND extra LIKE '%on update%'"); n != 0 {
 		t.Errorf("%d columns change by themselves", n)

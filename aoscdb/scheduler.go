@@ -187,7 +187,7 @@ func (s *Store) ForgetRunning(ctx context.Context, l Lease, r RunningAlter, deta
 // instance of r. Nothing happens when the alter is not in progress any more.
 func (s *Store) HoldByWorker(ctx context.Context, l Lease, r RunningAlter, reason string) error {
 	err := s.AsLeader(ctx, l, func(ctx context.Context, tx *sql.Tx) error {
-		n, err := execTx(ctx, tx, "UPDATE current_alters SET status = 'HOLD', hold_by = 'worker', reason = ? "+
+		n, err := execTx(ctx, tx, "UPDATE current_alters SET status = 'HOLD', hold_by = 'worker', hold_how = 'stop', reason = ? "+
 			"WHERE `group` = ? AND table_name = ? AND status = 'IPR'", clip(reason, maxReason), r.Group, r.Table)
 		if err != nil || n == 0 {
 			return err

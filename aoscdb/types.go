@@ -41,6 +41,12 @@ const (
 	HoldOperator = "operator"
 )
 
+// Values of current_alters.hold_how: what an operator's HOLD means for what runs.
+const (
+	HoldStop  = "stop"  // it is stopped
+	HoldPause = "pause" // it is paused in place
+)
+
 // Values of finished_alters.outcome.
 const (
 	OutcomeFinished = "finished"
@@ -177,6 +183,7 @@ type CurrentAlter struct {
 	Unknowns     int        // instances that look could not judge, -1 = never looked (I11)
 	TotalTargets int        // different instances that ever were targets
 	PrimaryFirst bool       // ordering rolling: the primary goes before its replicas
+	HoldHow      string     // of an operator's HOLD: HoldStop or HoldPause
 }
 
 // FinishedAlter is a row of finished_alters.

@@ -48,7 +48,7 @@ func tierSetCommand(a *app) *cobra.Command {
 		Example: "  aosc tier set udb --max-running 4 --max-running-per-host 1",
 	}
 	f := cmd.Flags()
-	f.IntVar(&t.MaxRunning, "max-running", def.MaxRunning, "instances altered at once; 0 stops the tier")
+	f.IntVar(&t.MaxRunning, "max-running", def.MaxRunning, "instances altered at once; 0 pauses the tier")
 	f.IntVar(&t.MaxRunningPerHost, "max-running-per-host", def.MaxRunningPerHost, "the same per host; 0 = no limit")
 	f.IntVar(&t.MaxRunningPerDatacenter, "max-running-per-datacenter", def.MaxRunningPerDatacenter, "the same per datacenter; 0 = no limit")
 	f.StringVar(&t.Ordering, "ordering", def.Ordering, "primary | rolling")
@@ -58,7 +58,7 @@ func tierSetCommand(a *app) *cobra.Command {
 	f.BoolVar(&t.CreateMissing, "create-missing", def.CreateMissing, "create a table that a database lacks")
 	f.IntVar(&t.VerifyIntervalS, "verify-interval", def.VerifyIntervalS, "seconds between two checks of a DONE alter")
 	f.IntVar(&t.VerifyTries, "verify-tries", def.VerifyTries, "checks of a DONE alter before it is finished")
-	f.BoolVar(&t.Enabled, "enabled", def.Enabled, "false: nothing new is started")
+	f.BoolVar(&t.Enabled, "enabled", def.Enabled, "false: nothing new is started, what runs pauses")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		store, err := a.store(cmd.Context())
 		if err != nil {

@@ -66,7 +66,11 @@ func (d *Desk) set(ctx context.Context, s Selection, priv, word string) ([]mysql
 func (d *Desk) hold(ctx context.Context, a aoscdb.CurrentAlter, priv, word, by string) error {
 	switch {
 	case priv != aoscdb.PrivOK && a.Status == aoscdb.AlterIPR:
-		return d.Store.OperatorHold(ctx, a.Group, a.Table, fmt.Sprintf("%s by %s", word, by))
+		how := aoscdb.HoldStop
+		if priv == aoscdb.PrivPause {
+			how = aoscdb.HoldPause
+		}
+		return d.Store.OperatorHold(ctx, a.Group, a.Table, fmt.Sprintf("%s by %s", word, by), how)
 	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold && a.HoldBy != aoscdb.HoldBrain:
 		return d.Store.OperatorResume(ctx, a.Group, a.Table)
 	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold:

@@ -30,6 +30,7 @@ type Config struct {
 	Clean     time.Duration // between two clean-ups
 	Rest      time.Duration // for an instance whose alter could not be begun just now
 	StopGrace time.Duration // for a copy to end cleanly when the daemon is stopped
+	StopFile  string        // names instances the operator stopped at this machine
 	Timeout   time.Duration // of one question to an instance
 	FanOut    int
 
@@ -56,6 +57,8 @@ func Keys() []daemon.Key {
 			Help: "how long an instance is left alone whose alter could not be begun just now"},
 		{Name: "oscworker.stop-grace", Default: 20 * time.Second, Check: daemon.AtLeast("oscworker.stop-grace", time.Second),
 			Help: "how long a copy may take to end cleanly when this daemon is stopped; what is left after that is cleaned at the next start"},
+		{Name: "oscworker.stop-file", Default: "/run/aosc/stop",
+			Help: "a file of host:port lines (* = all): what runs there is stopped, and nothing is begun, also while aoscdb is away"},
 		{Name: "oscworker.retention", Default: 24 * time.Hour, Check: daemon.AtLeast("oscworker.retention", time.Duration(0)),
 			Help: "how long the old table of a copy is kept, as _<table>_del, before it is dropped in small steps; 0 = not at all"},
 		{Name: "oscworker.max-lag", Default: osc.DefaultMaxLag, Check: daemon.AtLeast("oscworker.max-lag", 100*time.Millisecond),
@@ -89,6 +92,7 @@ func NewConfig(v *viper.Viper) Config {
 		Clean:           v.GetDuration("oscworker.clean-interval"),
 		Rest:            v.GetDuration("oscworker.rest"),
 		StopGrace:       v.GetDuration("oscworker.stop-grace"),
+		StopFile:        v.GetString("oscworker.stop-file"),
 		Timeout:         v.GetDuration("connect-timeout"),
 		FanOut:          v.GetInt("fanout"),
 		Retention:       v.GetDuration("oscworker.retention"),

@@ -62,6 +62,7 @@ type fixture struct {
 	databases []string
 	lease     aoscdb.Lease
 	logs      map[string]*syncBuffer
+	stopFile  string
 }
 
 var fixtures atomic.Int64

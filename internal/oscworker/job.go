@@ -46,6 +46,10 @@ type job struct {
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc // of the work, nil while there is none
 	broken error                   // why it was broken off
+	word   word
+	unsafe bool // its plans lose data
+
+	sql string // of the first plan, for the history
 }
 
 func newJob(d *Daemon, inst fleet.Instance, tier aoscdb.Tier, table string) *job {
@@ -122,6 +126,10 @@ func (j *job) look(ctx context.Context) (step, error) {
 	if holder.Valid {
 		return stepNone, nil
 	}
+	if why := j.d.stopFile(j.inst.Addr()); why != "" {
+		j.log.Debug("not begun", "reason", why)
+		return stepNone, nil
+	}
 	return step, nil
 }
 
@@ -176,6 +184,7 @@ func (j *job) underLock(ctx context.Context, lock *mysql.Lock, step step) verdic
 	watchCtx, stopWatch := context.WithCancel(workCtx)
 	var watch sync.WaitGroup
 	watch.Go(func() { j.watch(watchCtx, ctx, lock) })
+	watch.Go(func() { j.watchPermission(watchCtx) })
 	err := j.permitted(workCtx, step)
 	if err == nil {
 		err = j.work(workCtx)
@@ -256,12 +265,19 @@ func (j *job) write(ctx context.Context, v verdict) error {
 // tell adds to the history what the scheduler does not: that it is done it says itself, and what comes and goes every few
 // seconds is for the log.
 func (j *job) tell(ctx context.Context, v verdict) error {
-	if v.End == endDone || v.Rest {
+	if v.End == endDone {
+		return j.d.Store.Event(ctx, j.alterEvent())
+	}
+	if v.Rest && !v.Stopped {
 		return nil
+	}
+	what, detail := string(v.End), v.Reason+"; "+j.summary()
+	if v.Stopped {
+		what = "stopped"
 	}
 	return j.d.Store.Event(ctx, aoscdb.Event{
 		Actor: "oscworker " + j.d.Owner, Group: j.inst.Tier, Table: j.table, Host: j.inst.Host, Port: j.inst.Port,
-		What: string(v.End), Detail: v.Reason,
+		What: what, Detail: detail,
 	})
 }
 

@@ -31,7 +31,8 @@ type progress struct {
 	entries []*entry
 	byName  map[string]*entry
 	changed bool
-	urgent  bool // a state changed: an operator waits to see it
+	urgent  bool   // a state changed: an operator waits to see it
+	why     string // it pauses
 }
 
 func newProgress() *progress { return &progress{byName: map[string]*entry{}} }
@@ -60,11 +61,43 @@ func (p *progress) update(u osc.Progress) {
 	}
 	p.urgent = p.urgent || e.State != u.State
 	e.Engine, e.State, e.Detail = string(u.Engine), u.State, u.Detail
+	if u.State == osc.StatePaused {
+		e.Detail = p.why
+	}
 	e.Percentage = math.Round(10000*min(1, max(0, u.Fraction))) / 100
 	e.RowsCopied, e.RowsTotal = u.RowsCopied, u.RowsTotal
 	e.ETASeconds = math.Round(u.ETA.Seconds())
 	e.weighRows()
 	p.changed = true
+}
+
+// paused sets why what pauses does.
+func (p *progress) paused(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.why == why {
+		return
+	}
+	p.why = why
+	for _, e := range p.entries {
+		if e.State == osc.StatePaused {
+			e.Detail, p.changed, p.urgent = why, true, true
+		}
+	}
+}
+
+// split is the databases that are altered, and those that are not.
+func (p *progress) split() (altered, left []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.entries {
+		if e.State == osc.StateDone {
+			altered = append(altered, e.Database)
+		} else {
+			left = append(left, e.Database)
+		}
+	}
+	return altered, left
 }
 
 // leastRow is fewer bytes than a row takes with its indexes.

@@ -14,6 +14,8 @@ var (
 	errWithdrawn   = errors.New("running_alters has no row for it any more")
 	errRoleChanged = errors.New("the instance is no longer the primary")
 	errLeft        = errors.New("the instance is no longer served by this worker")
+	errForbidden   = errors.New("it may no longer be altered")
+	errStopFile    = errors.New("stopped by the operator")
 	errStopping    = errors.New("the worker is being stopped")
 )
 
@@ -33,6 +35,8 @@ type verdict struct {
 	Reason string
 	Final  bool // with endFailed: another try cannot help
 	Rest   bool // with endGiveBack: what stands against it passes by itself, but not at once
+	// Stopped, with endGiveBack: permission was taken away from what was under way.
+	Stopped bool
 }
 
 // verdictOf decides how a run ends. err is what the work returned, cause why it was broken off, nil when it was not.
@@ -47,9 +51,11 @@ func verdictOf(err, cause error) verdict {
 			return verdict{End: endLeave, Reason: c.Error()}
 		case errors.Is(c, errWithdrawn):
 			return verdict{End: endRemove, Reason: c.Error()}
+		case errors.Is(c, errForbidden):
+			return verdict{End: endGiveBack, Reason: c.Error(), Rest: true, Stopped: true}
 		case errors.Is(c, errRoleChanged), errors.Is(c, errNotNow), errors.Is(c, aoscdb.ErrNotPermitted):
 			return verdict{End: endGiveBack, Reason: c.Error(), Rest: true}
-		case errors.Is(c, errLeft), errors.Is(c, errStopping), errors.Is(c, osc.ErrStopped):
+		case errors.Is(c, errLeft), errors.Is(c, errStopping), errors.Is(c, errStopFile), errors.Is(c, osc.ErrStopped):
 			return verdict{End: endGiveBack, Reason: c.Error()}
 		}
 	}

@@ -25,6 +25,8 @@ func TestVerdictOf(t *testing.T) {
 		{"SIGTERM, the copy was cut off", child, errStopping, endGiveBack, false},
 		{"a failover (I7)", child, errRoleChanged, endGiveBack, false},
 		{"the instance left the inventory", child, errLeft, endGiveBack, false},
+		{"permission was taken away (I14)", child, fmt.Errorf("%w: revoked", errForbidden), endGiveBack, false},
+		{"the operator's file", child, fmt.Errorf("%w: it names it", errStopFile), endGiveBack, false},
 		{"not its time", fmt.Errorf("%w: no primary", errNotNow), nil, endGiveBack, false},
 		{"not permitted (I6)", fmt.Errorf("begin: %w", aoscdb.ErrNotPermitted), nil, endGiveBack, false},
 		{"withdrawn (I3)", child, errWithdrawn, endRemove, false},

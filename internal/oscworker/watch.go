@@ -69,6 +69,7 @@ func (w *watcher) look(ctx context.Context) {
 		w.checkLock(ctx)
 		w.checkRole(ctx)
 	}
+	w.checkStopFile()
 	w.obey(ctx)
 	w.report(ctx, now)
 	if due(&w.claimed, now, claimedEvery) {
@@ -127,7 +128,7 @@ func (w *watcher) obey(ctx context.Context) {
 	case row.Status != aoscdb.OSCRunning || row.Owner != w.d.Owner:
 		w.breakOff(fmt.Errorf("%w: it is %s, owner %q", errRowLost, row.Status, row.Owner))
 	default:
-		w.control.Set(osc.Priv(row.OSCPriv))
+		w.setPriv(osc.Priv(row.OSCPriv))
 	}
 }
 

@@ -46,6 +46,7 @@ func (j *job) work(ctx context.Context) error {
 		return err
 	}
 	j.progress.plan(plans)
+	j.remember(plans)
 	fault.Point(faultPlanned)
 	for _, p := range plans {
 		if err := j.alter(ctx, p, s.settings); err != nil {
@@ -267,6 +268,16 @@ func few(reasons []string) string {
 	return fmt.Sprintf("%s; and %d databases more", strings.Join(reasons[:most], "; "), len(reasons)-most)
 }
 
+// remember keeps of the plans what the watch and the history need.
+func (j *job) remember(plans []osc.Plan) {
+	if len(plans) > 0 {
+		j.sql = plans[0].SQL
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.unsafe = losesData(plans)
+}
+
 // alter runs one plan.
 func (j *job) alter(ctx context.Context, p osc.Plan, s osc.Settings) error {
 	if err := j.untilPermitted(ctx, p); err != nil {
@@ -287,17 +298,22 @@ func (j *job) alter(ctx context.Context, p osc.Plan, s osc.Settings) error {
 func (j *job) untilPermitted(ctx context.Context, p osc.Plan) error {
 	for {
 		changed := j.control.Changed()
-		switch j.control.Get() {
-		case osc.PrivOK:
-			return ctx.Err()
-		case osc.PrivStop:
+		why := j.awaitWord()
+		switch priv := j.control.Get(); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case priv == osc.PrivOK && why == "":
+			return nil
+		case priv == osc.PrivStop:
 			return osc.ErrStopped
+		case priv == osc.PrivOK:
+			j.progress.paused(why)
 		}
 		j.progress.update(osc.Progress{Database: p.Database, Engine: p.Engine, State: osc.StatePaused, RowsTotal: p.Rows})
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		case <-changed:
+		case <-time.After(judgeEvery):
 		}
 	}
 }

@@ -1,0 +1,180 @@
+package oscworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/osc"
+	"github.com/aosc/aosc/internal/permit"
+)
+
+const (
+	// judgeEvery is from one look at the permission to the next. A copy takes up to a second to stop.
+	judgeEvery = 500 * time.Millisecond
+	// judgeFresh is how old the last answer may be where a database is begun.
+	judgeFresh = 2 * time.Second
+)
+
+// word is what stands between the work and going on: the operator's osc_priv, and the tables' permission.
+type word struct {
+	priv    osc.Priv       // of aosc_osc_ww
+	verdict permit.Verdict // of the central tables
+	at      time.Time      // of verdict: when aoscdb was last asked with success
+	err     error          // of the newest question
+}
+
+// setPriv brings the operator's word to the work.
+func (j *job) setPriv(p osc.Priv) {
+	j.mu.Lock()
+	j.word.priv = p
+	j.mu.Unlock()
+	j.obeyWord()
+}
+
+// obeyWord gives the work the stricter of both words.
+func (j *job) obeyWord() {
+	j.mu.Lock()
+	w := j.word
+	j.mu.Unlock()
+	switch {
+	case w.priv == osc.PrivStop:
+		j.control.Set(osc.PrivStop)
+	case w.priv != osc.PrivOK && w.priv != "":
+		j.progress.paused("osc_priv is " + string(w.priv))
+		j.control.Set(osc.PrivPause)
+	case w.verdict.Answer == permit.Pause:
+		j.progress.paused(w.verdict.Reason)
+		j.control.Set(osc.PrivPause)
+	default:
+		j.control.Set(osc.PrivOK)
+	}
+}
+
+// watchPermission asks aoscdb, apart from what is asked of the instance: one of them away must not keep the other's word
+// from the work.
+func (j *job) watchPermission(ctx context.Context) {
+	tick := time.NewTicker(judgeEvery)
+	defer tick.Stop()
+	for {
+		j.judge(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// judge asks whether the alter may go on, and makes the work obey. Without an answer the database at hand goes on, and
+// no other is begun: see untilPermitted.
+func (j *job) judge(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, j.d.cfg.Timeout)
+	defer cancel()
+	p, err := j.d.Store.Permission(ctx, j.inst.Tier, j.table)
+	j.mu.Lock()
+	if j.word.err = err; err != nil {
+		j.mu.Unlock()
+		return
+	}
+	b := permit.Begun{Host: j.inst.Host, Port: j.inst.Port, Group: j.inst.Tier, Table: j.table, Blob: j.row.DesiredBlob, AllowUnsafe: j.unsafe}
+	j.word.verdict, j.word.at = permit.Judge(b, p), time.Now()
+	v := j.word.verdict
+	j.mu.Unlock()
+	if v.Answer == permit.Stop {
+		j.breakOff(fmt.Errorf("%w: %s", errForbidden, v.Reason))
+		return
+	}
+	j.obeyWord()
+}
+
+// awaitWord says why no database may be begun now, "" when one may.
+func (j *job) awaitWord() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if time.Since(j.word.at) <= judgeFresh {
+		return ""
+	}
+	if j.word.err != nil {
+		return fmt.Sprintf("aoscdb does not say whether it is still permitted: %v", j.word.err)
+	}
+	return "aoscdb is asked whether it is still permitted"
+}
+
+// stopFile looks whether the operator has stopped this instance at the worker's machine, by a file that needs no database:
+// one host:port to a line, or * for all. "" = no; else why.
+func (d *Daemon) stopFile(a interface{ String() string }) string {
+	if d.cfg.StopFile == "" {
+		return ""
+	}
+	text, err := os.ReadFile(d.cfg.StopFile)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return ""
+	case err != nil:
+		return fmt.Sprintf("the stop file cannot be read: %v", err) // who cannot be understood is obeyed
+	}
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line == "*" || line == a.String() {
+			return fmt.Sprintf("the file %s on the worker's machine names it (%s)", d.cfg.StopFile, line)
+		}
+	}
+	return ""
+}
+
+// checkStopFile ends the work when the operator says so.
+func (w *watcher) checkStopFile() {
+	if why := w.d.stopFile(w.inst.Addr()); why != "" {
+		w.breakOff(fmt.Errorf("%w: %s", errStopFile, why))
+	}
+}
+
+// summary says for the history what was altered on the instance, and what was not.
+func (j *job) summary() string {
+	altered, left := j.progress.split()
+	all := len(altered) + len(left)
+	if all == 0 {
+		return "nothing was begun"
+	}
+	text := fmt.Sprintf("altered %d of %d databases", len(altered), all)
+	if len(altered) > 0 {
+		text += ": " + names(altered)
+	}
+	if len(left) > 0 {
+		text += "; not altered: " + names(left)
+	}
+	return text
+}
+
+// names lists databases, the first of very many.
+func names(list []string) string {
+	const most = 100
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+}
+
+// losesData tells whether one of the plans needs allow_unsafe.
+func losesData(plans []osc.Plan) bool {
+	for _, p := range plans {
+		if len(p.Facts.Loses) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// alterEvent is the ALTER that ran, for the history.
+func (j *job) alterEvent() aoscdb.Event {
+	detail := j.summary()
+	if j.sql != "" {
+		detail += "; by " + j.sql
+	}
+	return aoscdb.Event{Actor: "oscworker " + j.d.Owner, Group: j.inst.Tier, Table: j.table, Host: j.inst.Host, Port: j.inst.Port,
+		What: "altered", Detail: detail}
+}

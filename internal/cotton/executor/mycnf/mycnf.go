@@ -45,16 +45,33 @@ func Build(s Settings) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		maps.Copy(conf, clean)
+		for name, value := range clean { // stored by a release that took them, or an agent's
+			if unsafe[strings.TrimPrefix(name, "loose_")] != "" {
+				continue
+			}
+			if minimum, ok := number(value); name == "max_connections" && ok && minimum < least[name] {
+				value = strconv.FormatInt(least[name], 10)
+			}
+			conf[name] = value
+		}
 	}
 	maps.Copy(conf, fixed(s))
 	return conf, nil
 }
 
-// Check says what is wrong with overrides: the same rules that Build has, before anything is launched.
+// Check says what is wrong with overrides that somebody asks for: only what is known to be harmless is taken. What Build
+// refuses, Check does, too.
 func Check(override map[string]string) error {
-	_, err := normalise(override)
-	return err
+	clean, err := normalise(override)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(clean)) {
+		if why := check(name, clean[name]); why != "" {
+			return fmt.Errorf("setting %q of my.cnf is refused: %s", name, why)
+		}
+	}
+	return nil
 }
 
 func defaults(s Settings) map[string]string {

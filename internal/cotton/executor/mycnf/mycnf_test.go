@@ -61,15 +61,37 @@ func TestRefused(t *testing.T) {
 			t.Errorf("value %q is taken", value)
 		}
 	}
-	for _, key := range []string{
-		"max_connections", "max-connections", "innodb_buffer_pool_size", "sort_buffer_size", "sql_mode", "long_query_time", "slow_query_log",
-		"character_set_server", "collation_server", "max_allowed_packet", "wait_timeout", "binlog_expire_logs_seconds", "innodb_io_capacity",
-		"loose_innodb_redo_log_capacity", "event_scheduler", "performance_schema", "replica_parallel_workers", "lock_wait_timeout", "max_execution_time",
-		"transaction_isolation", "group_concat_max_len", "tmp_table_size", "table_open_cache", "explicit_defaults_for_timestamp", "innodb_lock_wait_timeout",
+	for key, value := range map[string]string{
+		"max_connections": "20", "max-connections": "2K", "innodb_buffer_pool_size": "1G", "sort_buffer_size": "1", "sql_mode": "", "long_query_time": "0.5",
+		"slow_query_log": "ON", "character_set_server": "utf8mb4", "max_allowed_packet": "64M", "wait_timeout": "60", "binlog_expire_logs_seconds": "86400",
+		"loose_innodb_redo_log_capacity": "1G", "event_scheduler": "OFF", "replica_parallel_workers": "8", "max_execution_time": "0",
+		"transaction_isolation": "READ-COMMITTED", "log_bin_trust_function_creators": "1", "explicit_defaults_for_timestamp": "ON", "general_log": "ON",
 	} {
-		if err := mycnf.Check(map[string]string{key: "1"}); err != nil {
+		if err := mycnf.Check(map[string]string{key: value}); err != nil {
 			t.Errorf("%q is refused: %v", key, err)
 		}
+	}
+}
+
+// TestUnsafe: what takes cotton's eyes, keeps it out or makes members differ is refused with why, and what nobody knows, with the
+// nearest name; an instance that was given such a setting by an earlier release starts without it.
+func TestUnsafe(t *testing.T) {
+	for setting, want := range map[string]string{
+		"performance_schema=OFF": "cotton asks it", "offline_mode=ON": "no client gets in", "binlog_error_action=IGNORE_ERROR": "without its binary log",
+		"replica_exec_mode=IDEMPOTENT": "hides that it differs", "slave-exec-mode=IDEMPOTENT": "hides that it differs", "log_raw=ON": "passwords",
+		"log_output=TABLE": "clone", "max_connections=1": "at least 20", "max_connections=many": "at least 20", "max_user_connections=1": "own accounts",
+		"max_execution_time=1": "at least 1000", "binlog_expire_logs_seconds=1": "at least 3600", "default_storage_engine=MEMORY": "InnoDB",
+		"autocommit=0": "not committed", "max_conections=100": "did you mean max_connections?", "inodb_io_capacity=1": "did you mean innodb_io_capacity?",
+		"no_such_thing_at_all=1": "template", "ndb_batch_size=1": "template", "loose_performance_schema=OFF": "cotton asks it", "innodb_buffer_pool=1": "template",
+	} {
+		name, value, _ := strings.Cut(setting, "=")
+		if err := mycnf.Check(map[string]string{name: value}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", setting, err, want)
+		}
+	}
+	conf, err := mycnf.Build(mycnf.Settings{MemMB: 1024, Nodes: 3, Override: map[string]string{"performance_schema": "OFF", "max_connections": "1", "slave-exec-mode": "IDEMPOTENT"}})
+	if err != nil || conf["performance_schema"] != "" || conf["max_connections"] != "20" || conf["slave_exec_mode"] != "" {
+		t.Errorf("stored by an earlier release: %v, %v", conf, err)
 	}
 }
 

@@ -273,6 +273,8 @@ func (s Spec) Validate() error {
 		return &InvalidError{"cluster_user", "is needed"}
 	case len(s.User) > 32 || strings.ContainsAny(s.User, "'\"`\\\x00"):
 		return &InvalidError{"cluster_user", "at most 32 characters, without quotes or backslashes"}
+	case ReservedUser(s.User) != "":
+		return &InvalidError{"cluster_user", fmt.Sprintf("%q %s: choose another name", s.User, ReservedUser(s.User))}
 	case s.Nodes < 1 || s.Nodes > maxNodes:
 		return &InvalidError{"num_nodes", fmt.Sprintf("%d: want 1 to %d", s.Nodes, maxNodes)}
 	case s.Policy == PolicyLossless && s.Nodes < 3:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -95,7 +94,7 @@ func KillClients(ctx context.Context, db *sql.DB, keep ...string) (int, error) {
 		if err := rows.Scan(&id, &user); err != nil {
 			return 0, fmt.Errorf("list client sessions: %w", err)
 		}
-		if !slices.ContainsFunc(keep, func(k string) bool { return strings.EqualFold(k, user.String) }) {
+		if !slices.Contains(keep, user.String) {
 			ids = append(ids, id)
 		}
 	}

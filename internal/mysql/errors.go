@@ -95,6 +95,8 @@ const (
 	ErrLockNowait            uint16 = 3572 // ER_LOCK_NOWAIT
 	ErrCheckViolated         uint16 = 3819 // ER_CHECK_CONSTRAINT_VIOLATED
 	ErrSchemaReadOnly        uint16 = 3989 // ER_SCHEMA_READ_ONLY: ALTER SCHEMA ... READ ONLY=1
+	ErrMustChangePassword    uint16 = 1820 // ER_MUST_CHANGE_PASSWORD
+	ErrAccountLocked         uint16 = 3118 // ER_ACCOUNT_HAS_BEEN_LOCKED
 	ErrClientTimeout         uint16 = 4031 // ER_CLIENT_INTERACTION_TIMEOUT: wait_timeout passed
 	ErrMaxRowVersion         uint16 = 4092 // ER_INNODB_MAX_ROW_VERSION: no more INSTANT until a rebuild
 	ErrInstantMaxFields      uint16 = 4158 // ER_INNODB_INSTANT_ADD_NOT_SUPPORTED_MAX_FIELDS

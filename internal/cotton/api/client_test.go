@@ -36,12 +36,12 @@ func TestClientRoundTrip(t *testing.T) {
 	ctx := t.Context()
 
 	created, err := c.Create(ctx, "c0", v1.Create{User: "app", Nodes: 3, Size: &v1.Size{Resources: v1.Resources{CPUs: 0.25, MemMB: 300, DiskMB: 700}},
-		Labels: map[string]string{"tier": "udb"}, Config: map[string]string{"max_connections": "10"}, Scalars: map[string]float64{"ssd": 1}, Constraints: map[string]string{"rack": "a|b"}, Sidecars: true})
+		Labels: map[string]string{"tier": "udb"}, Config: map[string]string{"max_connections": "50"}, Scalars: map[string]float64{"ssd": 1}, Constraints: map[string]string{"rack": "a|b"}, Sidecars: true})
 	if err != nil || len(created.Password) != 21 {
 		t.Fatalf("%+v, %v", created, err)
 	}
 	got, err := c.Cluster(ctx, "c0")
-	if err != nil || got.Size != (v1.Resources{CPUs: 0.25, MemMB: 300, DiskMB: 700}) || got.Labels["tier"] != "udb" || got.Config["max_connections"] != "10" ||
+	if err != nil || got.Size != (v1.Resources{CPUs: 0.25, MemMB: 300, DiskMB: 700}) || got.Labels["tier"] != "udb" || got.Config["max_connections"] != "50" ||
 		got.Scalars["ssd"] != 1 || got.Constraints["rack"] != "a|b" || !got.Sidecars || got.Policy != string(cotton.PolicyLossless) {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -65,7 +65,7 @@ func (i *instance) inform(ctx context.Context) {
 func (i *instance) watchPulse(ctx context.Context) {
 	tick := time.NewTicker(i.x.cfg.PulseInterval / 4)
 	defer tick.Stop()
-	stalled := false
+	stalled, denied := false, denials{}
 	for {
 		if server, starting := i.process(); server != nil && !starting && i.isUp() && i.guard.due(time.Now()) {
 			asked := time.Now()
@@ -76,6 +76,9 @@ func (i *instance) watchPulse(ctx context.Context) {
 				return
 			}
 			changed := i.guard.look(e, err, asked)
+			if denied.seen(err, asked) {
+				i.lockedOut(err)
+			}
 			before := stalled
 			if stalled = i.probe.stalled(time.Now()) > i.x.cfg.PulseLimit; changed || err != nil || stalled || before {
 				i.tell()

@@ -69,6 +69,9 @@ func (x *Executor) startOn(ctx context.Context, task cotton.Task, dir string, ow
 	if err != nil {
 		return nil, err
 	}
+	if conf["init_file"], err = writeOwnAccounts(dir); err != nil {
+		return nil, err
+	}
 	first, err := firstSQL(own)
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		}
 		return mysql.SetSemiSyncSource(ctx, db, version, want)
 	case cotton.ActUser:
-		return createUser(ctx, db, r.Spec.User, r.Spec.PasswordHash, r.Seed() != 0)
+		return createUser(ctx, db, r.Spec, r.Seed() != 0)
 	case cotton.ActFollow:
 		return d.follow(ctx, r, *m)
 	case cotton.ActStart:

@@ -79,7 +79,8 @@ func (s *site) privileges(app *sql.DB) {
 	for _, statement := range []string{
 		"SET GLOBAL read_only = ON", "SET GLOBAL rpl_semi_sync_source_enabled = OFF", "SHUTDOWN", "RESET BINARY LOGS AND GTIDS",
 		"ALTER USER 'cotton_admin'@'%' IDENTIFIED BY 'x'", "DROP USER 'cotton_repl'@'%'", "UPDATE mysql.user SET super_priv = 'Y'",
-		"GRANT ALL ON *.* TO 'app'@'%'",
+		"GRANT ALL ON *.* TO 'app'@'%'", "CREATE USER 'cotton_admin'@'127.0.0.1'", "FLUSH STATUS", "SHOW REPLICAS",
+		"SELECT user_password FROM mysql.slave_master_info", "DROP DATABASE sys", "SET gtid_next = 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa:1'",
 	} {
 		if _, err := app.ExecContext(s.t.Context(), statement); err == nil {
 			s.t.Errorf("the cluster's user may: %s", statement)

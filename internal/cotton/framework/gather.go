@@ -215,7 +215,7 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 		return s, nil
 	}
 	if !r.Founded {
-		s.HasUser, err = hasUser(ctx, db, r.Spec.User, r.Spec.PasswordHash)
+		s.HasUser, err = hasUser(ctx, db, r.Spec)
 	} else if d.mayClone(r) {
 		s.DataMB, err = dataMB(ctx, db)
 	}

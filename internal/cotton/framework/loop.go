@@ -38,6 +38,7 @@ type driver struct {
 	epoch   uint64            // of the steps in backoff
 	// rotation is of the loop's goroutine alone.
 	rotation rotation
+	upkeep   upkeep
 	// draining is since when the elected member's applier has executed nothing.
 	draining draining
 
@@ -102,7 +103,8 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		Now: d.f.clock.now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
 		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),
 	})
-	d.c.keep(seen, slices.Concat(placementProblems(r), unreachableProblems(r, d.f.cfg.ReplaceAfter), unproven(r), d.rotation.problems, decision.Problems))
+	d.c.keep(seen, slices.Concat(placementProblems(r), unreachableProblems(r, d.f.cfg.ReplaceAfter), unproven(r), d.rotation.problems, decision.Problems,
+		d.keepUp(ctx, r, decision)))
 	d.c.diagnosed(decision)
 	d.forgetOldSteps(r)
 	if t := decision.Transition; t != nil && t.Kind != cotton.Finish {

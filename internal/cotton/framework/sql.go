@@ -5,56 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/aosc/aosc/internal/mysql"
 )
-
-// userPrivileges are what the cluster's user gets: all that applications, schema changes and replication clients need,
-// nothing that would let it open a replica for writes, or change our accounts (those have SYSTEM_USER).
-var userPrivileges = []string{
-	"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER", "CREATE TEMPORARY TABLES",
-	"LOCK TABLES", "EXECUTE", "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER", "CREATE USER",
-	"SHOW DATABASES", "PROCESS", "REPLICATION CLIENT", "REPLICATION SLAVE", "SESSION_VARIABLES_ADMIN",
-	// Not RELOAD, with which a client can RESET BINARY LOGS AND GTIDS and so cut off every replica.
-	"FLUSH_TABLES", "FLUSH_STATUS", "FLUSH_OPTIMIZER_COSTS", "FLUSH_USER_RESOURCES",
-}
-
-// createUser makes the cluster's user from a hash; done again it changes nothing. The last statement is what hasUser
-// looks for. The grants on the server's own tables are taken away: they hold everybody's privileges (partial_revokes). In a
-// restored cluster an account of that name may be there, locked, with another password: it becomes this one.
-func createUser(ctx context.Context, db *sql.DB, user, hash string, restored bool) error {
-	account := mysql.QuoteString(user) + "@'%'"
-	identified := ""
-	if hash != "" {
-		identified = " IDENTIFIED WITH caching_sha2_password AS " + mysql.QuoteString(hash)
-	}
-	statements := []string{
-		"CREATE USER IF NOT EXISTS " + account + identified,
-		"GRANT " + strings.Join(userPrivileges, ", ") + " ON *.* TO " + account + " WITH GRANT OPTION",
-		"REVOKE INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, TRIGGER, CREATE VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT ON mysql.* FROM " + account,
-	}
-	if restored && hash != "" {
-		statements = append(statements, "ALTER USER "+account+" DISCARD OLD PASSWORD", "ALTER USER "+account+identified+" ACCOUNT UNLOCK")
-	}
-	for _, statement := range statements {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("create the cluster's user %s: %w", user, err) // without the statement: it holds the hash
-		}
-	}
-	return nil
-}
-
-// hasUser tells whether createUser was done to the end.
-func hasUser(ctx context.Context, db *sql.DB, user, hash string) (bool, error) {
-	var n int
-	err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM mysql.user WHERE user = ? AND host = '%' AND user_attributes->'$.Restrictions' IS NOT NULL"+
-		" AND account_locked = 'N' AND authentication_string = IF(? = '', authentication_string, ?)", user, hash, hash).Scan(&n)
-	if err != nil {
-		return false, fmt.Errorf("look for the cluster's user %s: %w", user, err)
-	}
-	return n > 0, nil
-}
 
 // dataMB is the size of everything in InnoDB's files but the server's own tables.
 func dataMB(ctx context.Context, db *sql.DB) (int64, error) {

@@ -38,16 +38,18 @@ const stopLimit = time.Minute
 
 // parts are what the scheduler is built from; close ends them in reverse order.
 type parts struct {
-	mini      *mini.Mini // nil with a real Mesos
-	master    *mesos.Detector
-	store     store.Store
-	publisher discovery.Publisher
-	discovery *zookeeper.URL // what is published in; nil = not in ZooKeeper
-	keys      *cotton.Keyring
-	keyfile   string
-	backups   backup.Store // nil = none are kept
-	apiURL    string
-	closers   []func() error
+	mini *mini.Mini // nil with a real Mesos
+	// miniSecret is what the embedded Mesos asks of everybody; empty with a real one.
+	miniSecret string
+	master     *mesos.Detector
+	store      store.Store
+	publisher  discovery.Publisher
+	discovery  *zookeeper.URL // what is published in; nil = not in ZooKeeper
+	keys       *cotton.Keyring
+	keyfile    string
+	backups    backup.Store // nil = none are kept
+	apiURL     string
+	closers    []func() error
 }
 
 func (p *parts) close() error {
@@ -239,6 +241,10 @@ func (p *parts) openMesos(ctx context.Context, env *daemon.Env) error {
 		if err != nil {
 			return err
 		}
+		if config.Secret, err = miniSecret(v.GetString("secret-file"), config.Dir); err != nil {
+			return err
+		}
+		p.miniSecret = config.Secret
 		if p.mini, err = mini.Start(ctx, config); err != nil {
 			return err
 		}
@@ -251,6 +257,22 @@ func (p *parts) openMesos(ctx context.Context, env *daemon.Env) error {
 	}
 	p.closers = append(p.closers, func() error { p.master.Close(); return nil })
 	return nil
+}
+
+// miniSecret is what the embedded Mesos asks of everybody: an operator's choice, or one of its own.
+func miniSecret(file, dir string) (string, error) {
+	if file != "" {
+		secret, err := client.ReadSecret(file)
+		if err != nil {
+			return "", fmt.Errorf("read the principal's secret: %w", err)
+		}
+		return secret, nil
+	}
+	secret, err := mini.Secret(dir)
+	if err != nil {
+		return "", fmt.Errorf("make the secret of the embedded Mesos: %w", err)
+	}
+	return secret, nil
 }
 
 func (p *parts) stopMini(tasks bool) func() error {

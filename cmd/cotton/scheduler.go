@@ -105,11 +105,14 @@ func (p *parts) frameworkConfig(env *daemon.Env) (framework.Config, error) {
 		}
 		c.User = me.Username
 	}
-	if file := v.GetString("secret-file"); file != "" {
+	c.Secret = p.miniSecret
+	if file := v.GetString("secret-file"); file != "" && c.Secret == "" {
 		var err error
 		if c.Secret, err = client.ReadSecret(file); err != nil {
 			return c, fmt.Errorf("read the principal's secret: %w", err)
 		}
+	}
+	if c.Secret != "" {
 		// Masters may ask for it before they say who leads.
 		p.master.Creds = mesos.Credentials{Principal: c.Principal, Secret: c.Secret}
 	}

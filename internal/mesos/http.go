@@ -52,9 +52,10 @@ func (e *StatusError) Error() string {
 	case e.Location != "":
 		return text + ": the leader is " + e.Location
 	case e.Reason != "":
-		return text + ": " + e.Reason
-	case e.Code == http.StatusUnauthorized:
-		return text + ": check the framework's principal and secret"
+		text += ": " + e.Reason
+	}
+	if e.Code == http.StatusUnauthorized {
+		text += ": check the principal and secret"
 	}
 	return text
 }

@@ -175,6 +175,7 @@ func TestRefused(t *testing.T) {
 	}{
 		"malformed":     {400, "Failed to validate scheduler::Call: Expecting 'subscribe' to be present", "Expecting 'subscribe'"},
 		"no secret":     {401, "", "principal and secret"},
+		"real master":   {401, "401 Unauthorized.", "principal and secret"},
 		"not permitted": {403, "Framework principal is not allowed", "not allowed"},
 		"media type":    {415, "Expecting 'Content-Type' of application/json", "Content-Type"},
 	} {

@@ -83,9 +83,8 @@ func accepted(r *http.Request) (wire.Media, error) {
 // handler routes the master's endpoints. Each exists with and without the
 // /master before it, and with slashes after it.
 func (m *master) handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := strings.TrimRight(r.URL.Path, "/")
-		path = strings.TrimPrefix(path, "/master")
+	return guard(m.cfg, masterPrefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := endpoint(r, masterPrefix)
 		if m.redirected(w, path) {
 			return
 		}
@@ -105,7 +104,7 @@ func (m *master) handler() http.Handler {
 		default:
 			http.NotFound(w, r)
 		}
-	})
+	}))
 }
 
 func redirect(leader, path string) error {
@@ -136,8 +135,7 @@ func authenticate(r *http.Request, secrets map[string]string, realm string) (pri
 	name, secret, ok := r.BasicAuth()
 	want, known := secrets[name]
 	if !ok || !known || subtle.ConstantTimeCompare([]byte(secret), []byte(want)) != 1 {
-		return "", httpError{status: http.StatusUnauthorized,
-			header: http.Header{"Www-Authenticate": {`Basic realm="` + realm + `"`}}}
+		return "", unauthorized(`Basic realm="` + realm + `"`)
 	}
 	return name, nil
 }

@@ -10,11 +10,10 @@ import (
 
 // handler routes an agent's endpoints.
 func (a *agent) handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := strings.TrimRight(r.URL.Path, "/")
-		path = strings.TrimPrefix(path, "/slave(1)")
+	return guard(a.cfg, agentPrefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := endpoint(r, agentPrefix)
 		switch {
-		case path == "/api/v1/executor":
+		case path == executorPath:
 			a.serveExecutor(w, r)
 		case path == "/api/v1" || strings.HasPrefix(path, "/api/v1/"):
 			a.serveOperator(w, r)
@@ -23,12 +22,15 @@ func (a *agent) handler() http.Handler {
 		default:
 			http.NotFound(w, r)
 		}
-	})
+	}))
 }
 
 func (a *agent) serveExecutor(w http.ResponseWriter, r *http.Request) {
 	var call executorapi.Call
 	err := readCall(r, &call)
+	if err == nil {
+		err = authorizeExecutor(r, a.cfg.Secret, executorKey{call.FrameworkID.GetValue(), call.ExecutorID.GetValue()})
+	}
 	if err == nil {
 		err = validExecutorCall(&call)
 	}

@@ -63,6 +63,10 @@ type Config struct {
 	RecoveryTimeout               time.Duration // 15 min; told to executors
 	SubscriptionBackoffMax        time.Duration // 2 s; told to executors
 
+	// Secret is asked of everybody who calls the master or an agent, by HTTP basic
+	// authentication under any name; executors are given tokens made from it. See
+	// the function Secret. Nobody is asked when it is empty.
+	Secret string
 	// FrameworkAuth asks schedulers for HTTP basic authentication; it maps
 	// principals to their secrets. Nobody is asked when it is nil.
 	FrameworkAuth map[string]string

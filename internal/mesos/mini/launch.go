@@ -88,7 +88,11 @@ func argv(c *mesos.CommandInfo) []string {
 	return append([]string{c.GetValue()}, c.Arguments[1:]...)
 }
 
-// environment is what an executor finds (rule 31). Only PATH is the agent's.
+// defaultPath is what Mesos gives an executor whose command sets no PATH
+// (recording 11). Nothing of the agent's environment comes through.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// environment is what an executor finds (rule 31).
 func (a *agent) environment(e *executor) []string {
 	host, _ := splitAddr(a.addr)
 	sandbox := a.sandbox(e)
@@ -104,7 +108,10 @@ func (a *agent) environment(e *executor) []string {
 		"MESOS_SANDBOX=" + sandbox,
 		"MESOS_SLAVE_ID=" + a.id,
 		"MESOS_SLAVE_PID=slave(1)@" + a.addr,
-		"PATH=" + os.Getenv("PATH"),
+		"PATH=" + defaultPath,
+	}
+	if a.cfg.Secret != "" {
+		env = append(env, tokenEnv+"="+executorToken(a.cfg.Secret, e.key))
 	}
 	if e.framework.GetCheckpoint() {
 		env = append(env, "MESOS_CHECKPOINT=1",

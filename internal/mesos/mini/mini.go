@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 )
@@ -21,6 +22,7 @@ type Mini struct {
 	cfg    Config
 	master *master
 	procs  *processes
+	lock   *os.File // of cfg.Dir, for as long as this runs
 
 	mu      sync.Mutex
 	agents  map[string]*agent // the agents that run
@@ -41,7 +43,14 @@ func Start(ctx context.Context, cfg Config) (*Mini, error) {
 	}
 	cfg.Dir = dir
 	m := &Mini{cfg: cfg, agents: map[string]*agent{}}
+	if err := closeDir(dir); err != nil {
+		return nil, fmt.Errorf("single-machine Mesos: %w", err)
+	}
+	if m.lock, err = lockDir(dir); err != nil {
+		return nil, fmt.Errorf("single-machine Mesos: %w", err)
+	}
 	if m.master, err = startMaster(cfg); err != nil {
+		m.lock.Close()
 		return nil, fmt.Errorf("single-machine Mesos: %w", err)
 	}
 	m.procs = newProcesses()
@@ -197,6 +206,7 @@ func (m *Mini) Stop(ctx context.Context) error {
 	if m.procs != nil {
 		m.procs.stop()
 	}
+	errs = append(errs, m.lock.Close())
 	return errors.Join(errs...)
 }
 

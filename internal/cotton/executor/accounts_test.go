@@ -30,12 +30,12 @@ func TestLockedOut(t *testing.T) {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	// Sessions that are there go on; new ones are denied.
-	if _, err := mysql.KillClients(t.Context(), db); err != nil {
+	if _, err := mysql.KillClients(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	db.SetMaxIdleConns(0)
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	testkit.Eventually(t, patience, "it was started again for its accounts", func() bool {
 		return strings.Contains(g.heard.messages(), "does not let cotton in") && strings.Contains(g.heard.messages(), "mysqld answers again")
 	})

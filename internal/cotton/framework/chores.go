@@ -196,6 +196,9 @@ func (f *Framework) needOffers(now time.Time) bool {
 	if len(f.leftBehind()) > 0 {
 		return true
 	}
+	if old, _ := f.oldAnswers(); len(old) > 0 {
+		return true
+	}
 	for _, c := range f.list() {
 		r := c.snapshot()
 		if len(r.Abandoned) > 0 {
@@ -222,9 +225,10 @@ func (f *Framework) wantOffers(ctx context.Context, now time.Time) {
 		return
 	}
 	gap := reviveGap
+	old, fresh := f.oldAnswers()
 	switch {
-	case f.anew.Load() || o.suppressed || o.declined && len(f.wants(now)) > 0:
-	case o.declined: // something is to be given back, or looked for: there is no hurry
+	case f.anew.Load() || o.suppressed || len(fresh) > 0 || o.declined && len(f.wants(now)) > 0:
+	case o.declined, len(old) > 0: // something is to be given back, or said, or looked for: there is no hurry
 		gap = f.cfg.Refuse
 	default:
 		return
@@ -233,6 +237,9 @@ func (f *Framework) wantOffers(ctx context.Context, now time.Time) {
 		f.metrics.revives.Inc()
 		f.anew.Store(false)
 		o.suppressed, o.declined, o.revivedAt = false, false, now
+		f.mu.Lock()
+		f.windows.revivedFor(old)
+		f.mu.Unlock()
 	}
 }
 

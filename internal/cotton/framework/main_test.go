@@ -143,6 +143,7 @@ type settings struct {
 	Cancel               bool // the operation of c0
 	ForceDelete          string
 	ReplaceAfter         time.Duration
+	Refuse               time.Duration // 500 ms
 	CloneMB              int64
 }
 
@@ -170,7 +171,7 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 		Backups: backups,
 		Store:   st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Keys: keys, AdminKeyfile: s.Keyfile, Executor: s.Executor,
-		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: 500 * time.Millisecond,
+		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: cmp.Or(s.Refuse, 500*time.Millisecond),
 		ReplaceAfter: s.ReplaceAfter, CloneMB: s.CloneMB, Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
 	})
 	return f, st, err

@@ -25,8 +25,10 @@ const (
 // window is a maintenance that Mesos has told of.
 type window struct {
 	cotton.Maintenance
-	offer string    // the inverse offer that is not answered yet
-	heard time.Time // when Mesos spoke of it last
+	offer    string    // the inverse offer that came last
+	declined bool      // that one was answered with no
+	revived  bool      // and since then nothing of ours is left, and offers were asked for
+	heard    time.Time // when Mesos spoke of it last
 }
 
 // windows are the maintenances by agent id. Not safe for concurrent use.
@@ -43,7 +45,11 @@ func (w windows) note(agentID, hostname string, u *mesos.Unavailability, now tim
 	if u.Duration != nil {
 		m.Duration = time.Duration(u.Duration.Nanoseconds)
 	}
-	w[agentID] = &window{Maintenance: m, heard: now}
+	next := &window{Maintenance: m, heard: now}
+	if known := w[agentID]; known != nil {
+		next.offer, next.declined, next.revived = known.offer, known.declined, known.revived
+	}
+	w[agentID] = next
 }
 
 // rescinded forgets the window of an inverse offer that is no longer valid; if there still is one, another offer comes.
@@ -93,15 +99,20 @@ func (f *Framework) inverseOffers(ctx context.Context, all []mesos.InverseOffer)
 		}
 		f.mu.Lock()
 		f.windows.note(agent, hostname, &o.Unavailability, now)
-		f.windows[agent].offer = o.OfferID.Value
 		w := f.windows[agent].Maintenance
 		f.mu.Unlock()
 		there := f.placedOn(w)
+		no := len(there) > 0 || agent == ""
+		f.mu.Lock()
+		if known := f.windows[agent]; known != nil {
+			known.offer, known.declined, known.revived = o.OfferID.Value, no, false
+		}
+		f.mu.Unlock()
 		f.cfg.Log.Info("maintenance is planned", "agent", agent, "hostname", hostname, "start", w.Start, "duration", w.Duration, "members", there)
-		if len(there) == 0 && agent != "" {
-			accept = append(accept, o.OfferID)
-		} else {
+		if no {
 			decline = append(decline, o.OfferID)
+		} else {
+			accept = append(accept, o.OfferID)
 		}
 	}
 	filters := &mesos.Filters{RefuseSeconds: ptr(answerStands * f.cfg.Refuse.Seconds())}
@@ -112,6 +123,39 @@ func (f *Framework) inverseOffers(ctx context.Context, all []mesos.InverseOffer)
 	if len(decline) > 0 {
 		f.call(ctx, &scheduler.Call{Type: scheduler.Call_DECLINE_INVERSE_OFFERS,
 			DeclineInverseOffers: &scheduler.Call_DeclineInverseOffers{InverseOfferIDs: decline, Filters: filters}})
+	}
+}
+
+// oldAnswers are the agents of which the operator was told to wait though nothing of ours is left there. The master asks again
+// only while it offers the agent, or something of ours runs on it: it is to be offered once more. Fresh are those for which that
+// was not asked for yet.
+func (f *Framework) oldAnswers() (all, fresh []string) {
+	f.mu.Lock()
+	var declined []window
+	for _, w := range f.windows {
+		if w.declined && !w.Begun {
+			declined = append(declined, *w)
+		}
+	}
+	f.mu.Unlock()
+	for _, w := range declined {
+		if len(f.placedOn(w.Maintenance)) > 0 {
+			continue
+		}
+		all = append(all, w.AgentID)
+		if !w.revived {
+			fresh = append(fresh, w.AgentID)
+		}
+	}
+	return all, fresh
+}
+
+// revivedFor notes that offers of these agents were asked for.
+func (w windows) revivedFor(agents []string) {
+	for _, id := range agents {
+		if known := w[id]; known != nil {
+			known.revived = true
+		}
 	}
 }
 
@@ -134,10 +178,6 @@ func (f *Framework) noteOffers(all []mesos.Offer, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, o := range all {
-		known := f.windows[o.AgentID.Value]
 		f.windows.note(o.AgentID.Value, o.Hostname, o.Unavailability, now)
-		if known != nil && o.Unavailability != nil {
-			f.windows[o.AgentID.Value].offer = known.offer
-		}
 	}
 }

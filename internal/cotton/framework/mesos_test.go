@@ -140,6 +140,40 @@ func TestMaintenanceAnswers(t *testing.T) {
 	testkit.Eventually(t, patience, "the plan is forgotten", func() bool { return len(f.Maintenance()) == 0 })
 }
 
+// TestMaintenanceAnsweredAnew: the operator who was told to wait is told to go ahead as soon as nothing of ours is left on the
+// machine, whatever else happens, and long after the last inverse offer was declined.
+func TestMaintenanceAnsweredAnew(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "stand-in", 2)
+	s.Refuse = 20 * time.Second // an answer to an inverse offer stands for two minutes
+	f, _ := s.scheduler()
+	for name, nodes := range map[string]int{"c0": 2, "c1": 1} {
+		if _, err := f.Create(t.Context(), spec(name, nodes)); err != nil {
+			t.Fatal(err)
+		}
+		s.await(f, name, "all members run", running)
+	}
+	s.schedule(time.Now().Add(time.Hour), "a", "b")
+	for _, host := range []string{"a", "b"} {
+		testkit.Eventually(t, patience, "the operator is told to wait", func() bool {
+			return s.answer(host) == allocator.InverseOfferStatus_DECLINE
+		})
+	}
+	stays := s.await(f, "c1", "its member runs", running).Record.Members[0].Hostname
+	leaves := map[string]string{"a": "b", "b": "a"}[stays]
+	if err := f.Delete(t.Context(), "c0"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	testkit.Eventually(t, patience, "the operator may go ahead where nothing is left", func() bool {
+		return s.answer(leaves) == allocator.InverseOfferStatus_ACCEPT
+	})
+	t.Logf("said %s after the last member was to leave", time.Since(began).Round(time.Millisecond))
+	if got := s.answer(stays); got != allocator.InverseOfferStatus_DECLINE {
+		t.Errorf("of the machine with a member on it the answer is %s", got)
+	}
+}
+
 // TestAgentLeaves: an agent that leaves in good order ends its executors and unregisters; its member is on its volume again
 // once the agent is back.
 func TestAgentLeaves(t *testing.T) {

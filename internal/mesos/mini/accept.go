@@ -269,7 +269,7 @@ func (m *master) suppress(f *framework, roles []string) {
 	}
 }
 
-// revive drops all filters of the roles and offers at once.
+// revive drops all filters of the roles, and those of inverse offers, and offers at once.
 func (m *master) revive(f *framework, roles []string) {
 	revived := map[string]bool{}
 	for _, role := range orAll(roles, f.roles()) {
@@ -283,6 +283,7 @@ func (m *master) revive(f *framework, roles []string) {
 		}
 	}
 	f.filters = kept
+	f.answered = map[string]time.Time{}
 	m.allocate()
 }
 

@@ -186,7 +186,7 @@ func (d *deciding) isolated(p Seen) (string, bool) {
 		}
 	}
 	return fmt.Sprintf("the primary %s answers, but %d replicas have not heard it for %s: it cannot commit", d.MemberName(d.Primary), cut,
-		isolatedFor), cut >= d.Need()
+		isolatedFor), cut > 0 && cut >= d.Need()
 }
 
 // cutOff tells whether a replica has tried to connect for a while, and has heard nothing for isolatedFor, as far as it or we

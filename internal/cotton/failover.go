@@ -34,6 +34,9 @@ func (d *deciding) freeze() {
 		}
 	}
 	need := d.Need()
+	if need == 0 {
+		need = len(frozen) + d.freezing() // nothing rests on them, but whoever answers may have more than others
+	}
 	if d.Change.Forced {
 		need = 1 + d.freezing() // all who answer are asked, to find who has most
 		frozen = append(frozen, d.bystanders()...)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // Operation is work on a cluster that takes more than one step: an operator asked for it, or the cluster does it for
@@ -66,7 +68,7 @@ const (
 	OpFollow TransitionKind = "follows"       // To replicates; it is to catch up with Target
 	OpJoined TransitionKind = "joined"        // To is in step with the others
 	OpLeave  TransitionKind = "leave"         // To is to go; it is not relieved yet
-	OpRemove TransitionKind = "remove member" // nothing rests on To: kill, destroy, unreserve
+	OpRemove TransitionKind = "remove member" // nothing rests on To: kill, destroy, unreserve; Target is what an election must find from then on
 	OpStop   TransitionKind = "stop task"     // kill To's task
 	OpCancel TransitionKind = "cancel"
 	OpEnd    TransitionKind = "end operation"
@@ -97,6 +99,13 @@ func (r *Record) applyOperation(t Transition, now time.Time) error {
 	case OpRemove: // also after the operation that began it
 		if !m.Leaving || m.ID == r.Primary || !m.Relieved && !m.Discard && r.SemiSync().Enabled {
 			return ErrOvertaken
+		}
+		executed, err := mysql.ParseGTIDSet(t.Target)
+		if err != nil {
+			return fmt.Errorf("what the primary has executed cannot be read: %w", err)
+		}
+		if err := r.RaiseBase(executed); err != nil {
+			return err
 		}
 		m.Phase = PhaseRemoving
 	case OpStop:

@@ -303,8 +303,13 @@ func (d *deciding) leave(m Member, s, p Seen) {
 	switch {
 	case s.Busy != "":
 		d.problem("%s is leaving: %s is under way", name, s.Busy)
-	case m.Discard: // also while the primary is down: it may be what stands in the way of a failover
-		d.transit(OpRemove, m.ID, "%s", name)
+	case m.Discard && p.now() && p.Busy == "" && !d.promoting(p):
+		// It may have acknowledged commits that no other replica has. What an operator gives up is what it alone has: an election must
+		// still find all of the primary.
+		d.out.Transition = cmp.Or(d.out.Transition, &Transition{Kind: OpRemove, To: m.ID, Target: p.Server.GTIDExecuted, Note: name})
+	case m.Discard && !m.Relieved:
+		d.problem("%s is given up once the primary answers, since commits may have been acknowledged by %s alone; if the primary is gone for good, too: "+
+			"cotton failover %s --accept-loss", name, name, d.Spec.Name)
 	case !p.now() || !p.Writable() || d.promoting(p):
 		d.problem("%s is leaving: it stays until the primary is open", name)
 	case m.Relieved && (m.Joining || d.SemiSync().Enabled):

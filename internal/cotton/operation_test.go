@@ -188,12 +188,12 @@ func TestOperate(t *testing.T) {
 		{"unless it is given up", replacing(2).edited(func(s *scene) {
 			s.lostSight(2, time.Hour)
 			s.m(2).Leaving, s.m(2).Discard = true, true
-		}), "remove member 2", ""},
-		{"given up, it is removed also while the primary is down: a failover may wait for it", replacing(2).edited(func(s *scene) {
+		}), "remove member 2 aaaaaaaa-0000-0000-0000-000000000001:1-9", ""},
+		{"given up, it stays while the primary is down: the two may have what no other has", replacing(2).edited(func(s *scene) {
 			s.lostSight(2, time.Hour)
 			s.silent(1, 0)
 			s.m(2).Leaving, s.m(2).Discard = true, true
-		}), "remove member 2", ""},
+		}), "", "c-2 is leaving"},
 		{"one whose machine is gone leaves before there is another", operating(lossless, 3).doing(replace(2)).edited(func(s *scene) {
 			s.ended(2, "TASK_GONE_BY_OPERATOR", 0)
 		}), "leave 2", ""},

@@ -48,8 +48,16 @@ func (r Record) Ackers() []int {
 // since it was last seen to have all. Relay logs are not synced to the disk.
 func (m Member) witness(s Seen) bool { return s.Boot == "" || s.Boot == m.Boot }
 
-// Need is how many of the Ackers must be stopped, and asked, before another member may become the primary.
-func (r Record) Need() int { return max(len(r.Ackers())-r.acks()+1, 1) }
+// Need is how many of the Ackers must be stopped, and asked, before another member may become the primary. It is 0 where the primary
+// waits for ever and has fewer of them than a commit needs: nothing has been acknowledged then that is not in Base, since Base is raised
+// before a member stops being one of them.
+func (r Record) Need() int {
+	need := len(r.Ackers()) - r.acks() + 1
+	if r.Spec.Policy == PolicyLossless && !r.Loose {
+		return max(need, 0)
+	}
+	return max(need, 1)
+}
 
 // HoldersNeeded is how many other ackers must have all that one has, before that one may be relieved: as many as had to
 // acknowledge, so that every quorum of the rest has one of them. Members that were relieved hold nothing, and take nothing off the

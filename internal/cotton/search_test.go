@@ -48,10 +48,53 @@ func (w *world) events() []event {
 			return err == nil && w.r.Apply(t, w.now) == nil
 		}})
 	}
+	if w.budget.failures > 0 {
+		for _, f := range []struct {
+			name     string
+			succeeds func(i, of int) bool
+		}{
+			{"look, and only the first step succeeds", func(i, _ int) bool { return i == 0 }},
+			{"look, and only the last step succeeds", func(i, of int) bool { return i == of-1 }},
+		} {
+			list = append(list, event{f.name, func(w *world) bool {
+				w.budget.failures--
+				return w.look(f.succeeds)
+			}})
+		}
+	}
+	if w.budget.operations > 0 {
+		for _, req := range w.requests() {
+			name := fmt.Sprintf("%s (nodes %d, member %d, in place %v, discard %v)", req.Kind, req.Nodes, req.Member, req.InPlace, req.Discard)
+			list = append(list, event{name, func(w *world) bool {
+				w.budget.operations--
+				_, t, err := cotton.PlanOperation(w.r, w.seen(), cotton.Room{Places: 9}, req, w.now)
+				return err == nil && w.r.Apply(t, w.now) == nil
+			}})
+		}
+		list = append(list, event{"cancel", func(w *world) bool {
+			w.budget.operations--
+			_, t, err := cotton.PlanCancel(w.r)
+			return err == nil && w.r.Apply(t, w.now) == nil
+		}})
+	}
 	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
 		list = append(list, w.eventsOf(id)...)
 	}
 	return list
+}
+
+// requests are the operations that may be asked for.
+func (w *world) requests() (list []cotton.Request) {
+	for _, n := range []int{3, 5} {
+		list = append(list, cotton.Request{Kind: cotton.OpScale, Nodes: n})
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
+		list = append(list, cotton.Request{Kind: cotton.OpReplace, Member: id}, cotton.Request{Kind: cotton.OpReplace, Member: id, InPlace: true})
+		if w.servers[id].lost { // of one that is not, the operator would be wrong to say so
+			list = append(list, cotton.Request{Kind: cotton.OpReplace, Member: id, Discard: true})
+		}
+	}
+	return append(list, cotton.Request{Kind: cotton.OpRestart})
 }
 
 func (w *world) eventsOf(id int) (list []event) {
@@ -64,6 +107,12 @@ func (w *world) eventsOf(id int) (list []event) {
 	}
 	if !s.up && !s.lost {
 		add("start", func(w *world, s *server) { w.start(s) })
+	}
+	if m, ok := w.r.Member(id); ok && s.lost && m.TaskState == "TASK_RUNNING" {
+		add("Mesos is told that the agent is gone of", func(w *world, s *server) {
+			m, _ := w.r.Member(id)
+			m.TaskState = "TASK_GONE_BY_OPERATOR"
+		})
 	}
 	if !s.lost && w.budget.machines > 0 {
 		add("lose the machine of", func(w *world, s *server) { w.budget.machines--; w.left++; s.up, s.lost = false, true })
@@ -83,6 +132,7 @@ func (w *world) eventsOf(id int) (list []event) {
 	if s.up && s.closed && s.cloning == 0 && w.budget.strays > 0 {
 		add("FLUSH on", func(w *world, s *server) {
 			w.budget.strays--
+			w.strayed = true
 			s.numbered++
 			s.executed = s.executed.Union(gtid(memberUUID(id), s.numbered+1000))
 		})
@@ -185,7 +235,7 @@ func long() (time.Duration, bool) {
 	return d, err == nil && d > 0
 }
 
-var usual = budget{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 2, switches: 1}
+var usual = budget{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 2, switches: 1, operations: 1, failures: 1}
 
 // TestSearch: whatever fails, in whatever order, no primary is opened that lacks what was acknowledged (I1), never is the second last copy of
 // it given up while all machines are there (I15), and once everything is healed the changes of primary come to an end.
@@ -219,7 +269,7 @@ func TestWalk(t *testing.T) {
 		seed = s
 	}
 	t.Logf("AOSC_SEED=%d", seed)
-	many := budget{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 3, switches: 4}
+	many := budget{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 3, switches: 4, operations: 4, failures: 6}
 	walks := 0
 	for began := time.Now(); time.Since(began) < limit; walks++ {
 		if bad := walk(newWorld(3+2*(walks%2), many), seed+uint64(walks), 60); bad != nil {
@@ -227,6 +277,42 @@ func TestWalk(t *testing.T) {
 		}
 	}
 	t.Logf("%d walks of 60 events", walks)
+}
+
+// TestTrails: what the search has found, replayed.
+func TestTrails(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		trail []string
+	}{
+		{"the only primary that nobody follows yet is lost: all that was acknowledged is in Base, so those who have that may be elected",
+			[]string{"kill 1", "cut off from the members 2", "look until nothing moves", "lose the machine of 3"}},
+		{"an operator gives up a member that is off for good: what the primary has, too, an election must still find",
+			[]string{"cut off from the members 3", "write", "lose the machine of 2", "replace (nodes 0, member 2, in place false, discard true)",
+				"look until nothing moves", "kill 1", "look until nothing moves"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(3, budget{writes: 9, kills: 9, machines: 1, cuts: 9, hides: 9, strays: 9, switches: 9, operations: 9, failures: 9})
+			for _, name := range tc.trail {
+				events := w.events()
+				i := slices.IndexFunc(events, func(e event) bool { return e.name == name })
+				if i < 0 {
+					t.Fatalf("after %v there is no %q", w.trail, name)
+				}
+				next, ok := w.step(events[i])
+				if !ok {
+					t.Fatalf("after %v %q does nothing", w.trail, name)
+				}
+				if wrong := next.wrong(); wrong != "" {
+					t.Fatal(&found{wrong, next.trail})
+				}
+				w = next
+			}
+			if wrong := w.settle(); wrong != "" {
+				t.Fatal(&found{wrong, append(w.trail, "all healed")})
+			}
+		})
+	}
 }
 
 // TestSearchFinds: the search is worth something, since it finds two defects of before when they are put back: a change of primary that

@@ -31,10 +31,7 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 	case cotton.ActFound:
 		return d.found(ctx, r)
 	case cotton.ActStrict:
-		return d.f.change(ctx, d.c, func(r *cotton.Record) error {
-			r.Loose = false
-			return nil
-		})
+		return d.storeStrict(ctx, r)
 	case cotton.ActAcks:
 		return d.storeAcks(ctx, r)
 	case cotton.ActBase:
@@ -167,6 +164,21 @@ func (d *driver) storeAcks(ctx context.Context, r cotton.Record) error {
 			return errUnchanged
 		}
 		stored.Acks = stored.AcksWanted()
+		return stored.RaiseBase(executed)
+	})
+}
+
+// storeStrict stores that commits wait for ever from now on. Those before may have waited for nobody, so an election must find them.
+func (d *driver) storeStrict(ctx context.Context, r cotton.Record) error {
+	_, executed, err := d.executedByPrimary(ctx, r)
+	if err != nil {
+		return err
+	}
+	return d.f.change(ctx, d.c, func(stored *cotton.Record) error {
+		if stored.Epoch != r.Epoch {
+			return errUnchanged
+		}
+		stored.Loose = false
 		return stored.RaiseBase(executed)
 	})
 }

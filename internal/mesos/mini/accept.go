@@ -228,6 +228,9 @@ func (m *master) operationForgotten(frameworkID string, uuid []byte) {
 	if f := m.frameworks[frameworkID]; f != nil {
 		delete(f.operations, string(uuid))
 	}
+	for _, id := range sortedKeys(m.drains) {
+		m.checkDrained(id)
+	}
 }
 
 // reconcileOperations answers with all that is not acknowledged, or with what

@@ -48,6 +48,7 @@ type agent struct {
 	frameworks map[string]mesos.FrameworkInfo
 	operations map[string]*agentOperation
 	recovery   *time.Timer
+	drain      *mesos.DrainConfig // while an operator has it drained and something is left
 }
 
 // agentState is what an agent keeps over restarts, beside its executors.

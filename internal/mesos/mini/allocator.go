@@ -34,7 +34,7 @@ func (m *master) allocate() {
 	now := time.Now()
 	made := map[*framework][]*offer{}
 	for _, a := range m.agents {
-		if !a.connected {
+		if !a.connected || m.drains[a.id] != nil {
 			continue
 		}
 		for _, claim := range m.claims() {

@@ -90,6 +90,9 @@ func (m *master) operatorCall(c *masterapi.Call) (*masterapi.Response, int, erro
 		}
 		return nil, http.StatusOK, nil
 	}
+	if known, err := m.drainingCall(c); known {
+		return nil, http.StatusOK, err
+	}
 	if known, err := m.maintenanceCall(c); known {
 		return nil, http.StatusOK, err
 	}
@@ -188,7 +191,7 @@ func (m *master) getState() *masterapi.Response_GetState {
 func (m *master) getAgents() *masterapi.Response_GetAgents {
 	out := &masterapi.Response_GetAgents{}
 	for _, id := range sortedKeys(m.agents) {
-		out.Agents = append(out.Agents, m.agents[id].proto())
+		out.Agents = append(out.Agents, m.agentProto(m.agents[id]))
 	}
 	for _, id := range sortedKeys(m.recovered) {
 		info := m.recovered[id]

@@ -170,6 +170,7 @@ func (m *master) stopMaintenance(ids []mesos.MachineID) error {
 func (m *master) removeAgent(a *agentRecord, why string) {
 	stopTimer(a.pingTimer)
 	delete(m.agents, a.id)
+	delete(m.drains, a.id)
 	for _, t := range a.tasks {
 		if t.freed {
 			m.finish(t.framework, t)
@@ -211,7 +212,7 @@ func (m *master) askBack(now time.Time) {
 		for _, name := range sortedKeys(m.agents) {
 			a := m.agents[name]
 			u := m.unavailability(a)
-			if f.stream == nil || u == nil || !a.connected || !a.serves(f) || m.asked(f, a) || now.Before(f.answered[a.id]) {
+			if f.stream == nil || u == nil || !a.connected || m.drains[a.id] != nil || !a.serves(f) || m.asked(f, a) || now.Before(f.answered[a.id]) {
 				continue
 			}
 			o := &inverseOffer{id: fmt.Sprintf("%s-O%d", m.id, m.nextOffer), framework: f, agent: a}

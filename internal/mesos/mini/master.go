@@ -39,6 +39,7 @@ type master struct {
 	offers      map[string]*offer
 	inverse     map[string]*inverseOffer
 	machines    map[machineID]*machine // of the maintenance schedule
+	drains      map[string]*drain      // agents that are deactivated, by id
 	allocateAt  *time.Timer
 	operators   map[*stream]*time.Timer // subscribers of the operator API
 
@@ -55,6 +56,8 @@ type masterState struct {
 	Gone       []string              // agent ids that are never taken again
 	// The maintenance schedule, and which of its machines are down.
 	Schedule, Maintenance mesosBytes
+	// The agents that are deactivated, and those among them that are drained.
+	Drains map[string]drainState `json:",omitempty"`
 }
 
 func startMaster(cfg Config) (*master, error) {
@@ -63,7 +66,7 @@ func startMaster(cfg Config) (*master, error) {
 		frameworks: map[string]*framework{}, completed: map[string]*framework{},
 		agents: map[string]*agentRecord{}, unreachable: map[string]*agentRecord{}, gone: map[string]*agentRecord{},
 		recovered: map[string]mesos.AgentInfo{}, offers: map[string]*offer{}, operators: map[*stream]*time.Timer{},
-		inverse: map[string]*inverseOffer{}, machines: map[machineID]*machine{},
+		inverse: map[string]*inverseOffer{}, machines: map[machineID]*machine{}, drains: map[string]*drain{},
 	}
 	var state masterState
 	if _, err := load(m.statePath(), &state); err != nil {
@@ -139,6 +142,13 @@ func (m *master) restore(state masterState) error {
 	for _, id := range state.Gone {
 		m.gone[id] = &agentRecord{id: id}
 	}
+	for id, d := range state.Drains {
+		known, err := d.drain()
+		if err != nil {
+			return fmt.Errorf("%s: agent %s: %w", m.statePath(), id, err)
+		}
+		m.drains[id] = known
+	}
 	if err := m.restoreMaintenance(state.Schedule, state.Maintenance); err != nil {
 		return fmt.Errorf("%s: maintenance: %w", m.statePath(), err)
 	}
@@ -174,6 +184,14 @@ func (m *master) checkpoint() error {
 	}
 	state.Completed = sortedKeys(m.completed)
 	state.Gone = sortedKeys(m.gone)
+	for id, d := range m.drains {
+		if state.Drains == nil {
+			state.Drains = map[string]drainState{}
+		}
+		kept, drainErr := d.state()
+		err = errors.Join(err, drainErr)
+		state.Drains[id] = kept
+	}
 	schedule, status := m.maintenanceSchedule(), m.maintenanceStatus()
 	var scheduleErr, statusErr error
 	state.Schedule, scheduleErr = schedule.Marshal()

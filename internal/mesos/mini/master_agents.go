@@ -82,6 +82,7 @@ func (m *master) register(r registration, from *agent) {
 	m.tellOperatorsAgent(a, true)
 	id := a.id
 	from.fromMaster(func(a *agent) { a.registered(id) })
+	m.tellToDrain(a)
 	for _, f := range m.frameworks {
 		if f.stream != nil {
 			info := f.info
@@ -308,6 +309,7 @@ func (m *master) markGone(id string) (found bool) {
 	delete(m.agents, id)
 	delete(m.unreachable, id)
 	delete(m.recovered, id)
+	delete(m.drains, id)
 	m.gone[id] = a
 	for _, t := range a.tasks {
 		reason := mesos.REASON_AGENT_REMOVED

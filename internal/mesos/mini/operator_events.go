@@ -58,7 +58,7 @@ func (m *master) tellOperatorsUpdate(t *task, status mesos.TaskStatus) {
 
 func (m *master) tellOperatorsAgent(a *agentRecord, added bool) {
 	if added {
-		m.tellOperators(&masterapi.Event{Type: masterapi.Event_AGENT_ADDED, AgentAdded: &masterapi.Event_AgentAdded{Agent: a.proto()}})
+		m.tellOperators(&masterapi.Event{Type: masterapi.Event_AGENT_ADDED, AgentAdded: &masterapi.Event_AgentAdded{Agent: m.agentProto(a)}})
 		return
 	}
 	m.tellOperators(&masterapi.Event{Type: masterapi.Event_AGENT_REMOVED, AgentRemoved: &masterapi.Event_AgentRemoved{AgentID: mesos.AgentID{Value: a.id}}})

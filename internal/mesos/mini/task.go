@@ -98,6 +98,7 @@ func (m *master) finish(f *framework, t *task) {
 	delete(f.lost, t.id())
 	if a := m.agents[t.agentID]; a != nil {
 		delete(a.tasks, taskKey{f.id, t.id()})
+		m.post(func() { m.checkDrained(t.agentID) }) // once the books are in order again
 	}
 	const keep = 1000 // as --max_completed_tasks_per_framework
 	f.finished = append(f.finished, t)

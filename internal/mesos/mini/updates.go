@@ -140,6 +140,7 @@ func (a *agent) fillIn(e *executor, status *mesos.TaskStatus) {
 
 // addUpdate keeps an update and sends it if it is its turn.
 func (a *agent) addUpdate(e *executor, t *agentTask, status mesos.TaskStatus) {
+	a.underDraining(e, &status)
 	t.pending = append(t.pending, status)
 	t.seen = append(t.seen, status.UUID)
 	if !terminal(t.latest) {
@@ -197,6 +198,7 @@ func (a *agent) acknowledge(framework, task string, uuid []byte) {
 		a.mustKeep(e)
 		a.forward(e, t)
 		a.tidy(e)
+		a.endDraining()
 		return
 	}
 }

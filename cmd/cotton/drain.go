@@ -66,15 +66,18 @@ func drainText(w io.Writer, d v1.Draining, undo bool) {
 }
 
 func agentsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "agents", Short: "Show agents that are being drained, and what forced deletions left behind", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "agents", Short: "Show agents that are being drained, here or at Mesos, and what forced deletions left behind", Args: cobra.NoArgs}
 	return clientCommand(cmd, func(ctx context.Context, a *asking, _ []string) error {
 		all, err := a.Agents(ctx)
 		if err != nil {
 			return err
 		}
 		return a.print(all, func(w io.Writer) {
-			if len(all.Draining)+len(all.LeftBehind) == 0 {
+			if len(all.Draining)+len(all.LeftBehind)+len(all.Withheld) == 0 {
 				fmt.Fprintln(w, "no agent is being drained, and nothing was left behind")
+			}
+			for _, a := range all.Withheld {
+				fmt.Fprintln(w, a.Text)
 			}
 			for _, d := range all.Draining {
 				fmt.Fprintf(w, "draining since %s: ", d.Since.Format(time.DateTime))

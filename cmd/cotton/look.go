@@ -168,6 +168,9 @@ func whyTable(w io.Writer, why v1.Why) {
 		}
 		fmt.Fprintf(w, "agent %s %s down for maintenance from %s%s\n", m.Hostname, verb, m.Start.Format(time.DateTime), end)
 	}
+	for _, a := range why.Withheld {
+		fmt.Fprintln(w, a.Text)
+	}
 	if len(why.Members) == 0 {
 		fmt.Fprintf(w, "all instances of %s have a place; `cotton show %s` says how they are\n", why.Cluster, why.Cluster)
 		return

@@ -337,6 +337,8 @@ func (d *deciding) notATarget(id int, lim SwitchoverLimits) string {
 		return fmt.Sprintf("%s is %s", name, m.Phase)
 	case m.Leaving:
 		return fmt.Sprintf("%s is leaving the cluster", name)
+	case d.beingEnded(m):
+		return fmt.Sprintf("%s is being ended by Mesos", name)
 	case !s.now():
 		return fmt.Sprintf("%s does not answer: %v", name, s.Err)
 	case s.Busy != "":

@@ -29,6 +29,10 @@ func (d *deciding) operate() {
 		if op != nil {
 			d.waits("a %s is under way", d.Change.Kind)
 		}
+	case d.beingEnded(p):
+		if why := d.handOver(d.MemberName(p.ID) + " is being ended by Mesos: " + cmp.Or(p.Reason, p.TaskState)); why != "" {
+			d.problem("%s is being ended by Mesos, and is not handed over before: %s", d.MemberName(p.ID), why)
+		}
 	case op == nil:
 		d.repair()
 	case p.Leaving:
@@ -44,6 +48,12 @@ func (d *deciding) operate() {
 	default:
 		d.restart()
 	}
+}
+
+// beingEnded: Mesos ends a member's task, and cotton did not ask for that: its agent is drained. Its executor keeps a primary open
+// for a moment, so that another can take over first.
+func (d *deciding) beingEnded(m *Member) bool {
+	return m != nil && m.TaskState == "TASK_KILLING" && m.Phase == PhaseRunning && !m.Stopping && !m.Leaving
 }
 
 // waits notes why the operation does not go on.
@@ -170,7 +180,7 @@ func (d *deciding) join() bool {
 // handOver begins a switchover away from the primary; otherwise it says why there is none now.
 func (d *deciding) handOver(why string) string {
 	for _, c := range slices.Backward(d.History) {
-		if c.Began.Before(d.Operation.Began) {
+		if d.Operation != nil && c.Began.Before(d.Operation.Began) {
 			break
 		}
 		if wait := c.Ended.Add(handOverPause).Sub(d.lim.Now); c.Kind == Switchover && c.Taken && wait > 0 {

@@ -223,6 +223,20 @@ func TestOperate(t *testing.T) {
 		{"who is handed over to somebody who may stay", operating(lossless, 3).doing(replace(1)).edited(func(s *scene) {
 			s.m(1).Hostname, s.m(2).Hostname = "draining", "draining"
 		}), "begin switchover 3", ""},
+		{"Mesos ends the primary: another takes over first", operating(lossless, 3).edited(func(s *scene) { s.m(1).TaskState = "TASK_KILLING" }),
+			"begin switchover 2", ""},
+		{"not to one that is ended as well", operating(lossless, 3).edited(func(s *scene) {
+			s.m(1).TaskState, s.m(2).TaskState = "TASK_KILLING", "TASK_KILLING"
+		}), "begin switchover 3", ""},
+		{"whatever else is done", scale(3, 5).edited(func(s *scene) { s.m(1).TaskState = "TASK_KILLING" }), "begin switchover 2", ""},
+		{"but not when it is cotton that ends it", operating(lossless, 3).edited(func(s *scene) {
+			s.m(1).TaskState, s.m(1).Stopping = "TASK_KILLING", true
+		}), "", ""},
+		{"nor again and again", operating(lossless, 3).edited(func(s *scene) {
+			s.m(1).TaskState = "TASK_KILLING"
+			s.r.History = []cotton.Change{{Kind: cotton.Switchover, Taken: true, Ended: limits.Now.Add(-time.Second), Log: []cotton.Step{{Note: "too slow"}}}}
+		}), "", ""},
+		{"a replica that Mesos ends is waited for", operating(lossless, 3).edited(func(s *scene) { s.m(2).TaskState = "TASK_KILLING" }), "", ""},
 		{"a primary that is to leave, since it alone had all", operating(lossless, 3).edited(func(s *scene) { s.m(1).Leaving = true }), "begin operation", ""},
 		{"hands over", operating(lossless, 3).doing(with(replace(1), func(op *cotton.Operation) { op.Auto, op.NoNew = true, true })).edited(func(s *scene) {
 			s.m(1).Leaving = true

@@ -84,12 +84,21 @@ func whyDocument(w framework.Wait) v1.Why {
 	for i, r := range w.Refusals {
 		out.Refusals[i] = v1.Refusal{Member: r.Member, AgentID: r.AgentID, Hostname: r.Hostname, Reason: r.Reason, At: r.At}
 	}
+	out.Withheld = withheldDocuments(w.Withheld)
 	for _, m := range w.Maintenance {
 		planned := v1.Maintenance{AgentID: m.AgentID, Hostname: m.Hostname, Start: m.Start, Begun: m.Begun}
 		if m.Duration > 0 {
 			planned.End = m.Start.Add(m.Duration)
 		}
 		out.Maintenance = append(out.Maintenance, planned)
+	}
+	return out
+}
+
+func withheldDocuments(all []cotton.Withheld) []v1.Withheld {
+	var out []v1.Withheld
+	for _, w := range all {
+		out = append(out, v1.Withheld{AgentID: w.AgentID, Hostname: w.Hostname, State: w.State, Gone: w.Gone, Since: w.Since, Text: w.String() + ": " + w.Next()})
 	}
 	return out
 }

@@ -237,6 +237,10 @@ func (f *fakeFramework) Drainings(context.Context) []framework.Draining {
 	return f.draining
 }
 
+func (f *fakeFramework) Withheld() []cotton.Withheld {
+	return []cotton.Withheld{{AgentID: "S9", Hostname: "agent9", State: cotton.WithheldDrained}}
+}
+
 func (f *fakeFramework) LeftBehind() []cotton.LeftBehind {
 	return []cotton.LeftBehind{{Cluster: "gone", Abandoned: cotton.Abandoned{Member: 2, Hostname: "agent9", VolumeID: "v9", ResourceID: "r9"}}}
 }

@@ -21,6 +21,7 @@ type Operating interface {
 	Drain(ctx context.Context, hostname string, o framework.DrainOptions) (framework.Draining, error)
 	Drainings(ctx context.Context) []framework.Draining
 	LeftBehind() []cotton.LeftBehind
+	Withheld() []cotton.Withheld
 }
 
 // operationRoutes are those of clusters that run, and of agents.
@@ -256,6 +257,7 @@ func (s *server) agents(w http.ResponseWriter, r *http.Request) error {
 	for _, l := range s.Framework.LeftBehind() {
 		out.LeftBehind = append(out.LeftBehind, v1.LeftBehind{Cluster: l.Cluster, Member: l.Member, Agent: l.Hostname, VolumeID: l.VolumeID, At: l.At})
 	}
+	out.Withheld = withheldDocuments(s.Framework.Withheld())
 	return writeJSON(w, http.StatusOK, out)
 }
 

@@ -110,6 +110,10 @@ func TestOperationShown(t *testing.T) {
 	if len(agents.Draining) != 1 || agents.Draining[0].Left[0].Instance != "c0-1" || len(agents.LeftBehind) != 1 || agents.LeftBehind[0].Agent != "agent9" {
 		t.Errorf("%+v", agents)
 	}
+	if w := agents.Withheld; len(w) != 1 || w[0].Hostname != "agent9" || w[0].State != "drained" ||
+		w[0].Text != "agent agent9 is drained at Mesos (DRAIN_AGENT): it is not offered before REACTIVATE_AGENT" {
+		t.Errorf("%+v", w)
+	}
 }
 
 // TestOperationsNeedWrite: what changes a cluster needs a token that may write, what shows it one that may read.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
@@ -57,6 +58,7 @@ type Executor struct {
 	client agent
 	log    *slog.Logger
 
+	killed   atomic.Bool // by a KILL: of the scheduler, or of an agent that is drained
 	mu       sync.Mutex
 	instance *instance
 	ended    chan struct{} // closed when the instance is over and its last status stored
@@ -144,6 +146,7 @@ func (x *Executor) Event(_ context.Context, e *executor.Event) error {
 		if p := e.Kill.KillPolicy; p != nil && p.GracePeriod != nil {
 			grace = time.Duration(p.GracePeriod.Nanoseconds)
 		}
+		x.killed.Store(true)
 		x.stopInstance(grace)
 	case executor.Event_SHUTDOWN:
 		// The agent kills us after its own grace period, so that must be enough for mysqld and for us.

@@ -278,6 +278,7 @@ func (i *instance) shutDown(grace time.Duration) (mesos.TaskState, string) {
 	i.report(mesos.TASK_KILLING, "stopping mysqld", nil)
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	i.handOver(ctx, grace)
 	if n := i.waiting(ctx); n > 0 {
 		// A server that is shut down gives up waiting for its replicas, and commits what none of them has.
 		if err := i.server.Kill(); err != nil {
@@ -289,6 +290,42 @@ func (i *instance) shutDown(grace time.Duration) (mesos.TaskState, string) {
 		return mesos.TASK_KILLED, fmt.Sprintf("stopped, within %s of grace: %v", grace, err)
 	}
 	return mesos.TASK_KILLED, "stopped in good order"
+}
+
+const (
+	// handOverLimit is how long a primary whose task is killed stays open, so that another can take over first; at most half of its
+	// grace. A switchover takes a third of a second.
+	handOverLimit = 5 * time.Second
+	// handOverGrace is the least grace for that. What the scheduler itself ends in a hurry has less.
+	handOverGrace = 3 * time.Second
+)
+
+// handOver keeps a primary up whose task Mesos kills, until the scheduler, which was told so, has made it a replica of another. An
+// agent that is drained kills its tasks without a word to the framework.
+func (i *instance) handOver(ctx context.Context, grace time.Duration) {
+	if !i.x.killed.Load() || i.task.Nodes < 2 || grace < handOverGrace {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(grace/2, handOverLimit))
+	defer cancel()
+	if e, err := mysql.ReadExposure(ctx, i.server.DB()); err != nil || e.ReadOnly {
+		return
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			i.x.cfg.Log.Warn("the primary is ended before another took over", "instance", i.id)
+			return
+		case <-i.server.Done():
+			return
+		case <-tick.C:
+		}
+		if s, err := mysql.ReadReplicaStatus(ctx, i.server.DB()); err == nil && s != nil {
+			return
+		}
+	}
 }
 
 // waiting is how many sessions wait for an acknowledgement; 0 where the server cannot be asked.

@@ -29,7 +29,7 @@ const (
 func (f *Framework) chores(ctx context.Context) {
 	tick := time.NewTicker(choreInterval)
 	defer tick.Stop()
-	removal := removal{f: f}
+	removal, withheld := removal{f: f}, withheldWatch{f: f}
 	for {
 		select {
 		case <-ctx.Done():
@@ -48,6 +48,7 @@ func (f *Framework) chores(ctx context.Context) {
 		f.wantOffers(ctx, now)
 		f.working.Unlock()
 		removal.round(ctx, now)
+		withheld.round(ctx, now)
 	}
 }
 
@@ -66,6 +67,7 @@ func (f *Framework) gauges() {
 	}
 	f.metrics.clusters.Set(float64(len(all)))
 	f.metrics.maintenance.Set(float64(len(f.Maintenance())))
+	f.metrics.withheld.Set(float64(len(f.Withheld())))
 	f.metrics.operating.Set(float64(operating))
 	f.metrics.draining.Set(float64(len(f.drainingHosts())))
 	f.metrics.leftBehind.Set(float64(len(f.leftBehind())))

@@ -42,6 +42,7 @@ type Framework struct {
 	creating sync.Mutex  // one creation after another
 	storing  sync.Mutex  // one change of the framework's own record after another
 	anew     atomic.Bool // a member began to want an offer: declined ones are of interest again
+	drained  atomic.Bool // a task ended since its agent is drained: which agents are withheld is of interest
 	loops    sync.WaitGroup
 	loopCtx  context.Context
 
@@ -59,6 +60,7 @@ type Framework struct {
 	refusals   map[string]map[string]cotton.Refusal
 	orphans    []cotton.Orphan
 	windows    windows // of maintenance
+	withheld   []cotton.Withheld
 	offersSeen int
 	health     Health
 	clock      *clock          // of all stored times

@@ -103,7 +103,8 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		Now: d.f.clock.now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
 		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),
 	})
-	d.c.keep(seen, slices.Concat(placementProblems(r), unreachableProblems(r, d.f.cfg.ReplaceAfter), unproven(r), d.rotation.problems, decision.Problems,
+	d.c.keep(seen, slices.Concat(placementProblems(r), unreachableProblems(r, d.f.cfg.ReplaceAfter),
+		withheldProblems(r, d.f.Withheld(), d.f.cfg.ReplaceAfter), unproven(r), d.rotation.problems, decision.Problems,
 		d.keepUp(ctx, r, decision)))
 	d.c.diagnosed(decision)
 	d.forgetOldSteps(r)

@@ -12,7 +12,7 @@ type metrics struct {
 	revives, suppresses, reconciles, kills         prometheus.Counter
 	repetitions                                    prometheus.Counter
 	operations, statuses, actions                  *prometheus.CounterVec
-	clusters, orphanMB, maintenance                prometheus.Gauge
+	clusters, orphanMB, maintenance, withheld      prometheus.Gauge
 	members, backedUp, archived                    *prometheus.GaugeVec
 	registered                                     prometheus.Gauge
 	changes                                        *prometheus.CounterVec
@@ -46,6 +46,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		clusters:          gauge("clusters", "Clusters stored, those being deleted among them."),
 		orphanMB:          gauge("orphan_volume_mb", "Size of volumes reserved for us that no record claims."),
 		maintenance:       gauge("agents_in_maintenance", "Agents that an operator's plan takes down, or has taken down, and on which something of ours is."),
+		withheld:          gauge("agents_withheld", "Agents that an operator of Mesos has drained or deactivated."),
 		registered:        gauge("framework_registered", "1 while subscribed to a Mesos master."),
 		changes:           counters("primary_changes_total", "Changes of primary that ended, by kind and result (done, taken back).", "kind", "result"),
 		clusterOperations: counters("cluster_operations_total", "Operations on clusters (replace, scale, ...) that ended, by kind and result (done, canceled).", "kind", "result"),
@@ -64,7 +65,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.offersReceived, m.offersDeclined, m.offersAccepted, m.revives, m.suppresses, m.reconciles, m.kills, m.repetitions,
-			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.registered, m.members, m.changes, m.changeSeconds,
+			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.withheld, m.registered, m.members, m.changes, m.changeSeconds,
 			m.backedUp, m.archived, m.clusterOperations, m.operating, m.draining, m.leftBehind)
 	}
 	return m

@@ -74,6 +74,11 @@ func (f *Framework) Why(_ context.Context, name string) (Wait, error) {
 			w.Maintenance = append(w.Maintenance, planned)
 		}
 	}
+	for _, withheld := range f.Withheld() {
+		if len(w.Members) > 0 || slices.ContainsFunc(r.Members, withheld.Concerns) {
+			w.Withheld = append(w.Withheld, withheld)
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w.OffersSeen = f.offersSeen

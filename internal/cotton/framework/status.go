@@ -99,6 +99,9 @@ func (f *Framework) keepStatus(ctx context.Context, s mesos.TaskStatus) (news bo
 	if err == nil && dead(s.GetState().String()) {
 		f.anew.Store(true)
 	}
+	if s.GetReason() == mesos.REASON_AGENT_DRAINING {
+		f.drained.Store(true)
+	}
 	c.poke()
 	if errors.Is(err, errUnchanged) {
 		return false, nil
@@ -163,6 +166,10 @@ func ended(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now time.Time
 		if m.Anew {
 			m.ResourceID, m.VolumeID, m.Port = "", "", 0 // nothing of that ACCEPT was done
 		}
+		return
+	}
+	if s.GetReason() == mesos.REASON_AGENT_DRAINING { // an operator's will: nobody's fault
+		m.RetryAt = time.Time{}
 		return
 	}
 	if ran && now.Sub(m.LaunchedAt) > maxRetry {

@@ -54,6 +54,8 @@ func TestApplyStatus(t *testing.T) {
 		{"being removed: late", removing, mesos.TASK_FAILED, 0, "removing TASK_FAILED 0 0s r"},
 		{"being removed: still runs", in(removing, mesos.TASK_UNREACHABLE), mesos.TASK_RUNNING, 0, "removing TASK_RUNNING 0 0s r"},
 		{"finished by itself", running, mesos.TASK_FINISHED, 0, "lost TASK_FINISHED 1 1s r"},
+		{"its agent is drained: nobody's fault", running, mesos.TASK_KILLED, mesos.REASON_AGENT_DRAINING, "lost TASK_KILLED 0 0s r"},
+		{"the same, before it ran", launched, mesos.TASK_KILLED, mesos.REASON_AGENT_DRAINING, "pending TASK_KILLED 0 0s r"},
 		{"the machine is gone", running, mesos.TASK_GONE_BY_OPERATOR, 0, "lost TASK_GONE_BY_OPERATOR 1 1s r"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

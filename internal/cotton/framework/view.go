@@ -80,6 +80,9 @@ type Wait struct {
 	OffersSeen int `json:"offers_seen"`
 	// Maintenance are the agents of this cluster's members that will be, or are, taken down by an operator's plan.
 	Maintenance []cotton.Maintenance `json:"maintenance,omitempty"`
+	// Withheld are the agents of this cluster's members that an operator keeps from being used; all such agents while a member
+	// wants a place.
+	Withheld []cotton.Withheld `json:"withheld,omitempty"`
 }
 
 // Health is how the framework itself stands.

@@ -137,6 +137,8 @@ type Agents struct {
 	Draining []Draining `json:"draining"`
 	// LeftBehind is what forced deletions left on agents that were away. It is destroyed and given back when they return.
 	LeftBehind []LeftBehind `json:"left_behind"`
+	// Withheld are those that an operator of Mesos has drained or deactivated.
+	Withheld []Withheld `json:"withheld,omitempty"`
 }
 
 // Draining is an agent that instances are to leave.

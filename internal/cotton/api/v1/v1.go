@@ -167,6 +167,19 @@ type Why struct {
 	OffersSeen int `json:"offers_seen"`
 	// Maintenance are the agents of this cluster's instances that will be, or are, taken down by an operator's plan.
 	Maintenance []Maintenance `json:"maintenance,omitempty"`
+	// Withheld are the agents of this cluster's instances that an operator of Mesos has drained or deactivated; all such agents
+	// while an instance wants a place.
+	Withheld []Withheld `json:"withheld,omitempty"`
+}
+
+// Withheld is an agent that an operator of Mesos has drained or deactivated: it is not offered before REACTIVATE_AGENT.
+type Withheld struct {
+	AgentID  string    `json:"agent_id"`
+	Hostname string    `json:"hostname"`
+	State    string    `json:"state"`          // draining, drained or deactivated
+	Gone     bool      `json:"gone,omitempty"` // for good, once it is drained
+	Since    time.Time `json:"since,omitzero"` // when it was told to drain
+	Text     string    `json:"text"`           // for people
 }
 
 // Maintenance is a planned absence of a machine.

@@ -93,9 +93,18 @@ func (d *deciding) shut(id int, s Seen) {
 	}
 }
 
-// sound tells whether the old primary could go on as if nothing had been: it answers and has its data.
+// sound tells whether the old primary could go on as if nothing had been: it answers and has its data. One that had not been opened yet
+// is a replica still, and has all that it was to have.
 func (d *deciding) sound(s Seen) bool {
-	return s.now() && s.Replica == nil && (!d.Founded || s.Server.GTIDExecuted != "")
+	if !s.now() || d.Founded && s.Server.GTIDExecuted == "" {
+		return false
+	}
+	if s.Replica == nil {
+		return true
+	}
+	has, err1 := received(s)
+	base, err2 := d.Acknowledged()
+	return err1 == nil && err2 == nil && has.Contains(base)
 }
 
 // notFenced says why the old primary may still commit, empty when it cannot. Where every commit waits for ever, the

@@ -495,3 +495,38 @@ func TestQuorum(t *testing.T) {
 		t.Errorf("%d elections, %d refusals: too few of one to show anything", elected, refused)
 	}
 }
+
+// TestMayOverwrite: a member's data go only while it is as it was when that was decided.
+func TestMayOverwrite(t *testing.T) {
+	record := func(edit func(*cotton.Record)) cotton.Record {
+		r := cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: 3, Policy: cotton.PolicyLossless}, State: cotton.StateRunning, Primary: 1, Epoch: 7}
+		for id := 1; id <= 3; id++ {
+			r.Members = append(r.Members, cotton.Member{ID: id, Relieved: id == 2})
+		}
+		edit(&r)
+		return r
+	}
+	for _, tc := range []struct {
+		name string
+		edit func(*cotton.Record)
+		may  bool
+	}{
+		{"as it was decided", func(*cotton.Record) {}, true},
+		{"the new primary waits for the clone", func(r *cotton.Record) {
+			r.Change = &cotton.Change{Kind: cotton.Failover, Step: cotton.StepPromote, To: 1}
+		}, true},
+		{"commits wait for nobody, so nothing rests on it", func(r *cotton.Record) {
+			r.Spec.Policy = cotton.PolicySingle
+			r.Members[1].Relieved = false
+		}, true},
+		{"it has been elected", func(r *cotton.Record) { r.Primary = 2 }, false},
+		{"a change of primary has begun", func(r *cotton.Record) { r.Epoch++ }, false},
+		{"it is counted on again", func(r *cotton.Record) { r.Members[1].Relieved = false }, false},
+		{"it is no member any more", func(r *cotton.Record) { r.Members = r.Members[:1] }, false},
+		{"the cluster is being deleted", func(r *cotton.Record) { r.State = cotton.StateDeleting }, false},
+	} {
+		if err := record(tc.edit).MayOverwrite(2, 7); (err == nil) != tc.may {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+}

@@ -48,12 +48,11 @@ type world struct {
 	budget  budget
 	// Defects that can be put back. amnesia: a change of primary forgets what had been acknowledged. twoNames: the diagnosis takes what
 	// a former primary numbered for acknowledged, the election takes it for errant, and nobody counts how often that ends in nothing.
-	// careless: a clone that was decided begins whatever has become of the member since.
-	amnesia, twoNames, careless bool
-	cloneMB                     int64
-	trail                       []string
-	left                        int  // machines lost
-	strayed                     bool // somebody wrote where nothing may be written
+	amnesia, twoNames bool
+	cloneMB           int64
+	trail             []string
+	left              int  // machines lost
+	strayed           bool // somebody wrote where nothing may be written
 }
 
 // budget is how often each fault may still strike.
@@ -235,8 +234,14 @@ func (w *world) look(succeeds func(i, of int) bool) (moved bool) {
 			moved = true
 		}
 	}
-	for _, s := range w.servers { // clones that are under way end
-		if donor := w.servers[s.cloning]; s.cloning != 0 && s.up && donor != nil && donor.up && donor.cloning == 0 {
+	for _, s := range w.servers { // clones that are under way end, or break off
+		donor := w.servers[s.cloning]
+		switch {
+		case s.cloning == 0 || !s.up:
+		case donor == nil || !donor.up || donor.cloning != 0:
+			s.cloning = 0
+			moved = true
+		default:
 			s.executed, s.relay, s.pending, s.cloning = donor.executed, mysql.GTIDSet{}, mysql.GTIDSet{}, 0
 			s.source, s.receiving, s.closed, s.waits = 0, false, true, false
 			moved = true
@@ -290,12 +295,11 @@ func (w *world) tasks() (moved bool) {
 	return moved
 }
 
-// beginClone is what the framework's mayOverwrite checks, and CLONE's beginning.
+// beginClone is what the framework checks right before CLONE, and its beginning.
 func (w *world) beginClone(id int, s *server) {
 	donor, epoch := s.cloneSoon, s.cloneEpoch
 	s.cloneSoon, s.cloneEpoch = 0, 0
-	m, ok := w.r.Member(id)
-	if !w.careless && (!ok || epoch != w.r.Epoch || w.r.Change != nil || w.r.Primary == id || !m.Relieved) || !s.closed {
+	if w.r.MayOverwrite(id, epoch) != nil || !s.closed {
 		return
 	}
 	s.cloning, s.source, s.receiving = donor, 0, false
@@ -470,6 +474,6 @@ func (w *world) settle() string {
 
 // start is what an executor does: the server comes back closed, and follows nobody until it is told to.
 func (w *world) start(s *server) {
-	s.up, s.closed, s.receiving = true, true, false
+	s.up, s.closed, s.receiving, s.cloning = true, true, false, 0
 	s.executed, s.pending = s.executed.Union(s.pending), mysql.GTIDSet{}
 }

@@ -2,6 +2,7 @@ package cotton
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/aosc/aosc/internal/mysql"
 )
@@ -19,6 +20,10 @@ func (d *deciding) primary() {
 	}
 	right := d.semiSyncRight(p)
 	if d.promoting(p) {
+		if why := d.lacking(p); why != "" && d.Change == nil {
+			d.problem("the primary %s stays closed for writes: %s", name, why)
+			return
+		}
 		d.act(ActPromote, d.Primary)
 		return
 	}
@@ -49,9 +54,18 @@ func (d *deciding) primary() {
 	}
 }
 
-// promoting tells whether the new primary of a change still is what it was before.
+// promoting tells whether the primary still is the replica that it was: of a change that is at that step, or since a failover away from it
+// was taken back before it had been opened. Replication that an operator has set up on an open primary is nobody's business.
 func (d *deciding) promoting(p Seen) bool {
-	return d.Change != nil && d.Change.Step == StepPromote && d.Change.To == d.Primary && p.Replica != nil
+	switch {
+	case p.Replica == nil:
+		return false
+	case d.Change != nil:
+		return d.Change.Step == StepPromote && d.Change.To == d.Primary
+	}
+	return p.now() && !p.Writable() && d.Founded && slices.ContainsFunc(d.Members, func(m Member) bool {
+		return p.Replica.Source == mysql.Addr{Host: m.Host, Port: m.Port}
+	})
 }
 
 // semiSyncRight tells whether commits wait as the policy says (M8: at run time, not only in my.cnf).
@@ -65,26 +79,37 @@ func (d *deciding) semiSyncRight(p Seen) bool {
 
 // unsafe says why the primary must not be opened, empty when it may be.
 func (d *deciding) unsafe(p Seen) string {
-	executed, err := mysql.ParseGTIDSet(p.Server.GTIDExecuted)
-	base, errBase := d.Acknowledged()
 	switch {
-	case err != nil:
-		return "its gtid_executed cannot be read: " + err.Error()
-	case errBase != nil:
-		return "what was acknowledged, as it is stored, cannot be read: " + errBase.Error()
 	case p.Busy != "":
 		return p.Busy + " is under way"
 	case p.Replica != nil:
 		return "it is a replica of " + p.Replica.Source.String()
-	case d.Founded && executed.Empty():
-		return "it has lost its data: it has executed nothing"
-	case !executed.Contains(base):
-		return "it lacks what was acknowledged before: " + base.Subtract(executed).String()
 	case !d.semiSyncRight(p):
 		return "semi-synchronous replication is not set yet"
 	}
+	if why := d.lacking(p); why != "" {
+		return why
+	}
 	if able, cloning := d.acknowledgers(p); d.Spec.Policy == PolicyLossless && d.Founded && able == 0 && cloning > 0 {
 		return "until another member is cloned from it nobody could acknowledge its commits, and those that wait would hold the clone up"
+	}
+	return ""
+}
+
+// lacking says what the primary does not have, of what was acknowledged or others have; empty when it has all, or will have once it has
+// applied what it received.
+func (d *deciding) lacking(p Seen) string {
+	has, err := received(p)
+	base, errBase := d.Acknowledged()
+	switch {
+	case err != nil:
+		return "its transactions cannot be read: " + err.Error()
+	case errBase != nil:
+		return "what was acknowledged, as it is stored, cannot be read: " + errBase.Error()
+	case d.Founded && has.Empty():
+		return "it has lost its data: it has executed nothing"
+	case !has.Contains(base):
+		return "it lacks what was acknowledged before: " + base.Subtract(has).String()
 	}
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
@@ -102,7 +127,7 @@ func (d *deciding) unsafe(p Seen) string {
 		if err != nil {
 			return fmt.Sprintf("the transactions of %s cannot be read: %v", d.MemberName(m.ID), err)
 		}
-		if more := theirs.Subtract(executed).Subtract(d.errantIn(theirs)); !more.Empty() {
+		if more := theirs.Subtract(has).Subtract(d.errantIn(theirs)); !more.Empty() {
 			return fmt.Sprintf("%s has transactions that it lacks: %s", d.MemberName(m.ID), more)
 		}
 	}

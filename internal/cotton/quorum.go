@@ -92,6 +92,16 @@ func (r *Record) Relieve(member int, holders []int, executed mysql.GTIDSet) erro
 	return nil
 }
 
+// MayOverwrite says why a member keeps its data although it was decided, under an epoch, to clone it; nil when they may go. Every change of
+// primary has a new epoch from its first step on. While the new primary waits to be opened a clone may be what it waits for.
+func (r Record) MayOverwrite(member int, epoch uint64) error {
+	m, ok := r.Member(member)
+	if !ok || r.Epoch != epoch || r.Primary == member || r.State == StateDeleting || !m.Relieved && r.SemiSync().Enabled {
+		return fmt.Errorf("%s keeps its data: %w since it was decided to clone it", r.MemberName(member), ErrOvertaken)
+	}
+	return nil
+}
+
 // LosslessTimeout is what a source that waits for ever is set to: the longest the server takes, 49 days.
 const LosslessTimeout = (1<<32 - 1) * time.Millisecond
 

@@ -218,8 +218,14 @@ func (d *deciding) acknowledgers(p Seen) (able, cloning int) {
 // mustClone tells whether a member can follow the primary only with its data.
 func (d *deciding) mustClone(s, p Seen) bool {
 	g, err := setsOf(s, p)
-	return err == nil && (!g.received.Subtract(g.theirs).Without(p.Server.UUID).Empty() || !g.purged.Subtract(g.mine).Empty() ||
+	return err == nil && (d.strays(s, p) || !g.purged.Subtract(g.mine).Empty() ||
 		s.Replica == nil && d.newcomer(g, p))
+}
+
+// strays tells whether a replica has transactions that the primary never had.
+func (d *deciding) strays(s, p Seen) bool {
+	g, err := setsOf(s, p)
+	return err != nil || !g.received.Subtract(g.theirs).Without(p.Server.UUID).Empty()
 }
 
 // donor of a clone: a replica that is well, so that the primary does not carry the load, else the primary. With only two
@@ -231,7 +237,7 @@ func (d *deciding) donor(recipient int) int {
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
 		if m.ID == d.Primary || m.ID == recipient || m.Phase != PhaseRunning || s.Busy != "" || d.donors[m.ID] || !d.hears(s) ||
-			s.Replica.SQLRunning != "Yes" || s.Server.Version.Compare(p.Server.Version) != 0 || lag(s) > 1 {
+			s.Replica.SQLRunning != "Yes" || s.Server.Version.Compare(p.Server.Version) != 0 || lag(s) > 1 || d.strays(s, p) {
 			continue
 		}
 		well++

@@ -457,14 +457,7 @@ func (d *driver) endSessions(ctx context.Context, db *sql.DB, name string) error
 // mayOverwrite stores the record once more, as it is, right before a member's data go: it fails if the member has been made primary, if a
 // change of primary has begun, if the member is counted on again, or if another scheduler has taken over since the clone was decided.
 func (d *driver) mayOverwrite(ctx context.Context, r cotton.Record, member int) error {
-	return d.f.change(ctx, d.c, func(now *cotton.Record) error {
-		m, ok := now.Member(member)
-		if !ok || now.Epoch != r.Epoch || now.Change != nil || now.Primary == member || now.State == cotton.StateDeleting ||
-			!m.Relieved && now.SemiSync().Enabled {
-			return fmt.Errorf("%s keeps its data: the cluster has changed since it was decided to clone it", r.MemberName(member))
-		}
-		return nil
-	})
+	return d.f.change(ctx, d.c, func(now *cotton.Record) error { return now.MayOverwrite(member, r.Epoch) })
 }
 
 // forget ends all replication of a server whose data are, or were, replaced.

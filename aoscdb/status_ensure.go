@@ -3,9 +3,11 @@ package aoscdb
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
 )
@@ -133,13 +135,19 @@ func (g guard) name() string {
 }
 
 const (
+	trustCreators  = "SET GLOBAL log_bin_trust_function_creators = "
+	restoreTimeout = 10 * time.Second
+)
+
+const (
 	errNoSuchDefiner    uint16 = 1449 // ER_NO_SUCH_USER: the account that made a trigger is gone
 	errRoutineNeedSuper uint16 = 1419 // ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
 )
 
-// ensureGuards makes the missing guards. Where the account may not create triggers while the binary log is on (it has no
-// SUPER, and log_bin_trust_function_creators is off) the tables go without.
-func (s *StatusStore) ensureGuards(ctx context.Context, q querier) error {
+// ensureGuards makes the missing guards. With the binary log on, an account without SUPER makes triggers only while
+// log_bin_trust_function_creators is on: where it has SYSTEM_VARIABLES_ADMIN it turns that on for the moment. Where it may not do that
+// either the tables go without.
+func (s *StatusStore) ensureGuards(ctx context.Context, q querier) (err error) {
 	have, err := list(ctx, q, func(name *string) []any { return []any{name} },
 		"SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = ?", s.database)
 	if err != nil {
@@ -149,11 +157,25 @@ func (s *StatusStore) ensureGuards(ctx context.Context, q querier) error {
 		if slices.Contains(have, g.name()) {
 			continue
 		}
-		_, err := exec(ctx, q, "CREATE TRIGGER "+mysql.QuoteIdents(s.database, g.name())+" BEFORE "+g.Event+" ON "+
-			mysql.QuoteIdents(s.database, g.Table)+" FOR EACH ROW IF @@SESSION.sql_log_bin = 1 AND @@GLOBAL.log_bin = 1 THEN "+
-			"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'these rows are this instance''s alone and must not be replicated: "+
-			"SET sql_log_bin=0, then try again'; END IF")
-		if mysql.IsNumber(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied) {
+		statement := "CREATE TRIGGER " + mysql.QuoteIdents(s.database, g.name()) + " BEFORE " + g.Event + " ON " +
+			mysql.QuoteIdents(s.database, g.Table) + " FOR EACH ROW IF @@SESSION.sql_log_bin = 1 AND @@GLOBAL.log_bin = 1 THEN " +
+			"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'these rows are this instance''s alone and must not be replicated: " +
+			"SET sql_log_bin=0, then try again'; END IF"
+		_, err := exec(ctx, q, statement)
+		if mysql.IsNumber(err, errRoutineNeedSuper) {
+			_, err = exec(ctx, q, trustCreators+"ON")
+			if err == nil {
+				defer func() {
+					// Also when the caller has given up: others' triggers are not to be allowed by this.
+					restoreCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
+					defer cancel()
+					_, offErr := exec(restoreCtx, q, trustCreators+"OFF")
+					err = errors.Join(err, wrap(offErr, "turn log_bin_trust_function_creators off again"))
+				}()
+				_, err = exec(ctx, q, statement)
+			}
+		}
+		if mysql.IsNumber(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied, mysql.ErrSpecificAccessDenied) {
 			return nil
 		}
 		if err != nil {

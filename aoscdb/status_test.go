@@ -13,6 +13,7 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
+	"github.com/aosc/aosc/internal/testkit"
 )
 
 // both runs a test over the status tables of an instance and over the central ones: the rules are the same.
@@ -186,22 +187,26 @@ func TestNotAllowedToWriteUnlogged(t *testing.T) {
 	}
 }
 
-// TestPrivilegesOfTheManual: the account that docs/operations.md asks for is enough, without the guards, for which a
-// server with a binary log wants SUPER.
+// TestPrivilegesOfTheManual: the account that docs/operations.md asks for is enough, for the guards as well: a logged change is refused,
+// and the server trusts makers of triggers no more than before.
 func TestPrivilegesOfTheManual(t *testing.T) {
 	newInstance(t)
 	dropInstanceDatabase(t, cluster.Primary)
-	unlogged(t, "CREATE USER named@'127.0.0.1'",
-		"GRANT ALTER, CREATE, CREATE VIEW, DELETE, DROP, INDEX, INSERT, LOCK TABLES, SELECT, TRIGGER, UPDATE, PROCESS, REPLICATION CLIENT, "+
-			"REPLICATION SLAVE, CONNECTION_ADMIN, SESSION_VARIABLES_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* TO named@'127.0.0.1'")
-	defer unlogged(t, "DROP USER named@'127.0.0.1'")
-	db := must(mysql.Open(cluster.Primary.Addr(), mysql.Credentials{User: "named"}, mysql.Options{}))(t)
+	unlogged(t, testkit.SQLOfManual(t, "../docs/operations.md", "Privileges", "secret")[1]...)
+	defer unlogged(t, "DROP USER aosc, aosc_write, aosc_scratch, aosc_checksum")
+	db := must(mysql.Open(cluster.Primary.Addr(), mysql.Credentials{User: "aosc", Password: "secret"}, mysql.Options{}))(t)
 	defer db.Close()
 	s := InstanceStatus(db)
 	ok(t, s.Ensure(t.Context()))
 	ok(t, s.PutWaiting(t.Context(), OSCRow{Host: "h", Port: 1, Group: "g", Table: "t"}))
 	if changed := must(s.SetPriv(t.Context(), "h", 1, "g", "t", PrivStop))(t); !changed {
 		t.Error("osc_priv was not set")
+	}
+	if _, err := db.ExecContext(t.Context(), "UPDATE aosc.aosc_osc_ww SET osc_priv='PAUSE'"); err == nil || !strings.Contains(err.Error(), "SET sql_log_bin=0") {
+		t.Errorf("a logged change is not refused: %v", err)
+	}
+	if trusts := ask[int](t, db, "SELECT @@GLOBAL.log_bin_trust_function_creators"); trusts != 0 {
+		t.Error("log_bin_trust_function_creators is still on")
 	}
 }
 

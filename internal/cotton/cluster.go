@@ -117,7 +117,9 @@ type Record struct {
 	Founded bool `json:"founded,omitempty"`
 	// FoundedSet is what the primary had executed by then: a replica that lacks it does not know the cluster's user yet.
 	FoundedSet string `json:"founded_set,omitempty"`
-	NextID     int    `json:"next_id"` // member ids are never used again
+	// Events are what was known of clients' events at the last look at the open primary. Empty = nothing is.
+	Events Events `json:"events,omitzero"`
+	NextID int    `json:"next_id"` // member ids are never used again
 	// Abandoned placements never held data and are to be given back: the launch failed there, or was never answered.
 	Abandoned []Abandoned `json:"abandoned,omitempty"`
 	// BackupAskedAt is when a user last asked for a backup; one that was ordered since then is the answer.

@@ -114,6 +114,7 @@ const (
 	ActFreeze   ActionKind = "freeze"    // stop Member's receiver: it acknowledges nothing to the old primary
 	ActDrain    ActionKind = "drain"     // have Member apply what it has received
 	ActDemote   ActionKind = "demote"    // close the primary in good order, for its successor
+	ActQuiet    ActionKind = "quiet"     // have Member run no events: it is not the primary
 	ActCatchUp  ActionKind = "catch up"  // wait for Member to have executed all of the closed primary
 )
 
@@ -181,6 +182,7 @@ func Decide(r Record, seen []Seen, lim Limits) Decision {
 	default:
 		d.steady()
 	}
+	d.quiet()
 	d.volumes()
 	d.publish()
 	d.finish()
@@ -252,6 +254,16 @@ func (d *deciding) fence() {
 			d.problem("%s is open for writes and is not the primary: closing it", d.MemberName(m.ID))
 		}
 		d.act(ActFence, m.ID)
+	}
+}
+
+// quiet has every member but the primary run no events: super_read_only stops what they write, but not all of what gets a GTID. It is
+// the last step of a member, for no other to wait for.
+func (d *deciding) quiet() {
+	for _, m := range d.Members {
+		if s := d.seen[m.ID]; m.ID != d.Primary && s.now() && s.Busy == "" && s.Server.EventScheduler == "ON" {
+			d.act(ActQuiet, m.ID)
+		}
 	}
 }
 

@@ -77,14 +77,16 @@ func callOff(db *sql.DB, id uint64, hangUp func(), done <-chan error) error {
 	}
 }
 
-// KillClients ends the sessions of all clients but of the accounts in keep and our own, and tells how many there were.
+// KillClients ends the sessions of all clients but of the accounts in keep and our own, and the events that run, and tells how many
+// there were.
 // Replication's are no clients.
 func KillClients(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }, keep ...string) (int, error) {
 	query := `SELECT processlist_id, processlist_user FROM performance_schema.threads
-		WHERE name = 'thread/sql/one_connection' AND processlist_id <> CONNECTION_ID() AND processlist_command NOT LIKE 'Binlog Dump%'`
+		WHERE name IN ('thread/sql/one_connection', 'thread/sql/event_worker') AND processlist_id <> CONNECTION_ID()
+		AND processlist_command NOT LIKE 'Binlog Dump%'`
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return 0, fmt.Errorf("list client sessions: %w", err)

@@ -29,6 +29,7 @@ type Server struct {
 	Charset, Collation           string // defaults of new databases
 	Datadir                      string
 	LowerCaseTableNames          int
+	EventScheduler               string // ON, OFF, DISABLED
 }
 
 // ReadServer asks a server what it is, in one round trip (one more per variable that an older server calls by another
@@ -108,7 +109,7 @@ func selectServer(ctx context.Context, db *sql.DB, vars []variable) (Server, err
 		&version, &s.UUID, &s.Hostname, &s.Port, &s.ServerID, &s.ReadOnly, &s.SuperReadOnly,
 		&s.BinlogFormat, &s.BinlogRowImage, &s.BinlogRowValueOptions, &s.BinlogTransactionCompression,
 		&s.LogBin, &s.LogReplicaUpdates, &s.GTIDMode, &s.GTIDExecuted, &s.GTIDPurged,
-		&s.SQLMode, &s.Charset, &s.Collation, &s.Datadir, &s.LowerCaseTableNames)
+		&s.SQLMode, &s.Charset, &s.Collation, &s.Datadir, &s.LowerCaseTableNames, &s.EventScheduler)
 	if err != nil {
 		return s, err
 	}

@@ -126,6 +126,7 @@ var serverVariables = []variable{
 	{name: "collation_server"},
 	{name: "datadir"},
 	{name: "lower_case_table_names"},
+	{name: "event_scheduler"},
 }
 
 // semiSyncNames are the plugin of one side of semi-synchronous replication, its library, and the prefix of its

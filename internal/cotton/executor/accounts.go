@@ -11,10 +11,10 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 )
 
-// ownAccountsSQL is run by mysqld itself at every start, before anybody can log in: accounts by which somebody has locked cotton
+// startSQL is run by mysqld itself at every start, before anybody can log in: accounts by which somebody has locked cotton
 // out are dropped, and cotton's own are unlocked. Nothing of it is logged (I7): each member does it for itself. Passwords are
 // left alone.
-func ownAccountsSQL() string {
+func startSQL() string {
 	own := fmt.Sprintf("(user IN ('%s', '%s') AND host = '%%')", cotton.AdminAccount, cotton.ReplicationAccount)
 	lines := []string{"SET SESSION sql_log_bin = 0", "SET SESSION group_concat_max_len = 16777216"}
 	for _, s := range []struct{ begin, end, where string }{
@@ -28,10 +28,14 @@ func ownAccountsSQL() string {
 	return strings.Join(append(lines, ""), ";\n")
 }
 
-// writeOwnAccounts writes the statements onto the volume and returns where, for init_file.
-func writeOwnAccounts(dir string) (string, error) {
+// stopEventsSQL has a server show that a statement has stopped its event scheduler: then the scheduler starts it once the server is the
+// primary. Where its settings say that no event is to run, it stays off.
+const stopEventsSQL = "SET GLOBAL event_scheduler = OFF;\n"
+
+// writeStartSQL writes the statements, and more, onto the volume and returns where, for init_file.
+func writeStartSQL(dir, more string) (string, error) {
 	path := filepath.Join(dir, "accounts.sql")
-	if err := os.WriteFile(path, []byte(ownAccountsSQL()), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(startSQL()+more), 0o600); err != nil {
 		return "", fmt.Errorf("write what mysqld does to its accounts at a start: %w", err)
 	}
 	return path, nil

@@ -112,6 +112,9 @@ func (i *instance) closeBySQL(ctx context.Context, db *sql.DB, l limit) (string,
 	if !e.Closed() {
 		return "", errors.New("it was opened again at once by somebody else")
 	}
+	if err := mysql.StopEvents(ctx, db); err != nil { // it writes nothing any more; the scheduler does it otherwise
+		i.x.cfg.Log.Warn("a closed server still runs events", "instance", i.id, "error", err)
+	}
 	return how, nil
 }
 

@@ -69,13 +69,18 @@ func (x *Executor) startOn(ctx context.Context, task cotton.Task, dir string, ow
 	if err != nil {
 		return nil, err
 	}
-	if conf["init_file"], err = writeOwnAccounts(dir); err != nil {
+	quiet := ""
+	if mycnf.StopEvents(conf) {
+		quiet = stopEventsSQL
+	}
+	if conf["init_file"], err = writeStartSQL(dir, quiet); err != nil {
 		return nil, err
 	}
 	first, err := firstSQL(own)
 	if err != nil {
 		return nil, err
 	}
+	first += quiet // it takes the place of init_file
 	opts := mysqld.Options{
 		Install: in, Dir: dir, Host: host, Port: task.Port, ServerID: task.ServerID, Config: conf,
 		Account: own.account(), FirstSQL: first, StartLimit: x.cfg.StartLimit,

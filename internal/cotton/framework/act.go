@@ -77,6 +77,8 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		return mysql.SetSemiSyncSource(ctx, db, version, want)
 	case cotton.ActUser:
 		return createUser(ctx, db, r.Spec, r.Seed() != 0)
+	case cotton.ActQuiet:
+		return mysql.StopEvents(ctx, db)
 	case cotton.ActFollow:
 		return d.follow(ctx, r, *m)
 	case cotton.ActStart:

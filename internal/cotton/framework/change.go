@@ -82,10 +82,22 @@ func (d *driver) fence(ctx context.Context, r cotton.Record, m cotton.Member) er
 	}
 	sqlCtx, cancel := context.WithTimeout(ctx, d.f.cfg.ActTimeout/2)
 	defer cancel()
+	d.stopEvents(sqlCtx, db)
 	if err := mysql.CloseForWrites(sqlCtx, db, fencePatience, ours...); err != nil {
 		return errors.Join(err, d.orderFence(ctx, r, m))
 	}
 	return nil
+}
+
+// quietPatience is how long a server that must be closed is asked to run no more events. Where it does not, that is done once it is closed.
+const quietPatience = 300 * time.Millisecond
+
+func (d *driver) stopEvents(ctx context.Context, db *sql.DB) {
+	ctx, cancel := context.WithTimeout(ctx, quietPatience)
+	defer cancel()
+	if err := mysql.StopEvents(ctx, db); err != nil {
+		d.f.cfg.Log.Debug("events run on while a server is closed", "error", err)
+	}
 }
 
 // orderEvery is how often an executor is told the same: messages may be lost.
@@ -238,6 +250,7 @@ func (d *driver) demote(ctx context.Context, r cotton.Record, m cotton.Member) e
 	left := r.Change.Deadline.Sub(d.f.clock.now())
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
+	d.stopEvents(ctx, db)
 	if err := mysql.CloseForWrites(ctx, db, left/3, ours...); err != nil {
 		return err
 	}

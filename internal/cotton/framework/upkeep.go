@@ -53,7 +53,7 @@ func (d *driver) look(ctx context.Context, r cotton.Record, primary cotton.Membe
 		return []string{err.Error()}
 	}
 	var problems []string
-	for _, chore := range []func(context.Context, cotton.Record, *sql.DB) ([]string, error){d.keepAccounts} {
+	for _, chore := range []func(context.Context, cotton.Record, *sql.DB) ([]string, error){d.keepAccounts, d.keepEvents} {
 		found, err := chore(ctx, r, db)
 		problems = append(problems, found...)
 		if err != nil && !mysql.IsReadOnly(err) && !mysql.IsConnection(err) {

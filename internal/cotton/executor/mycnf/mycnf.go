@@ -138,6 +138,32 @@ func fixed(s Settings) map[string]string {
 	return conf
 }
 
+// StopEvents has a server start without running events, and tells whether it is to run them as the primary: unless its settings say
+// otherwise. A server is never open when it starts.
+func StopEvents(conf map[string]string) (wanted bool) {
+	wanted = true
+	for name, value := range conf {
+		stripped := name
+		for _, p := range prefixes {
+			stripped = strings.TrimPrefix(stripped, p)
+		}
+		if stripped != "event_scheduler" {
+			continue
+		}
+		switch strings.ToUpper(value) {
+		case "ON", "1", "TRUE", "":
+			wanted = wanted && !strings.HasPrefix(name, "skip_") && !strings.HasPrefix(name, "disable_")
+		default:
+			wanted = false
+		}
+	}
+	if wanted {
+		maps.DeleteFunc(conf, func(name, _ string) bool { return strings.HasSuffix(name, "event_scheduler") })
+		conf["event_scheduler"] = "OFF"
+	}
+	return wanted
+}
+
 // refused settings, by why. A name that ends in * stands for all that begin so.
 var refused = []struct {
 	why   string

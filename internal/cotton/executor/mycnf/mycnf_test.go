@@ -1,6 +1,7 @@
 package mycnf_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,5 +118,28 @@ func TestTemplate(t *testing.T) {
 	}
 	if conf, err := mycnf.ReadTemplate(""); conf != nil || err != nil {
 		t.Errorf("no template: %v, %v", conf, err)
+	}
+}
+
+// TestStopEvents: a server starts without running events, and whether it is to run them later is as its settings say.
+func TestStopEvents(t *testing.T) {
+	for _, c := range []struct {
+		conf   map[string]string
+		wanted bool
+		value  string
+	}{
+		{map[string]string{}, true, "OFF"},
+		{map[string]string{"event_scheduler": "on"}, true, "OFF"},
+		{map[string]string{"loose_event_scheduler": "1"}, true, "OFF"},
+		{map[string]string{"event_scheduler": "OFF"}, false, "OFF"},
+		{map[string]string{"event_scheduler": "0"}, false, "0"},
+		{map[string]string{"event_scheduler": "DISABLED"}, false, "DISABLED"},
+		{map[string]string{"event_scheduler": "ON", "skip_event_scheduler": ""}, false, "ON"},
+	} {
+		had := maps.Clone(c.conf)
+		wanted := mycnf.StopEvents(c.conf)
+		if wanted != c.wanted || c.conf["event_scheduler"] != c.value || len(c.conf) > max(len(had), 1) {
+			t.Errorf("%v: wanted %v, became %v", had, wanted, c.conf)
+		}
 	}
 }

@@ -44,6 +44,10 @@ type Seen struct {
 	SemiSync    mysql.SemiSyncStatus
 	// SourceSemiSync is how semi-synchronous replication is set at the server, as a source.
 	SourceSemiSync mysql.SemiSyncSource
+	// Outsiders are sessions at the primary that acknowledge what they receive and are no member's; SemiSync.Clients is without them.
+	// Foreign is how many acknowledgements may be theirs: the most of the last OutsideFor.
+	Outsiders []mysql.Acknowledger
+	Foreign   int
 	// Acknowledging: as a replica it acknowledges what it receives.
 	Acknowledging bool
 	Boot          string // of its machine, when the server was started; "" where its executor does not tell
@@ -114,6 +118,7 @@ const (
 	ActFreeze   ActionKind = "freeze"    // stop Member's receiver: it acknowledges nothing to the old primary
 	ActDrain    ActionKind = "drain"     // have Member apply what it has received
 	ActDemote   ActionKind = "demote"    // close the primary in good order, for its successor
+	ActExpel    ActionKind = "expel"     // end the sessions at the primary that acknowledge and are no member's
 	ActQuiet    ActionKind = "quiet"     // have Member run no events: it is not the primary
 	ActCatchUp  ActionKind = "catch up"  // wait for Member to have executed all of the closed primary
 )

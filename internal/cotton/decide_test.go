@@ -64,6 +64,11 @@ func (s *scene) closed() {
 	s.at(1).Server.ReadOnly, s.at(1).Server.SuperReadOnly = true, true
 }
 
+// outside has so many servers acknowledge that are no members, and so many as far as is known.
+func (s *scene) outside(now, known int) {
+	s.at(1).Foreign, s.at(1).Outsiders = known, slices.Repeat([]mysql.Acknowledger{{User: "app", Host: "h", UUID: "u"}}, now)
+}
+
 func (s *scene) silent(member int, how time.Duration) {
 	s.at(member).Err, s.at(member).Silent = errors.New("i/o timeout"), how
 }
@@ -157,6 +162,29 @@ func TestDecide(t *testing.T) {
 			"semi-sync 1, publish 1 [2 3]", ""},
 		{"a single cluster has none of it", well(cotton.PolicySingle), func(s *scene) { s.at(1).SourceSemiSync.Enabled = true },
 			"semi-sync 1, publish 1 [2 3]", ""},
+		{"a server outside acknowledges, too: one acknowledgement more", well(cotton.PolicyLossless), func(s *scene) { s.outside(1, 1) },
+			"semi-sync 1, publish 1 [2 3]", "1 sessions from outside the cluster acknowledge writes in the members' place: app from h (server u)"},
+		{"it was taken into account", well(cotton.PolicyLossless), func(s *scene) {
+			s.outside(1, 1)
+			s.at(1).SourceSemiSync.Acks = 2
+		}, all, "commits wait for 2 acknowledgements"},
+		{"it went, and may come back", well(cotton.PolicyLossless), func(s *scene) {
+			s.outside(0, 1)
+			s.at(1).SourceSemiSync.Acks = 2
+		}, all, "gone by now"},
+		{"it is gone for good", well(cotton.PolicyLossless), func(s *scene) { s.at(1).SourceSemiSync.Acks = 2 }, "semi-sync 1, publish 1 [2 3]", ""},
+		{"a policy that falls back has it ended", well(cotton.PolicyAvailable), func(s *scene) { s.outside(1, 1) }, "expel 1, publish 1 [2 3]", "they are ended whenever they are seen"},
+		{"only members count as those that acknowledge", well(cotton.PolicyLossless), func(s *scene) {
+			s.outside(1, 1)
+			s.at(1).SourceSemiSync.Acks, s.at(1).SemiSync.Clients = 2, 0
+		}, all, "commits on c-1 wait"},
+		{"a replica that runs events is to run none", well(cotton.PolicyLossless), func(s *scene) {
+			for _, id := range []int{1, 2} {
+				s.at(id).Server.EventScheduler = "ON"
+			}
+			s.at(3).Server.EventScheduler = "OFF"
+		}, "quiet 2, " + all, ""},
+
 		{"no replica acknowledges", well(cotton.PolicyLossless), func(s *scene) { s.at(1).SemiSync.Clients = 0 }, all, "commits on c-1 wait"},
 		{"a receiver that does not acknowledge connects anew", well(cotton.PolicyLossless), func(s *scene) { s.at(2).Acknowledging = false },
 			"reattach 2, " + all, ""},

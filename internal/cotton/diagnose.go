@@ -232,6 +232,9 @@ const lastWord = 3 * time.Second
 
 // waiting tells whether the commits of a primary that surely died waited for a replica to its end.
 func (d *deciding) waiting(p Seen) bool {
+	if p.Foreign > 0 && !d.semiSyncRight(p) { // somebody outside may have let them go on
+		return false
+	}
 	return !p.TaskLives && p.Answered && p.Silent < lastWord && (d.Spec.Policy == PolicyLossless || p.SemiSync.Active && p.SemiSync.Clients > 0)
 }
 

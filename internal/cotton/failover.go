@@ -112,7 +112,7 @@ func (d *deciding) sound(s Seen) bool {
 func (d *deciding) notFenced(from Seen) string {
 	want := d.SemiSync()
 	lossless := d.Spec.Policy == PolicyLossless && !d.Loose && !d.Change.Forced && (!from.Answered ||
-		from.SourceSemiSync.Enabled && from.SourceSemiSync.Timeout == want.Timeout && from.SourceSemiSync.Acks >= d.acks())
+		from.SourceSemiSync.Enabled && from.SourceSemiSync.Timeout == want.Timeout && from.SourceSemiSync.Acks >= d.acks()+from.Foreign)
 	switch {
 	case lossless,
 		!from.TaskLives,

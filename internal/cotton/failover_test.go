@@ -245,6 +245,15 @@ func TestFailover(t *testing.T) {
 			s.silent(1, time.Minute)
 			s.at(1).SourceSemiSync.Timeout = time.Second
 		}), "order 1", "may still commit"},
+		{"I2: a server outside may acknowledge to it", well(lossless).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+			s.silent(1, time.Minute)
+			s.outside(1, 1)
+		}), "order 1", "may still commit"},
+		{"which was taken into account", well(lossless).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+			s.silent(1, time.Minute)
+			s.outside(1, 1)
+			s.at(1).SourceSemiSync.Acks = 2
+		}), "elect 2 " + u9 + ", order 1", ""},
 
 		// Drain.
 		{"I1: what was received is applied first", dead(lossless, u10, u10).failing(cotton.StepDrain, 2, u10).frozen(2, 3), "drain 2", "still missing: " + uuidA + ":10"},

@@ -27,6 +27,7 @@ func (d *deciding) primary() {
 		d.act(ActPromote, d.Primary)
 		return
 	}
+	d.outsiders(p)
 	if !right {
 		d.act(ActSemiSync, d.Primary)
 	} else if want > d.acks() {
@@ -54,6 +55,32 @@ func (d *deciding) primary() {
 	}
 }
 
+// outsiders tells of servers outside the cluster that acknowledge in the members' place. One that is ended is back within a tenth of a
+// second, so more acknowledgements are wanted instead; where that cannot be, it is ended whenever it is seen.
+func (d *deciding) outsiders(p Seen) {
+	if !d.SemiSync().Enabled || p.Foreign == 0 {
+		return
+	}
+	who := "gone by now"
+	if len(p.Outsiders) > 0 {
+		who = fmt.Sprint(p.Outsiders[0])
+		if more := len(p.Outsiders) - 1; more > 0 {
+			who += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	const remedy = "set rpl_semi_sync_replica_enabled = OFF there and start its receiver anew, or take REPLICATION SLAVE from that account"
+	if d.Spec.Policy == PolicyLossless {
+		d.problem("%d sessions from outside the cluster acknowledge writes in the members' place: %s; while they are there, and for %s "+
+			"afterwards, commits wait for %d acknowledgements: %s", p.Foreign, who, OutsideFor, d.SemiSyncBeside(p.Foreign).Acks, remedy)
+		return
+	}
+	d.problem("%d sessions from outside the cluster acknowledge writes in the members' place: %s; they are ended whenever they are seen, "+
+		"and what was acknowledged before may be on no member: %s", p.Foreign, who, remedy)
+	if len(p.Outsiders) > 0 {
+		d.act(ActExpel, d.Primary)
+	}
+}
+
 // promoting tells whether the primary still is the replica that it was: of a change that is at that step, or since a failover away from it
 // was taken back before it had been opened. Replication that an operator has set up on an open primary is nobody's business.
 func (d *deciding) promoting(p Seen) bool {
@@ -70,7 +97,7 @@ func (d *deciding) promoting(p Seen) bool {
 
 // semiSyncRight tells whether commits wait as the policy says (M8: at run time, not only in my.cnf).
 func (d *deciding) semiSyncRight(p Seen) bool {
-	want := d.SemiSync()
+	want := d.SemiSyncBeside(p.Foreign)
 	if !want.Enabled {
 		return !p.SourceSemiSync.Enabled
 	}

@@ -72,6 +72,20 @@ func (r Record) HoldersNeeded(member int) int {
 	return min(r.acks(), others)
 }
 
+// OutsideFor is how long an acknowledgement is asked for in the place of a server outside the cluster after it was seen last: it may come
+// back, and is found out only afterwards. By default a receiver connects again within a minute.
+const OutsideFor = 75 * time.Second
+
+// SemiSyncBeside is how the primary is set while so many acknowledgements may come from outside of the cluster: as many more are wanted, so
+// that what the members must have stays as it is. A policy that falls back is not raised: it would fall back where members are fewer.
+func (r Record) SemiSyncBeside(foreign int) mysql.SemiSyncSource {
+	s := r.SemiSync()
+	if r.Spec.Policy == PolicyLossless {
+		s.Acks += foreign
+	}
+	return s
+}
+
 // Relieve stores that nothing rests on a member's data any more, since holders have all that it has. It is for the record as it is
 // stored by now: ErrOvertaken when one of the holders has been relieved meanwhile, or the primary has changed. From then on an election
 // must find what the primary had executed.

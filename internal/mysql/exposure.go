@@ -12,7 +12,7 @@ import (
 type Exposure struct {
 	ReadOnly, SuperReadOnly bool
 	SemiSync                bool // enabled at the source's side
-	Acknowledgers           int  // semi-synchronous replicas connected
+	Acknowledgers           int  // semi-synchronous replicas connected, under the accounts that were asked for
 	Waiting                 int  // sessions that wait for an acknowledgement now
 }
 
@@ -27,19 +27,29 @@ func (e Exposure) Closed() bool { return e.ReadOnly && e.SuperReadOnly }
 func (e Exposure) Acknowledged() bool { return e.SemiSync && e.Acknowledgers > 0 }
 
 // ReadExposure asks a server, in one statement that waits for no lock of the server's data: neither FLUSH TABLES WITH READ
-// LOCK nor sessions that wait for an acknowledgement hold it up.
-func ReadExposure(ctx context.Context, db *sql.DB) (Exposure, error) {
-	const query = `SELECT LOWER(variable_name), variable_value FROM performance_schema.global_variables
+// LOCK nor sessions that wait for an acknowledgement hold it up. Who acknowledges under another account than those given does not count;
+// with none given everybody does.
+func ReadExposure(ctx context.Context, db *sql.DB, accounts ...string) (Exposure, error) {
+	query := `SELECT LOWER(variable_name), variable_value FROM performance_schema.global_variables
 		WHERE variable_name IN ('read_only', 'super_read_only', 'rpl_semi_sync_source_enabled', 'rpl_semi_sync_master_enabled')
 		UNION ALL SELECT LOWER(variable_name), variable_value FROM performance_schema.global_status
 		WHERE variable_name IN ('Rpl_semi_sync_source_clients', 'Rpl_semi_sync_master_clients',
 			'Rpl_semi_sync_source_wait_sessions', 'Rpl_semi_sync_master_wait_sessions')`
-	rows, err := db.QueryContext(ctx, query)
+	args := make([]any, len(accounts))
+	for i, a := range accounts {
+		args[i] = a
+	}
+	if len(accounts) > 0 {
+		query += " UNION ALL SELECT 'strangers', COUNT(DISTINCT t.thread_id) FROM " + acknowledging +
+			" AND COALESCE(t.processlist_user, '') NOT IN (?" + strings.Repeat(", ?", len(accounts)-1) + ")"
+	}
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return Exposure{}, fmt.Errorf("read whether the server takes writes: %w", err)
 	}
 	defer rows.Close()
 	var e Exposure
+	strangers := 0
 	for rows.Next() {
 		var name, value string
 		if err := rows.Scan(&name, &value); err != nil {
@@ -57,7 +67,10 @@ func ReadExposure(ctx context.Context, db *sql.DB) (Exposure, error) {
 			e.Acknowledgers = number
 		case "rpl_semi_sync_source_wait_sessions":
 			e.Waiting = number
+		case "strangers":
+			strangers = number
 		}
 	}
+	e.Acknowledgers = max(e.Acknowledgers-strangers, 0)
 	return e, rows.Err()
 }

@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit/cottonkit"
 )
 
@@ -66,6 +67,9 @@ var sequences = []scenario{
 			release()
 		}
 	}},
+	{number: "38", name: "server outside acknowledges, both replicas cut off from the primary, its machine lost", cuts: true, changes: manyChanges, inject: func(r *run) {
+		r.outsideAcknowledges()
+	}},
 }
 
 // manyChanges is for faults in which a change of primary may begin, and be taken back, more than once: each counts.
@@ -90,6 +94,36 @@ func (r *run) loneReplica(then func(successor, lone v1.Instance)) {
 	}
 	healSource()
 	healSuccessor()
+	healPrimary()
+	r.find(r.primary.Agent)
+}
+
+// outsideAcknowledges has a server that is no member receive from the primary, and acknowledge, under an account that may replicate; then the
+// replicas receive nothing for a while, and the primary's machine is lost.
+func (r *run) outsideAcknowledges() {
+	r.admin(r.primary, "CREATE USER IF NOT EXISTS outside IDENTIFIED BY 'o'", "GRANT REPLICATION SLAVE ON *.* TO outside")
+	outside, err := mysqld.Start(r.t.Context(), mysqld.Options{Config: map[string]string{"rpl_semi_sync_replica_enabled": "ON"}})
+	if err != nil {
+		r.do(err)
+		return
+	}
+	defer func() { r.do(outside.Remove()) }()
+	r.do(mysql.ChangeSource(r.t.Context(), outside.DB(), mysql.SourceOptions{Addr: cottonkit.Addr(r.primary), SSL: true, User: "outside", Password: "o",
+		ConnectRetry: time.Second, RetryCount: 1000}))
+	_, err = outside.DB().ExecContext(r.t.Context(), "START REPLICA IO_THREAD")
+	r.do(err)
+	r.until(10*time.Second, "the server outside is found out", func() bool {
+		c, err := r.s.Client.Cluster(r.t.Context(), clusterName)
+		return err == nil && slices.ContainsFunc(c.Problems, func(p string) bool { return strings.Contains(p, "from outside the cluster acknowledge") })
+	})
+	address := r.bindReceivers(r.primary, r.replicas...)
+	r.hold(2 * time.Second)
+	healReplicas := cottonkit.CutFrom(r.t, address, r.primary.Port)
+	r.hold(4 * time.Second)
+	healPrimary := cottonkit.Cut(r.t, r.primary.Port)
+	r.lose(r.primary.Agent)
+	r.nextPrimary()
+	healReplicas()
 	healPrimary()
 	r.find(r.primary.Agent)
 }

@@ -70,7 +70,7 @@ func (i *instance) watchPulse(ctx context.Context) {
 		if server, starting := i.process(); server != nil && !starting && i.isUp() && i.guard.due(time.Now()) {
 			asked := time.Now()
 			limited, cancel := context.WithTimeout(ctx, i.x.cfg.PulseLimit)
-			e, err := mysql.ReadExposure(limited, server.DB())
+			e, err := mysql.ReadExposure(limited, server.DB(), cotton.ReplicationAccount)
 			cancel()
 			if ctx.Err() != nil {
 				return

@@ -67,7 +67,7 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		if err != nil {
 			return err
 		}
-		want := r.SemiSync()
+		want := r.SemiSyncBeside(d.foreignNow(r))
 		if m.ID != r.Primary {
 			want.Enabled = false
 			if err := nobodyWaits(ctx, db, r.MemberName(m.ID)); err != nil {
@@ -77,6 +77,15 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		return mysql.SetSemiSyncSource(ctx, db, version, want)
 	case cotton.ActUser:
 		return createUser(ctx, db, r.Spec, r.Seed() != 0)
+	case cotton.ActExpel:
+		seen, _ := d.c.last()
+		for _, a := range seen[m.ID].Outsiders {
+			d.f.cfg.Log.Warn("a session that acknowledges and is no member's is ended", "cluster", r.Spec.Name, "session", fmt.Sprint(a))
+			if err := mysql.EndSession(ctx, db, a.Session); err != nil {
+				return err
+			}
+		}
+		return nil
 	case cotton.ActQuiet:
 		return mysql.StopEvents(ctx, db)
 	case cotton.ActFollow:

@@ -308,7 +308,7 @@ func (d *driver) promote(ctx context.Context, r cotton.Record, m cotton.Member) 
 		}
 	}
 	fault.Point(faultReset)
-	if err := mysql.SetSemiSyncSource(ctx, db, version, r.SemiSync()); err != nil {
+	if err := mysql.SetSemiSyncSource(ctx, db, version, r.SemiSyncBeside(d.foreignNow(r))); err != nil {
 		return err
 	}
 	return d.open(ctx, r, m)

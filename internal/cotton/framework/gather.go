@@ -59,6 +59,9 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		s.FencedEpoch, s.Leased = d.promised(m)
 		s.Stalled, s.VolumeError = d.volume(m)
 		d.remember(&s, now)
+		if m.ID == r.Primary {
+			d.foreign.look(&s, now)
+		}
 		seen = append(seen, s)
 	}
 	return seen
@@ -213,6 +216,11 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 	}
 	if m.ID != r.Primary {
 		return s, nil
+	}
+	if r.SemiSync().Enabled {
+		if err := d.outsiders(ctx, db, r, &s); err != nil {
+			return s, err
+		}
 	}
 	if !r.Founded {
 		s.HasUser, err = hasUser(ctx, db, r.Spec)

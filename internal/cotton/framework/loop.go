@@ -39,6 +39,7 @@ type driver struct {
 	// rotation is of the loop's goroutine alone.
 	rotation rotation
 	upkeep   upkeep
+	foreign  foreign
 	// eventsKnown is when it was last stored which events run; of the upkeep alone.
 	eventsKnown time.Time
 	// draining is since when the elected member's applier has executed nothing.

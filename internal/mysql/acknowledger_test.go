@@ -13,11 +13,13 @@ func TestAcknowledgers(t *testing.T) {
 	ctx := t.Context()
 	source := testkit.FreshServer(t, nil)
 	s := source.DB()
-	check(t, mysql.SetSemiSyncSource(ctx, s, source.Version(), mysql.SemiSyncSource{Enabled: true}))
 	replicas := map[string]bool{"acks": true, "reads": false}
 	servers := map[string]mysql.Server{}
-	for user, acknowledges := range replicas {
+	for user := range replicas {
 		run(t, s, "CREATE USER "+user+" IDENTIFIED BY 'x'", "GRANT REPLICATION SLAVE ON *.* TO "+user)
+	}
+	check(t, mysql.SetSemiSyncSource(ctx, s, source.Version(), mysql.SemiSyncSource{Enabled: true}))
+	for user, acknowledges := range replicas {
 		replica := testkit.FreshServer(t, nil)
 		r := replica.DB()
 		check(t, mysql.SetSemiSyncReplica(ctx, r, replica.Version(), acknowledges))

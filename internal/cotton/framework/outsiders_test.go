@@ -55,8 +55,8 @@ func TestOutsideAcknowledger(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	begun := time.Now()
 	outside := s.outsider(admin, at(old))
+	begun := time.Now()
 	acks := func() (n int) {
 		_ = admin.QueryRowContext(t.Context(), "SELECT @@rpl_semi_sync_source_wait_for_replica_count").Scan(&n)
 		return n
@@ -65,7 +65,7 @@ func TestOutsideAcknowledger(t *testing.T) {
 		return len(v.Problems) == 1 && contains(v.Problems[0], "1 sessions from outside the cluster acknowledge") && contains(v.Problems[0], "outside from 127.0.0.1")
 	})
 	testkit.Eventually(t, patience, "commits wait for one acknowledgement more", func() bool { return acks() == 2 })
-	t.Logf("an acknowledgement more is wanted %s after a server outside is begun to be made", time.Since(begun).Round(time.Millisecond))
+	t.Logf("an acknowledgement more is wanted %s after a server outside began to receive", time.Since(begun).Round(time.Millisecond))
 	if _, err := app.ExecContext(t.Context(), "INSERT INTO d.t VALUES (0)"); err != nil {
 		t.Errorf("with both replicas writes go on: %v", err)
 	}

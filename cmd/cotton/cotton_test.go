@@ -21,6 +21,7 @@ import (
 	"github.com/aosc/aosc/internal/fleet/cottonapi"
 	"github.com/aosc/aosc/internal/loopback"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
 )
 
@@ -346,5 +347,47 @@ func (s *site) noSecrets(passwords ...string) {
 		if strings.Contains(s.log.String(), secret) {
 			s.t.Error("the log holds a secret")
 		}
+	}
+}
+
+// TestMysqldElsewhere: agents whose mysqld is in none of the places that executors look at: the instance says where it looked and which
+// option of the scheduler names the place; with it the cluster starts.
+func TestMysqldElsewhere(t *testing.T) {
+	in, err := mysqld.Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/usr/sbin/mysqld"); err == nil {
+		t.Skip("this machine has a mysqld where executors look")
+	}
+	s := newSite(t)
+	nothing, elsewhere := filepath.Join(s.dir, "nothing"), filepath.Join(s.dir, "elsewhere")
+	for _, dir := range []string{nothing, elsewhere} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := s.args
+	s.args = append(asked, "--executor-env=AOSC_TOOLS="+nothing)
+	s.start()
+	s.do("create", "c1", "--size=small")
+	testkit.Eventually(t, patience, "the instance says what to do", func() bool {
+		show := s.do("show", "c1")
+		return strings.Contains(show, "no usable mysqld") && strings.Contains(show, "--executor-env COTTON_MYSQLD=") &&
+			strings.Contains(show, "on PATH (/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)")
+	})
+	s.stop()
+
+	// It leaves a mark when it serves, and is of the build whose template is there.
+	program, mark := filepath.Join(elsewhere, "mysqld"), filepath.Join(elsewhere, "served")
+	script := fmt.Sprintf("#!/bin/sh\ncase $1 in --defaults-file=*) echo >>%s;; esac\nexec %s \"$@\"\n", shellQuote(mark), shellQuote(in.Mysqld))
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.args = append(asked, "--executor-env=AOSC_TOOLS="+in.Tools, "--executor-env=COTTON_MYSQLD="+program)
+	s.start()
+	testkit.Eventually(t, 2*patience, "it starts", func() bool { return s.endpoints("c1").Primary != nil })
+	if _, err := os.Stat(mark); err != nil {
+		t.Errorf("another mysqld was started: %v", err)
 	}
 }

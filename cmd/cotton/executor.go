@@ -25,6 +25,7 @@ func executorCommand(stderr io.Writer) *cobra.Command {
 		OwnListen: "off",
 		Keys: []daemon.Key{
 			{Name: "config-template", Default: "", Help: "option file of this agent, whose [mysqld] section every instance gets; clusters may override it"},
+			{Name: "mysqld", Default: "", Help: "path of this agent's mysqld, for clusters without a package; empty = searched: on the PATH that Mesos gives executors, which is not the agent's, in the usual places, and in AOSC_TOOLS/mysql/bin"},
 			{Name: "package-dir", Default: "", Help: "where packages are unpacked, shared by all instances of the agent; empty = packages in AOSC_TOOLS"},
 			{Name: "program-dir", Default: "", Help: "where checksum and oscworker lie, for clusters with sidecars; empty = beside this program"},
 			{Name: "start-limit", Default: 15 * time.Minute, Check: daemon.AtLeast("start-limit", time.Second),
@@ -54,7 +55,8 @@ func runExecutor(ctx context.Context, env *daemon.Env) error {
 		packages = filepath.Join(tools, "packages")
 	}
 	x, err := executor.New(executor.Config{
-		Mesos: config, Installer: install.Archive{Dir: packages}, ConfigTemplate: v.GetString("config-template"), ProgramDir: v.GetString("program-dir"),
+		Mesos: config, Installer: install.Archive{Dir: packages, Host: install.Host{Mysqld: v.GetString("mysqld")}},
+		ConfigTemplate: v.GetString("config-template"), ProgramDir: v.GetString("program-dir"),
 		StartLimit: v.GetDuration("start-limit"), FactsInterval: v.GetDuration("facts-interval"),
 		Tool: "cotton " + daemon.Version(), Log: env.Log,
 	})

@@ -58,8 +58,29 @@ func Find(ctx context.Context) (Install, error) {
 	if err != nil {
 		return Install{}, err
 	}
+	in, err := find(ctx, tools, systemMysqlds())
+	return in, advise(tools, err)
+}
+
+// advise says what to do where there is no server.
+func advise(tools string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w; run `make tools` in a checkout to get one at %s, or put MySQL's mysqld, 8.0.23 or newer, on PATH", err, private(tools))
+}
+
+// Search is Find with an error that says only where was looked: for programs whose users cannot follow Find's advice.
+func Search(ctx context.Context) (Install, error) {
+	tools, err := Tools()
+	if err != nil {
+		return Install{}, err
+	}
 	return find(ctx, tools, systemMysqlds())
 }
+
+// private is where the private copy is.
+func private(tools string) string { return filepath.Join(tools, "mysql", "bin", "mysqld") }
 
 // Inspect is the installation that a program belongs to; its templates are kept in tools. The error says why it does not
 // serve.
@@ -74,9 +95,9 @@ func Inspect(ctx context.Context, program, tools string) (Install, error) {
 
 // find takes the first program that serves, of some places and then of the private copy.
 func find(ctx context.Context, tools string, places []string) (Install, error) {
-	private := filepath.Join(tools, "mysql", "bin", "mysqld")
+	places = append(places, private(tools))
 	var refused []error
-	for _, path := range append(places, private) {
+	for _, path := range places {
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
@@ -87,7 +108,7 @@ func find(ctx context.Context, tools string, places []string) (Install, error) {
 		}
 		refused = append(refused, err)
 	}
-	refused = append(refused, fmt.Errorf("run `make tools` in a checkout to get one at %s, or put MySQL's mysqld, 8.0.23 or newer, on PATH", private))
+	refused = append(refused, fmt.Errorf("looked for %s, and on PATH (%s)", strings.Join(places, ", "), os.Getenv("PATH")))
 	return Install{}, fmt.Errorf("%w: %w", ErrNoInstall, errors.Join(refused...))
 }
 

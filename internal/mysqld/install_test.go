@@ -47,7 +47,7 @@ func TestFind(t *testing.T) {
 		{"MariaDB passed over", []string{maria}, mysql9, "9.7.4-2", nil},
 		{"old and broken passed over", []string{old, broken, mysql80}, mysql9, "8.0.23", nil},
 		{"only the private copy", nil, mysql9, "9.7.4-2", nil},
-		{"none serves", []string{maria, old, broken}, "", "", []string{"MariaDB", "8.0.22", "cannot open", "make tools"}},
+		{"none serves", []string{maria, old, broken}, "", "", []string{"MariaDB", "8.0.22", "cannot open", "make tools", "looked for", "PATH"}},
 		{"nothing there", nil, "", "", []string{"make tools"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -61,6 +61,7 @@ func TestFind(t *testing.T) {
 				program(t, filepath.Join(tools, "mysql", "bin", "mysqld"), tc.private)
 			}
 			in, err := find(t.Context(), tools, places)
+			err = advise(tools, err)
 			if in.Build != tc.want {
 				t.Errorf("took %q, want %q (%v)", in.Build, tc.want, err)
 			}

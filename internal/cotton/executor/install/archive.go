@@ -24,7 +24,8 @@ import (
 // package is "<uri>#sha256=<hex>"; over a network the sum is required, since whoever can change the archive runs programs
 // on every agent. What is unpacked stays for the next instance of the host. Without a package it is Host.
 type Archive struct {
-	Dir string // of what is unpacked, shared by all executors of the host
+	Dir  string // of what is unpacked, shared by all executors of the host
+	Host        // for clusters without a package
 }
 
 var _ Installer = Archive{}
@@ -32,7 +33,7 @@ var _ Installer = Archive{}
 // Install fetches and unpacks a package unless it is there already.
 func (a Archive) Install(ctx context.Context, pkg string) (mysqld.Install, error) {
 	if pkg == "" {
-		return Host{}.Install(ctx, "")
+		return a.Host.Install(ctx, "")
 	}
 	uri, sum, err := parsePackage(pkg)
 	if err != nil {

@@ -66,14 +66,15 @@ func runScheduler(ctx context.Context, env *daemon.Env) (err error) {
 	return group.Wait()
 }
 
-// reportReady keeps /readyz as the framework's health is. One that stands by is not ready: it takes no requests.
+// reportReady keeps /readyz as the framework's health is. One that stands by is not ready: it takes no requests; nor is one whose
+// credentials Mesos does not take, though it answers.
 func reportReady(ctx context.Context, env *daemon.Env, f *framework.Framework) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		h := f.Health()
 		switch {
-		case h.Ready:
+		case h.Ready && !h.Refused:
 			env.SetReady(nil)
 		default:
 			env.SetReady(errors.New(cmp.Or(h.Problem, "starting")))

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
@@ -64,11 +65,13 @@ type Executor struct {
 	url  string
 	http *transport
 
+	accepted  atomic.Bool // the agent has taken it at least once
 	mu        sync.Mutex
 	connected bool
 	updates   []*pendingUpdate // not acknowledged yet, oldest first
 	tasks     []mesos.TaskInfo // launched, without an acknowledged update yet
 	refused   error            // an update that the agent will not have
+	over      bool             // Run has ended: nothing is sent any more
 	changed   chan struct{}    // closed, and made anew, with every change of the above
 }
 
@@ -105,6 +108,7 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 // executor must stop its tasks and end.
 func (x *Executor) Run(ctx context.Context, h ExecutorHandler) error {
 	defer x.http.close()
+	defer x.end()
 	most := x.cfg.SubscriptionBackoffMax / subscriptionsInWait
 	wait := backoff{least: min(100*time.Millisecond, most), most: most}
 	lostAt, subscribed := time.Now(), false
@@ -151,9 +155,11 @@ func (x *Executor) subscribeOnce(ctx context.Context, h ExecutorHandler) (began 
 	defer cancel()
 	resp, err := x.http.post(ctx, x.url, x.subscribeCall(), nil)
 	if err != nil {
-		// The agent does not know this executor any more, or not that it is one.
-		if hasStatus(err, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden) {
-			err = &fatalError{fmt.Errorf("subscribe to the agent: %w", err)}
+		err = fmt.Errorf("subscribe to the agent: %w", err)
+		// The agent does not know this executor any more; or it never took its token. One that it took once may be taken again: the agent
+		// ends executors itself that do not come back to it in time.
+		if hasStatus(err, http.StatusBadRequest) || Unauthorized(err) && !x.accepted.Load() {
+			err = &fatalError{err}
 		}
 		return false, err
 	}
@@ -169,6 +175,7 @@ func (x *Executor) subscribeOnce(ctx context.Context, h ExecutorHandler) (began 
 	var sender sync.WaitGroup
 	sender.Go(func() { x.sendUpdates(ctx, cancel) })
 	x.setConnected(true)
+	x.accepted.Store(true)
 	err = x.pump(ctx, events, first.Subscribed, h)
 	x.setConnected(false)
 	cancel()

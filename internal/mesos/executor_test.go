@@ -294,6 +294,81 @@ func TestExecutorRefused(t *testing.T) {
 	}
 }
 
+// TestExecutorRefusedForAWhile: an executor whose token was taken once is not ended by an agent that refuses it for a while; one whose
+// token was never taken is, and says that it is the token.
+func TestExecutorRefusedForAWhile(t *testing.T) {
+	a := newFakeAgent(t)
+	a.onSubscribe = func(n int, w http.ResponseWriter, r *http.Request) {
+		switch n {
+		case 0:
+			a.send(w, agentSubscribed())
+		case 1:
+			http.Error(w, "401 Unauthorized.", http.StatusUnauthorized)
+		case 2:
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			a.send(w, agentSubscribed(), &executor.Event{Type: executor.Event_SHUTDOWN})
+			<-r.Context().Done()
+		}
+	}
+	j := &executorJournal{}
+	_, ended := runExecutor(t, a, j)
+	eventually(t, "the second subscription", func() bool { return strings.HasSuffix(j.text(), "SHUTDOWN") })
+	select {
+	case err := <-ended:
+		t.Errorf("Run ended with %v", err)
+	default:
+	}
+
+	a = newFakeAgent(t)
+	a.onSubscribe = func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }
+	_, ended = runExecutor(t, a, &executorJournal{})
+	var status *mesos.StatusError
+	if err := <-ended; !errors.As(err, &status) || !strings.Contains(err.Error(), "the token that it gave") {
+		t.Errorf("Run ended with %v", err)
+	}
+}
+
+// TestFlushEndsWithRun: what is not acknowledged is not waited for any more once nothing is sent.
+func TestFlushEndsWithRun(t *testing.T) {
+	a := newFakeAgent(t)
+	a.onSubscribe = func(n int, w http.ResponseWriter, r *http.Request) {
+		if n == 0 {
+			a.send(w, agentSubscribed())
+			<-r.Context().Done()
+		}
+	}
+	a.onUpdate = func(int) int { return http.StatusAccepted } // and never ACKNOWLEDGED
+	x, err := mesos.NewExecutor(mesos.ExecutorConfig{AuthToken: "t0ken", Log: quiet, Config: config.Config{
+		FrameworkID: "f", ExecutorID: "x", AgentEndpoint: strings.TrimPrefix(a.URL, "http://")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- x.Run(ctx, &executorJournal{}) }()
+	eventually(t, "a subscription", x.Connected)
+	if err := x.Update(status("t1", mesosapi.TASK_KILLED)); err != nil {
+		t.Fatal(err)
+	}
+	flushed := make(chan error, 1)
+	go func() { flushed <- x.Flush(context.Background()) }()
+	eventually(t, "the update is sent", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return len(a.updates) == 1 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-flushed:
+		if err == nil || !strings.Contains(err.Error(), "1 status updates are not acknowledged") {
+			t.Errorf("Flush: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Flush waits for an agent that is not spoken to any more")
+	}
+}
+
 // TestUpdateRefuses: what the agent would answer with 400 is not queued (rule 36).
 func TestUpdateRefuses(t *testing.T) {
 	x, err := mesos.NewExecutor(mesos.ExecutorConfig{Config: config.Config{FrameworkID: "f", ExecutorID: "x", AgentEndpoint: "127.0.0.1:1"}})

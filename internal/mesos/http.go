@@ -54,7 +54,10 @@ func (e *StatusError) Error() string {
 	case e.Reason != "":
 		text += ": " + e.Reason
 	}
-	if e.Code == http.StatusUnauthorized {
+	switch {
+	case e.Code == http.StatusUnauthorized && strings.HasSuffix(e.URL, executorPath):
+		text += ": the agent does not take the token that it gave this executor"
+	case e.Code == http.StatusUnauthorized:
 		text += ": check the principal and secret"
 	}
 	return text

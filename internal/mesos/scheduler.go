@@ -75,6 +75,12 @@ type Handler interface {
 	Disconnected(why error)
 }
 
+// AttemptHandler is a Handler that wants to know of each attempt to subscribe that failed; the next one follows.
+type AttemptHandler interface {
+	Handler
+	NotSubscribed(why error)
+}
+
 // SchedulerConfig of a framework's connection.
 type SchedulerConfig struct {
 	Master *Detector
@@ -130,7 +136,8 @@ func NewScheduler(cfg SchedulerConfig) (*Scheduler, error) {
 
 // Run subscribes, hands events to h, and subscribes again whenever the stream ends, until ctx ends (nil), the handler
 // returns an error (that one), or the master will not have the framework: *FrameworkError, or a *StatusError for a
-// SUBSCRIBE that is malformed or not permitted.
+// SUBSCRIBE that is malformed. One that is not permitted (401, 403) ends it only where the framework has never been
+// subscribed and so has nothing to look after: a known one goes on until its credentials are taken.
 func (s *Scheduler) Run(ctx context.Context, h Handler) error {
 	defer s.http.close()
 	wait := backoff{least: s.cfg.MinBackoff, most: s.cfg.MaxBackoff}
@@ -149,6 +156,9 @@ func (s *Scheduler) Run(ctx context.Context, h Handler) error {
 		}
 		pause := wait.next()
 		s.cfg.Log.Warn("not subscribed to Mesos", "master", s.cfg.Master.String(), "error", err, "again_in", pause)
+		if a, ok := h.(AttemptHandler); ok {
+			a.NotSubscribed(err)
+		}
 		if !sleep(ctx, pause) {
 			return nil
 		}
@@ -211,7 +221,7 @@ func (s *Scheduler) subscribe(ctx context.Context, leader string) (*subscription
 		}
 		to, ok := redirect(leader, err)
 		if !ok {
-			return nil, nil, subscribeError(err)
+			return nil, nil, subscribeError(err, s.cfg.Framework.ID != nil)
 		}
 		leader = to
 	}
@@ -219,13 +229,21 @@ func (s *Scheduler) subscribe(ctx context.Context, leader string) (*subscription
 }
 
 // subscribeError tells refusals for good from those that time heals: 404 comes before a master has set its routes up
-// (MESOS-7697), 503 before it has recovered, 429 when it is pressed.
-func subscribeError(err error) error {
-	if hasStatus(err, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotAcceptable,
-		http.StatusUnsupportedMediaType, http.StatusConflict) {
-		return &fatalError{fmt.Errorf("subscribe: %w", err)}
+// (MESOS-7697), 503 before it has recovered, 429 when it is pressed; 401 and 403 while masters are given other credentials.
+func subscribeError(err error, known bool) error {
+	err = fmt.Errorf("subscribe: %w", err)
+	switch {
+	case hasStatus(err, http.StatusBadRequest, http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusConflict):
+		return &fatalError{err}
+	case Unauthorized(err) && !known:
+		return &fatalError{err}
 	}
-	return fmt.Errorf("subscribe: %w", err)
+	return err
+}
+
+// Unauthorized tells whether credentials were refused: the answer was 401 or 403.
+func Unauthorized(err error) bool {
+	return hasStatus(err, http.StatusUnauthorized, http.StatusForbidden)
 }
 
 // pump hands the events of one subscription to h until the stream ends.

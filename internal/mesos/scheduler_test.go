@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -192,6 +193,58 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRefusedForAWhile: a framework that has been subscribed is not given up when its credentials are refused for a while, whatever
+// the answer says; each attempt is told.
+func TestRefusedForAWhile(t *testing.T) {
+	f := newFakeMaster(t)
+	f.onSubscribe = func(n int, w http.ResponseWriter, r *http.Request) {
+		switch n {
+		case 0:
+			f.begin(w, "first", subscribed(15))
+		case 1:
+			http.Error(w, "401 Unauthorized.", http.StatusUnauthorized)
+		case 2:
+			w.WriteHeader(http.StatusUnauthorized)
+		case 3:
+			http.Error(w, "", http.StatusForbidden)
+		default:
+			f.begin(w, "second", subscribed(15), offers("O1"))
+			<-r.Context().Done()
+		}
+	}
+	j := &attempts{}
+	run(t, f.URL, j, nil)
+	eventually(t, "an offer", func() bool { return strings.Contains(j.text(), "O1") })
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	refused := 0
+	for _, err := range j.told {
+		if mesos.Unauthorized(err) {
+			refused++
+		}
+		var status *mesos.StatusError
+		if errors.As(err, &status) && status.Code == http.StatusUnauthorized && !strings.Contains(err.Error(), "principal and secret") {
+			t.Errorf("it does not say what to look at: %v", err)
+		}
+	}
+	if refused != 3 {
+		t.Errorf("told: %v", j.told)
+	}
+}
+
+// attempts is a journal that hears of attempts, too.
+type attempts struct {
+	journal
+	mu   sync.Mutex
+	told []error
+}
+
+func (a *attempts) NotSubscribed(why error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told = append(a.told, why)
 }
 
 // TestErrorEvents: ERROR ends Run, first or later in a stream; the two that a framework must know are told apart.

@@ -46,14 +46,17 @@ func newUUID() []byte {
 }
 
 // Flush waits until every update is acknowledged, that is until the agent has stored it: an executor that ends before
-// loses what it said last. It says how many are left when ctx ends.
+// loses what it said last. It says how many are left when ctx or Run ends.
 func (x *Executor) Flush(ctx context.Context) error {
 	for {
 		x.mu.Lock()
-		left, changed := len(x.updates), x.changed
+		left, over, changed := len(x.updates), x.over, x.changed
 		x.mu.Unlock()
-		if left == 0 {
+		switch {
+		case left == 0:
 			return nil
+		case over:
+			return fmt.Errorf("%d status updates are not acknowledged by the agent, which is not spoken to any more", left)
 		}
 		select {
 		case <-changed:
@@ -61,6 +64,14 @@ func (x *Executor) Flush(ctx context.Context) error {
 			return fmt.Errorf("%d status updates are not acknowledged by the agent: %w", left, ctx.Err())
 		}
 	}
+}
+
+// end is the end of Run.
+func (x *Executor) end() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.over = true
+	x.signal()
 }
 
 // signal wakes all who wait for a change; x.mu is held.

@@ -41,8 +41,13 @@ type Config struct {
 	Log            *slog.Logger          // slog's
 }
 
-// flushLimit is how long the executor waits at its end for the agent to have stored its last status.
-const flushLimit = 10 * time.Second
+// How long the executor waits at its end for the agent to have stored its last status, which takes milliseconds where the agent is
+// there. One that has told the executor to end may be ending itself: it acknowledges nothing then, and what the task came to is known
+// to the master. Of one that is being restarted the task ends as failed if it is not back in time; its data are on the volume either way.
+const (
+	flushLimit         = 5 * time.Second
+	shutdownFlushLimit = time.Second
+)
 
 // agent is what an executor needs of its agent; *mesos.Executor.
 type agent interface {
@@ -59,6 +64,7 @@ type Executor struct {
 	log    *slog.Logger
 
 	killed   atomic.Bool // by a KILL: of the scheduler, or of an agent that is drained
+	shutDown atomic.Bool // by a SHUTDOWN of the agent
 	mu       sync.Mutex
 	instance *instance
 	ended    chan struct{} // closed when the instance is over and its last status stored
@@ -149,6 +155,7 @@ func (x *Executor) Event(_ context.Context, e *executor.Event) error {
 		x.killed.Store(true)
 		x.stopInstance(grace)
 	case executor.Event_SHUTDOWN:
+		x.shutDown.Store(true)
 		// The agent kills us after its own grace period, so that must be enough for mysqld and for us.
 		if !x.stopInstance(min(x.cfg.KillGrace, max(x.cfg.Mesos.ExecutorShutdownGracePeriod-time.Second, time.Second))) {
 			return errors.New("shut down by the agent without an instance")
@@ -187,7 +194,11 @@ func (x *Executor) launch(info mesos.TaskInfo) {
 		}
 		x.log.Info("the instance is over", "instance", i.id, "state", state, "why", why)
 		i.report(state, why, nil)
-		ctx, cancel := contextFor(flushLimit)
+		limit := flushLimit
+		if x.shutDown.Load() {
+			limit = shutdownFlushLimit
+		}
+		ctx, cancel := contextFor(limit)
 		defer cancel()
 		if err := x.client.Flush(ctx); err != nil {
 			x.log.Error("the last status may be lost", "instance", i.id, "error", err)
@@ -243,10 +254,10 @@ func (x *Executor) update(status mesos.TaskStatus) {
 }
 
 // sendFacts is best effort: the next ones come soon.
-func (x *Executor) sendFacts(f cotton.Facts) {
+func (x *Executor) sendFacts(ctx context.Context, f cotton.Facts) {
 	data, err := json.Marshal(f)
 	if err == nil {
-		ctx, cancel := contextFor(5 * time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		err = x.client.Message(ctx, data)
 	}

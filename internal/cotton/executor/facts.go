@@ -55,7 +55,7 @@ func (i *instance) inform(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		i.x.sendFacts(i.facts())
+		i.x.sendFacts(ctx, i.facts())
 	}
 }
 

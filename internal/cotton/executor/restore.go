@@ -445,7 +445,7 @@ func restoreSQL(own *secrets, oldUser string) (string, error) {
 const sayEvery = time.Second
 
 // sayRestoring tells the scheduler how far a restore has come, now and then.
-func (x *Executor) sayRestoring(task cotton.Task) func(string) {
+func (x *Executor) sayRestoring(ctx context.Context, task cotton.Task) func(string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.client == nil || x.instance == nil || task.Restore == nil {
@@ -457,6 +457,6 @@ func (x *Executor) sayRestoring(task cotton.Task) func(string) {
 			return
 		}
 		last = time.Now()
-		x.sendFacts(cotton.Facts{Task: id, At: last, Backup: &cotton.BackupFacts{Restoring: text}})
+		x.sendFacts(ctx, cotton.Facts{Task: id, At: last, Backup: &cotton.BackupFacts{Restoring: text}})
 	}
 }

@@ -86,7 +86,7 @@ func (x *Executor) startOn(ctx context.Context, task cotton.Task, dir string, ow
 		Account: own.account(), FirstSQL: first, StartLimit: x.cfg.StartLimit,
 		Env: []string{fmt.Sprintf("%s=%d", supervisorEnv, os.Getpid())},
 	}
-	if err := x.restore(ctx, task, own, opts, x.sayRestoring(task)); err != nil {
+	if err := x.restore(ctx, task, own, opts, x.sayRestoring(ctx, task)); err != nil {
 		return nil, err
 	}
 	server, err := mysqld.Start(ctx, opts)

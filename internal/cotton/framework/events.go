@@ -12,7 +12,7 @@ import (
 	client "github.com/aosc/aosc/internal/mesos"
 )
 
-var _ client.Handler = (*Framework)(nil)
+var _ client.AttemptHandler = (*Framework)(nil)
 
 // Connected implements client.Handler: the framework's id is stored before anything else is asked of Mesos (R1).
 func (f *Framework) Connected(ctx context.Context, e *scheduler.Event_Subscribed) error {
@@ -37,7 +37,7 @@ func (f *Framework) Connected(ctx context.Context, e *scheduler.Event_Subscribed
 	f.reconcileAll()
 	f.metrics.registered.Set(1)
 	f.setHealth(func(h *Health) {
-		h.Connected, h.Ready, h.Problem, h.FrameworkID, h.LastEvent = true, true, "", id, time.Now()
+		h.Connected, h.Ready, h.Refused, h.Problem, h.FrameworkID, h.LastEvent = true, true, false, "", id, time.Now()
 		if e.MasterInfo != nil && e.MasterInfo.Hostname != nil {
 			h.Master = fmt.Sprintf("%s:%d", *e.MasterInfo.Hostname, e.MasterInfo.GetPort())
 		}
@@ -52,6 +52,13 @@ func (f *Framework) Disconnected(why error) {
 	f.setHealth(func(h *Health) {
 		h.Connected = false
 		h.Problem = fmt.Sprintf("not subscribed to Mesos: %v", why)
+	})
+}
+
+// NotSubscribed implements client.AttemptHandler: why the last attempt failed is told, and that the credentials are not taken.
+func (f *Framework) NotSubscribed(why error) {
+	f.setHealth(func(h *Health) {
+		h.Problem, h.Refused = fmt.Sprintf("not subscribed to Mesos: %v", why), client.Unauthorized(why)
 	})
 }
 

@@ -4,12 +4,14 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -201,6 +203,67 @@ func TestAgentLeaves(t *testing.T) {
 	}
 }
 
+// TestExecutorsEndInTime: an executor whose instance is over waits only for a moment for an agent that acknowledges nothing: for one that
+// ends itself, and for one that is gone.
+func TestExecutorsEndInTime(t *testing.T) {
+	s := newSite(t, "executor", 2, func(c *mini.Config) { c.ExecutorShutdownGracePeriod = time.Minute })
+	f, stop := s.scheduler()
+	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {
+		t.Fatal(err)
+	}
+	v := s.await(f, "c0", "the cluster is complete", complete(2))
+	stop()
+	for i, end := range []struct {
+		name string
+		how  func(m cotton.Member, executor int) error
+		most time.Duration
+	}{
+		{"the agent ends itself", func(m cotton.Member, _ int) error { return s.mini.UnregisterAgent(m.Hostname) }, 3 * time.Second},
+		{"the agent is gone", func(m cotton.Member, executor int) error {
+			if err := s.mini.KillAgent(m.Hostname); err != nil {
+				return err
+			}
+			return syscall.Kill(executor, syscall.SIGTERM)
+		}, 8 * time.Second},
+	} {
+		m := v.Record.Members[i]
+		server := s.mysqldOf(m.TaskID)
+		executor := s.parent(server)
+		if err := end.how(m, executor); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, patience, end.name+": mysqld has ended", func() bool { return ended(server) })
+		at := time.Now()
+		testkit.Eventually(t, patience, end.name+": the executor has ended", func() bool { return ended(executor) })
+		took := time.Since(at)
+		t.Logf("%s: the executor ended %s after mysqld", end.name, took.Round(10*time.Millisecond))
+		if took > end.most {
+			t.Errorf("%s: it took %s", end.name, took)
+		}
+	}
+}
+
+// parent is who started a process.
+func (s *site) parent(pid int) int {
+	s.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var parent int
+	_, rest, _ := strings.Cut(string(text), "\nPPid:")
+	if _, err := fmt.Sscan(rest, &parent); err != nil || parent <= 1 {
+		s.t.Fatalf("the parent of %d: %d, %v", pid, parent, err)
+	}
+	return parent
+}
+
+// ended tells whether a process is over.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
 // TestExecutorByURI: agents fetch the executor's program, as it is or packed.
 func TestExecutorByURI(t *testing.T) {
 	for name, fetched := range map[string]func(t *testing.T, program, dir string) (uri, command string){
@@ -307,6 +370,34 @@ func TestOtherRole(t *testing.T) {
 	err = f.Run(ctx)
 	if err == nil || !strings.Contains(err.Error(), `"before"`) || !strings.Contains(err.Error(), `"after"`) {
 		t.Errorf("Run ended with %v", err)
+	}
+}
+
+// TestAuthenticationSwitchedOn: masters that ask for a secret all at once do not end a scheduler that has none: it says so, its clusters
+// run on, and it goes on as soon as it is taken again.
+func TestAuthenticationSwitchedOn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "stand-in", 1)
+	f, _ := s.scheduler()
+	if _, err := f.Create(t.Context(), spec("c0", 1)); err != nil {
+		t.Fatal(err)
+	}
+	before := s.await(f, "c0", "the member runs", running).Record.Members[0]
+	s.mini.RequireSecrets(map[string]string{"cotton": "s3cret"})
+	testkit.Eventually(t, patience, "it is told that the secret is refused", func() bool {
+		h := f.Health()
+		return h.Refused && !h.Connected && strings.Contains(h.Problem, "401") && strings.Contains(h.Problem, "principal and secret")
+	})
+	if _, err := f.Create(t.Context(), spec("c1", 1)); err != nil {
+		t.Errorf("a request meanwhile, which is carried out later: %v", err)
+	}
+	s.mini.RequireSecrets(nil)
+	s.await(f, "c1", "what was asked for meanwhile is done", running)
+	if h := f.Health(); h.Refused || !h.Connected || h.Problem != "" {
+		t.Errorf("%+v", h)
+	}
+	if after := s.await(f, "c0", "the member runs", running).Record.Members[0]; after.TaskID != before.TaskID {
+		t.Errorf("before %+v, after %+v", before, after)
 	}
 }
 

@@ -87,9 +87,11 @@ type Wait struct {
 
 // Health is how the framework itself stands.
 type Health struct {
-	Leading     bool      `json:"leading"`   // this process holds the store's lock
-	Connected   bool      `json:"connected"` // subscribed to a Mesos master
-	Ready       bool      `json:"ready"`     // takes requests: the store is read and Mesos knows us
+	Leading   bool `json:"leading"`   // this process holds the store's lock
+	Connected bool `json:"connected"` // subscribed to a Mesos master
+	Ready     bool `json:"ready"`     // takes requests: the store is read and Mesos knows us
+	// Refused: Mesos does not take this scheduler's credentials. Instances run on; nothing is done for them that needs Mesos.
+	Refused     bool      `json:"refused,omitempty"`
 	FrameworkID string    `json:"framework_id,omitempty"`
 	Master      string    `json:"master,omitempty"`
 	Clusters    int       `json:"clusters"`

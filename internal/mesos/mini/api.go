@@ -127,6 +127,26 @@ func (m *master) redirected(w http.ResponseWriter, path string) bool {
 	return true
 }
 
+// cutOff breaks the connections of all subscribers.
+func (m *master) cutOff() {
+	for _, f := range m.frameworks {
+		if f.stream != nil {
+			f.stream.abort()
+		}
+	}
+	for s := range m.operators {
+		s.abort()
+	}
+}
+
+// secretsOr are what is asked for at this moment.
+func (m *master) secretsOr(configured map[string]string) map[string]string {
+	if now := m.secrets.Load(); now != nil {
+		return *now
+	}
+	return configured
+}
+
 // authenticate asks who is calling for a principal, when any are configured.
 func authenticate(r *http.Request, secrets map[string]string, realm string) (principal string, err error) {
 	if secrets == nil {

@@ -14,7 +14,7 @@ import (
 
 func (m *master) serveOperator(w http.ResponseWriter, r *http.Request) {
 	var call masterapi.Call
-	_, err := authenticate(r, m.cfg.OperatorAuth, "mesos-master-readwrite")
+	_, err := authenticate(r, m.secretsOr(m.cfg.OperatorAuth), "mesos-master-readwrite")
 	if err == nil {
 		err = readCall(r, &call)
 	}

@@ -13,7 +13,7 @@ import (
 const streamIDHeader = "Mesos-Stream-Id"
 
 func (m *master) serveScheduler(w http.ResponseWriter, r *http.Request) {
-	principal, err := authenticate(r, m.cfg.FrameworkAuth, "mesos-master-scheduler")
+	principal, err := authenticate(r, m.secretsOr(m.cfg.FrameworkAuth), "mesos-master-scheduler")
 	if err != nil {
 		writeError(w, err)
 		return

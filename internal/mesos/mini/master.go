@@ -29,6 +29,8 @@ type master struct {
 	server  *server
 	// standby is set while the master answers as one that does not lead.
 	standby atomic.Pointer[string]
+	// secrets are asked of schedulers and operators beside what cfg says.
+	secrets atomic.Pointer[map[string]string]
 
 	frameworks  map[string]*framework
 	completed   map[string]*framework

@@ -186,6 +186,17 @@ func (m *Mini) Standby(leader string) { m.master.standby.Store(&leader) }
 // Lead has the master lead again after Standby.
 func (m *Mini) Lead() { m.master.standby.Store(nil) }
 
+// RequireSecrets has the master ask schedulers and operators for HTTP basic authentication from now on, as one that was restarted with
+// it: what is subscribed is cut off. It maps principals to secrets; nil = as configured.
+func (m *Mini) RequireSecrets(secrets map[string]string) {
+	if secrets == nil {
+		m.master.secrets.Store(nil)
+		return
+	}
+	m.master.secrets.Store(&secrets)
+	m.master.post(m.master.cutOff)
+}
+
 // Stop ends the master and all agents. Executors of frameworks that checkpoint
 // live on and are found again by the next Start; the others are killed. A
 // second Stop does nothing.

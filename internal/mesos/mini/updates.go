@@ -100,6 +100,9 @@ func (a *agent) ownStatus(e *executor, t *agentTask, state mesos.TaskState, reas
 // executorUpdate takes an update from an executor and, once it is kept,
 // acknowledges it (rule 25). One that was kept before is only acknowledged.
 func (a *agent) executorUpdate(e *executor, status mesos.TaskStatus) {
+	if a.leaving.Load() || a.closing {
+		return // an agent that ends itself takes nothing more, and acknowledges nothing
+	}
 	a.fillIn(e, &status)
 	t := e.tasks[status.TaskID.Value]
 	switch {

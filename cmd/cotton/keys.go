@@ -89,7 +89,12 @@ func schedulerKeys() []daemon.Key {
 
 // schedulerChecks relate keys to each other.
 func schedulerChecks() []func(*viper.Viper) error {
-	return []func(*viper.Viper) error{checkExposure}
+	return []func(*viper.Viper) error{checkExposure, func(v *viper.Viper) error {
+		if err := timing(v).Validate(); err != nil {
+			return fmt.Errorf("primary-lease, failover-silence: %w", err)
+		}
+		return nil
+	}}
 }
 
 // checkExposure refuses to serve strangers what only this machine may have.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/viper"
 
+	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/api"
 	"github.com/aosc/aosc/internal/cotton/client"
 	"github.com/aosc/aosc/internal/cotton/framework"
@@ -95,7 +96,7 @@ func (p *parts) frameworkConfig(env *daemon.Env) (framework.Config, error) {
 		Name: v.GetString("framework-name"), User: v.GetString("framework-user"), Role: v.GetString("role"), Principal: v.GetString("principal"),
 		FailoverTimeout: v.GetDuration("failover-timeout"), KillGrace: v.GetDuration("kill-grace"), LaunchTimeout: v.GetDuration("launch-timeout"),
 		Quarantine: v.GetDuration("quarantine"), CloneMB: int64(v.GetInt("clone-mb")), ReplaceAfter: v.GetDuration("replace-after"),
-		Silence: v.GetDuration("failover-silence"), Cooldown: cooldown(v), Lease: v.GetDuration("primary-lease"),
+		Timing: timing(v), Cooldown: cooldown(v),
 		Keys: p.keys, AdminKeyfile: cmp.Or(v.GetString("agent-admin-keyfile"), p.keyfile),
 		Log: env.Log, Metrics: env.Metrics,
 	}
@@ -211,6 +212,13 @@ func inWorkDir(dir, name string) (string, error) {
 		return "", fmt.Errorf("make the work directory: %w; give another --work-dir", err)
 	}
 	return filepath.Join(dir, name), nil
+}
+
+// timing are the times of scheduler and executors that must fit each other.
+func timing(v *viper.Viper) cotton.Timing {
+	t := cotton.DefaultTiming().WithLease(v.GetDuration("primary-lease"))
+	t.Silence = v.GetDuration("failover-silence")
+	return t
 }
 
 // cooldown is none when it is 0, which to the framework means the default.

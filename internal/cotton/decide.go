@@ -19,8 +19,11 @@ type Seen struct {
 	Down string
 	// FencedEpoch: under this epoch its executor has closed it, or found it dead.
 	FencedEpoch uint64
-	// Leased is since when it is sure not to be open, if it heard of no one: its lease has run out. Zero = not known.
+	// Leased is since when it is sure not to be open, if no replica has acknowledged to it since: its lease has run out. Zero = not
+	// known.
 	Leased time.Time
+	// Stopped is for how long, whenever it was asked and without a gap, its receiver was off: it acknowledged nothing.
+	Stopped time.Duration
 	// Err is why the server did not answer this time; nil when it did. What follows is then what it said last, Silent ago.
 	Err error
 	// Refused: nobody listens at its port, says its host.
@@ -155,6 +158,9 @@ type Limits struct {
 	// CloneMB: a new member of a cluster with this much data, or a long history, is cloned, since replaying that takes longer. It is
 	// cloned in any case when the primary has purged what it lacks.
 	CloneMB int64
+	// Quiet is for how long the replicas must have been stopped before the end of a lease says that the old primary is closed: its
+	// executor leaves it open while one acknowledges.
+	Quiet time.Duration
 	// Silence is for how long a primary must not have answered before its replicas are asked whether it is dead.
 	Silence time.Duration
 	// Cooldown after a failover, in which there is no second one (anti-flapping).

@@ -49,7 +49,7 @@ func (d *deciding) freeze() {
 		}
 		return
 	}
-	if why := d.notFenced(from); why != "" {
+	if why := d.notFenced(from, frozen); why != "" {
 		d.problem("failover from %s: %s", d.MemberName(d.Change.From), why)
 		return
 	}
@@ -108,8 +108,9 @@ func (d *deciding) sound(s Seen) bool {
 }
 
 // notFenced says why the old primary may still commit, empty when it cannot. Where every commit waits for ever, the
-// replicas that were stopped are the fence; where it falls back, nothing but its being down or closed is.
-func (d *deciding) notFenced(from Seen) string {
+// replicas that were stopped are the fence; where it falls back, nothing but its being down or closed is. The end of its lease
+// closes it only once no replica acknowledges.
+func (d *deciding) notFenced(from Seen, frozen []int) string {
 	want := d.SemiSync()
 	lossless := d.Spec.Policy == PolicyLossless && !d.Loose && !d.Change.Forced && (!from.Answered ||
 		from.SourceSemiSync.Enabled && from.SourceSemiSync.Timeout == want.Timeout && from.SourceSemiSync.Acks >= d.acks()+from.Foreign)
@@ -118,7 +119,8 @@ func (d *deciding) notFenced(from Seen) string {
 		!from.TaskLives,
 		from.now() && !from.Writable(),
 		from.FencedEpoch >= d.Epoch,
-		!from.Leased.IsZero() && d.lim.Now.After(from.Leased):
+		!from.Leased.IsZero() && d.lim.Now.After(from.Leased) &&
+			!slices.ContainsFunc(frozen, func(id int) bool { return d.seen[id].Stopped < d.lim.Quiet }):
 		return ""
 	}
 	return "the old primary may still commit: it is neither known to be down nor closed, and its lease has not run out"

@@ -239,7 +239,13 @@ func TestFailover(t *testing.T) {
 		{"its lease has run out", well(available).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
 			s.silent(1, time.Minute)
 			s.at(1).Leased = limits.Now.Add(-time.Second)
+			s.at(2).Stopped, s.at(3).Stopped = time.Minute, limits.Quiet
 		}), "elect 2 " + u9 + ", order 1", ""},
+		{"I2: its lease has run out, and a replica acknowledged until a moment ago", well(available).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+			s.silent(1, time.Minute)
+			s.at(1).Leased = limits.Now.Add(-time.Minute)
+			s.at(2).Stopped, s.at(3).Stopped = time.Minute, limits.Quiet-time.Second
+		}), "order 1", "may still commit"},
 		{"it is down", dead(available, u9, u9).failing(cotton.StepFreeze, 0, "").frozen(2, 3), "elect 2 " + u9, ""},
 		{"I2: somebody let a lossless primary fall back", well(lossless).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
 			s.silent(1, time.Minute)

@@ -16,8 +16,12 @@ type Order struct {
 	Task   string    `json:"task"`
 	Epoch  uint64    `json:"epoch"` // of the cluster, see Record.Epoch
 	Kind   OrderKind `json:"kind"`
-	// Lease, of OrderLease: for how long, from its arrival, the instance may stay open for writes without another one.
+	// Lease, of OrderLease: for how long the instance may stay open for writes without another one.
 	Lease time.Duration `json:"lease_ns,omitempty"`
+	// Reading, of OrderLease, is what the executor's clock was at by the facts that this answers (Facts.Clock): the lease counts from
+	// then, however long the order was on its way. 0: from its arrival; the executor tells of no clock, or the scheduler is of an
+	// earlier release.
+	Reading int64 `json:"reading_ms,omitempty"`
 	// Backup, of OrderBackup and OrderArchive.
 	Backup *BackupOrder `json:"backup,omitempty"`
 }
@@ -33,6 +37,9 @@ const (
 	// not answer is killed, and comes back closed.
 	OrderFence OrderKind = "fence"
 )
+
+// Unread is the Reading of a scheduler that has heard nothing of the executor yet: the order grants nothing, and asks for facts.
+const Unread = -1
 
 // ParseOrder reads a message. The error says why it is not obeyed.
 func ParseOrder(data []byte) (Order, error) {

@@ -79,6 +79,10 @@ type Facts struct {
 	// the server was closed, until somebody with a newer epoch opened it.
 	Epoch       uint64 `json:"epoch,omitempty"`
 	FencedEpoch uint64 `json:"fenced_epoch,omitempty"`
+	// Clock is the executor's own, in milliseconds since it was given the task, and at least 1; nobody sets it. 0: it is of an
+	// earlier release. LeaseMillis is the length of the lease that it goes by; 0 = none: it leaves the server alone.
+	Clock       int64 `json:"clock_ms,omitempty"`
+	LeaseMillis int64 `json:"lease_ms,omitempty"`
 	// Answers: mysqld answered its executor, which asks every second, on the same machine. SilentMillis is for how long it
 	// has not: a process that runs (Up) and is silent hangs.
 	Answers      bool  `json:"answers"`

@@ -18,12 +18,17 @@ import (
 // ended. Zero skips the rung.
 type limit struct{ alone, killed time.Duration }
 
-var (
-	// A fence: a new primary waits for it.
-	fenceLimits = limit{500 * time.Millisecond, 500 * time.Millisecond}
-	// A lease: the scheduler takes a server for closed a few seconds after the last one it sent ran out.
-	leaseLimits = limit{time.Second, time.Second}
-)
+// fenceLimits are of a fence: a new primary waits for it.
+var fenceLimits = limit{500 * time.Millisecond, 500 * time.Millisecond}
+
+// within shortens the limits to what is left; with nothing left both rungs are skipped.
+func (l limit) within(left time.Duration) limit {
+	if all := l.alone + l.killed; left < all {
+		left = max(left, 0)
+		return limit{left / 2, left / 2}
+	}
+	return l
+}
 
 var errNoServer = errors.New("there is no server yet")
 

@@ -34,9 +34,7 @@ type Config struct {
 	KillGrace      time.Duration         // how long mysqld may take to stop, unless the KILL says; 1 min
 	StartLimit     time.Duration         // how long a start may take, crash recovery among it; 15 min
 	FactsInterval  time.Duration         // 30 s
-	PulseInterval  time.Duration         // 1 s: how often mysqld is asked whether it takes writes
-	PulseLimit     time.Duration         // 1 s: how long it may take to answer
-	HungLimit      time.Duration         // 10 s, more than replicas wait for a silent source: see lease.judge
+	Timing         cotton.Timing         // DefaultTiming
 	Tool           string                // what manifests of backups call this program; cotton
 	Log            *slog.Logger          // slog's
 }
@@ -91,9 +89,10 @@ func New(cfg Config) (*Executor, error) {
 	cfg.KillGrace = cmp.Or(cfg.KillGrace, time.Minute)
 	cfg.StartLimit = cmp.Or(cfg.StartLimit, 15*time.Minute)
 	cfg.FactsInterval = cmp.Or(cfg.FactsInterval, 30*time.Second)
-	cfg.PulseInterval = cmp.Or(cfg.PulseInterval, time.Second)
-	cfg.PulseLimit = cmp.Or(cfg.PulseLimit, time.Second)
-	cfg.HungLimit = cmp.Or(cfg.HungLimit, 10*time.Second)
+	cfg.Timing = cmp.Or(cfg.Timing, cotton.DefaultTiming())
+	if err := cfg.Timing.Validate(); err != nil {
+		return nil, err
+	}
 	cfg.Tool = cmp.Or(cfg.Tool, "cotton")
 	cfg.Mesos.Log = cfg.Log
 	c, err := client.NewExecutor(cfg.Mesos)
@@ -221,6 +220,9 @@ func (x *Executor) order(data []byte) {
 		}
 		if err == nil {
 			i.backupOrder(o)
+			if o.Kind == cotton.OrderLease {
+				i.tell() // what the next one answers
+			}
 		}
 	}
 	if err != nil {

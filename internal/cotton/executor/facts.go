@@ -16,9 +16,10 @@ import (
 // facts are what is known of the instance from outside of it. Nothing is asked or measured for them: a status that says
 // that mysqld ended must not wait for a disk.
 func (i *instance) facts() cotton.Facts {
+	now := time.Now()
 	i.mu.Lock()
 	f := cotton.Facts{
-		Task: i.id, At: time.Now(), Up: i.up, Restarts: i.restarts, LastExit: i.lastExit,
+		Task: i.id, At: now, Clock: i.clock(now), Up: i.up, Restarts: i.restarts, LastExit: i.lastExit,
 		StartedAt: i.startedAt, StartMillis: i.startTook.Milliseconds(), DiskUsedMB: i.disk.used, DiskFreeMB: i.disk.free,
 	}
 	if i.server != nil {
@@ -63,13 +64,13 @@ func (i *instance) inform(ctx context.Context) {
 // volume takes no writes, again and again while that is so, and when it is over: it then knows that the machine lives and
 // the server or the disk hangs.
 func (i *instance) watchPulse(ctx context.Context) {
-	tick := time.NewTicker(i.x.cfg.PulseInterval / 4)
+	tick := time.NewTicker(i.x.cfg.Timing.Tick())
 	defer tick.Stop()
 	stalled, denied := false, denials{}
 	for {
 		if server, starting := i.process(); server != nil && !starting && i.isUp() && i.guard.due(time.Now()) {
 			asked := time.Now()
-			limited, cancel := context.WithTimeout(ctx, i.x.cfg.PulseLimit)
+			limited, cancel := context.WithTimeout(ctx, i.x.cfg.Timing.PulseLimit)
 			e, err := mysql.ReadExposure(limited, server.DB(), cotton.ReplicationAccount)
 			cancel()
 			if ctx.Err() != nil {
@@ -80,7 +81,7 @@ func (i *instance) watchPulse(ctx context.Context) {
 				i.lockedOut(err)
 			}
 			before := stalled
-			if stalled = i.probe.stalled(time.Now()) > i.x.cfg.PulseLimit; changed || err != nil || stalled || before {
+			if stalled = i.probe.stalled(time.Now()) > i.x.cfg.Timing.PulseLimit; changed || err != nil || stalled || before {
 				i.tell()
 			}
 		}

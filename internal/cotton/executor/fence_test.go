@@ -72,6 +72,7 @@ type guarded struct {
 	i     *instance
 	heard *recorder
 	end   func()
+	why   string // once it has ended
 }
 
 func startGuarded(t *testing.T, edit func(*cotton.Task)) *guarded {
@@ -87,13 +88,14 @@ func runGuarded(t *testing.T, x *Executor, task cotton.Task) *guarded {
 	t.Helper()
 	heard := &recorder{}
 	x.client, x.log, x.ctx = heard, x.cfg.Log, t.Context()
-	x.cfg.FactsInterval, x.cfg.PulseInterval, x.cfg.PulseLimit, x.cfg.HungLimit = time.Second, 200*time.Millisecond, 2*time.Second, 3*time.Second
+	x.cfg.FactsInterval, x.cfg.Timing = time.Second, cotton.DefaultTiming()
+	x.cfg.Timing.Pulse, x.cfg.Timing.PulseLimit = 200*time.Millisecond, 2*time.Second
 	g := &guarded{t: t, x: x, i: newInstance(x, "c-2-1", task), heard: heard}
 	x.instance = g.i
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		g.i.run(context.Background())
+		_, g.why = g.i.run(context.Background())
 	}()
 	var once sync.Once
 	g.end = func() { once.Do(func() { x.stopInstance(10 * time.Second); <-done }) }
@@ -400,7 +402,8 @@ func TestCrash(t *testing.T) {
 // TestJudge: when a lease closes a server, and when it kills it.
 func TestJudge(t *testing.T) {
 	now := time.Now()
-	over, running := lease{time.Second, now.Add(-time.Second)}, lease{time.Second, now.Add(time.Second)}
+	ago := func(d time.Duration) lease { return lease{length: time.Second, until: now.Add(-d)} }
+	over, running := ago(time.Second), ago(-time.Second)
 	open := mysql.Exposure{}
 	closed := mysql.Exposure{ReadOnly: true, SuperReadOnly: true}
 	for _, tc := range []struct {
@@ -417,13 +420,21 @@ func TestJudge(t *testing.T) {
 		{"over, closed", over, pulse{at: now, answers: true, exposure: closed, unheard: 2}, leave},
 		{"over, silent for a moment", over, pulse{at: now.Add(-500 * time.Millisecond), exposure: open, unheard: 2}, leave},
 		{"over, silent since before", over, pulse{at: now.Add(-3 * time.Second), exposure: open}, killIt},
-		{"long over, acknowledged until 3 s ago", lease{time.Second, now.Add(-time.Minute)}, pulse{at: now.Add(-3 * time.Second), exposure: open}, leave},
-		{"long over, hangs", lease{time.Second, now.Add(-time.Hour)}, pulse{at: now.Add(-10 * time.Second), exposure: open}, killIt},
+		{"long over, acknowledged until 3 s ago", ago(time.Minute), pulse{at: now.Add(-3 * time.Second), heard: now.Add(-3 * time.Second), exposure: open}, leave},
+		{"long over, hangs", ago(time.Hour), pulse{at: now.Add(-10 * time.Second), heard: now.Add(-10 * time.Second), exposure: open}, killIt},
+		{"over for 2.7 s, unheard once, hangs since", ago(2700 * time.Millisecond), pulse{at: now.Add(-2600 * time.Millisecond), exposure: open, unheard: 1}, leave},
+		{"over for 2.8 s, unheard once, hangs since", ago(2800 * time.Millisecond), pulse{at: now.Add(-2700 * time.Millisecond), exposure: open, unheard: 1}, killIt},
+		{"over for 2.8 s, answers, unheard once", ago(2800 * time.Millisecond), pulse{at: now, answers: true, exposure: open, unheard: 1}, killIt},
+		{"over for 2.8 s, acknowledged", ago(2800 * time.Millisecond), pulse{at: now, heard: now, answers: true, exposure: open}, leave},
+		{"long over, acknowledged 9 s ago, then unheard, hangs", ago(time.Hour),
+			pulse{at: now.Add(-8 * time.Second), heard: now.Add(-9 * time.Second), exposure: open, unheard: 1}, leave},
+		{"long over, acknowledged 10 s ago, then unheard, hangs", ago(time.Hour),
+			pulse{at: now.Add(-8 * time.Second), heard: now.Add(-10 * time.Second), exposure: open, unheard: 1}, killIt},
 		{"over, hangs", over, pulse{at: now.Add(-time.Minute), exposure: open}, killIt},
 		{"over, hangs closed", over, pulse{at: now.Add(-time.Minute), exposure: closed}, leave},
 		{"lease runs, hangs", running, pulse{at: now.Add(-time.Minute), exposure: open}, leave},
 	} {
-		if got := tc.l.judge(tc.p, now, 10*time.Second); got != tc.want {
+		if got := tc.l.judge(tc.p, now, cotton.DefaultTiming()); got != tc.want {
 			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)
 		}
 	}

@@ -30,7 +30,8 @@ const (
 // instance is one mysqld from LAUNCH to its terminal status.
 type instance struct {
 	x     *Executor
-	id    string // of the task
+	id    string    // of the task
+	born  time.Time // the zero of its clock
 	task  cotton.Task
 	stop  chan time.Duration // asks for the end, with its grace; buffered
 	news  chan struct{}      // asks for facts to be sent; buffered
@@ -53,9 +54,18 @@ type instance struct {
 }
 
 func newInstance(x *Executor, id string, task cotton.Task) *instance {
-	i := &instance{x: x, id: id, task: task, stop: make(chan time.Duration, 1), news: make(chan struct{}, 1)}
+	i := &instance{x: x, id: id, born: time.Now(), task: task, stop: make(chan time.Duration, 1), news: make(chan struct{}, 1)}
 	i.guard = newGuard(i)
 	return i
+}
+
+// clock is the reading of the instance's clock at a moment: see cotton.Facts.Clock. It is rounded down, so that a lease never counts
+// from later.
+func (i *instance) clock(at time.Time) int64 { return at.Sub(i.born).Milliseconds() + 1 }
+
+// readAt is the moment of a reading.
+func (i *instance) readAt(reading int64) time.Time {
+	return i.born.Add(time.Duration(reading-1) * time.Millisecond)
 }
 
 // process is the server, nil before its first start has ended.
@@ -103,7 +113,7 @@ func (i *instance) company(ctx context.Context) func() {
 	running.Go(func() { i.inform(ctx) })
 	running.Go(func() { i.keepSecrets(ctx) })
 	running.Go(func() { i.measure(ctx, i.server.Dir()) })
-	running.Go(func() { i.probe.run(ctx, i.server.Dir(), i.x.cfg.PulseInterval) })
+	running.Go(func() { i.probe.run(ctx, i.server.Dir(), i.x.cfg.Timing.Pulse) })
 	return func() {
 		cancel()
 		running.Wait()
@@ -279,12 +289,12 @@ func (i *instance) shutDown(grace time.Duration) (mesos.TaskState, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	i.handOver(ctx, grace)
-	if n := i.waiting(ctx); n > 0 {
+	if why := i.mayWait(ctx); why != "" {
 		// A server that is shut down gives up waiting for its replicas, and commits what none of them has.
 		if err := i.server.Kill(); err != nil {
 			return mesos.TASK_KILLED, fmt.Sprintf("stopped: %v", err)
 		}
-		return mesos.TASK_KILLED, fmt.Sprintf("killed, since %d sessions waited for an acknowledgement of a replica", n)
+		return mesos.TASK_KILLED, "killed, since " + why
 	}
 	if err := i.server.Stop(ctx); err != nil {
 		return mesos.TASK_KILLED, fmt.Sprintf("stopped, within %s of grace: %v", grace, err)
@@ -328,15 +338,22 @@ func (i *instance) handOver(ctx context.Context, grace time.Duration) {
 	}
 }
 
-// waiting is how many sessions wait for an acknowledgement; 0 where the server cannot be asked.
-func (i *instance) waiting(ctx context.Context) int {
-	ctx, cancel := context.WithTimeout(ctx, i.x.cfg.PulseLimit)
+// mayWait says why sessions wait for an acknowledgement, or may do so; empty when none does. Of a server that cannot be asked it is not
+// known, unless it was seen last without semi-synchronous replication, or closed.
+func (i *instance) mayWait(ctx context.Context) string {
+	if ended(i.server) {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.x.cfg.Timing.PulseLimit)
 	defer cancel()
 	e, err := mysql.ReadExposure(ctx, i.server.DB())
-	if err != nil {
-		return 0
+	switch {
+	case err != nil && i.guard.mayWait():
+		return fmt.Sprintf("sessions may wait for an acknowledgement of a replica, and it cannot be asked: %v", err)
+	case err == nil && e.Waiting > 0:
+		return fmt.Sprintf("%d sessions waited for an acknowledgement of a replica", e.Waiting)
 	}
-	return e.Waiting
+	return ""
 }
 
 var yes, no = ptr(true), ptr(false)

@@ -7,12 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // memory is what an executor remembers on its volume of the orders it was given, so that the next one obeys no older ones.
 type memory struct {
 	Epoch  uint64 `json:"epoch"`  // highest that an order carried
 	Fenced uint64 `json:"fenced"` // of the last fence that was carried out
+	// Lease is the length of the last lease: a server that is opened has one from then on, also under the next executor.
+	Lease time.Duration `json:"lease_ns,omitempty"`
 }
 
 const memoryFile = "orders.json"

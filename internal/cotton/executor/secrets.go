@@ -181,7 +181,7 @@ func (i *instance) keepSecrets(ctx context.Context) {
 			if ctx.Err() == nil {
 				log.Error("the server does not use the certificate that it should, it is tried again", "error", err)
 			}
-			wait = i.x.cfg.PulseInterval
+			wait = i.x.cfg.Timing.Pulse
 			continue
 		}
 		if reload {

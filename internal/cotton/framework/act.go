@@ -269,11 +269,20 @@ func (d *driver) open(ctx context.Context, r cotton.Record, primary cotton.Membe
 		}
 	}
 	fault.Point(faultOpen)
-	if err := mysql.SetReadOnly(ctx, db, false); err != nil {
+	err = mysql.SetReadOnly(ctx, db, false)
+	d.opened(primary) // it may have been done all the same
+	if err != nil {
 		return err
 	}
 	fault.Point(faultOpened)
 	return nil
+}
+
+// opened notes that a member has a lease from now on, also if it hears nothing of us: see executor.guard.look.
+func (d *driver) opened(m cotton.Member) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lease(m).from = d.f.clock.now()
 }
 
 func (d *driver) version(ctx context.Context, m cotton.Member) (mysql.Version, error) {

@@ -121,27 +121,56 @@ func (d *driver) orderFence(ctx context.Context, r cotton.Record, m cotton.Membe
 	return errUnchanged // whether it did is seen, or reported
 }
 
-// renewLease tells the primary's executor that it is still counted on. With one node there is nobody who could take its
-// place, and while it is being replaced it gets none.
+// renewLease tells the primary's executor that it is still counted on. While the primary is being replaced it gets none.
 func (d *driver) renewLease(ctx context.Context, r cotton.Record) {
 	m, ok := r.Member(r.Primary)
-	if !ok || r.Spec.Policy == cotton.PolicySingle || m.Phase != cotton.PhaseRunning || r.Change != nil && r.Change.Step != cotton.StepPromote {
+	if !ok || m.Phase != cotton.PhaseRunning || r.Change != nil && r.Change.Step != cotton.StepPromote {
 		return
 	}
-	d.mu.Lock()
-	due := d.f.clock.now().Sub(d.leased[m.ID]) >= d.f.cfg.Lease/5
-	if due {
-		d.leased[m.ID] = d.f.clock.now()
-	}
-	d.mu.Unlock()
+	o, due := d.leaseDue(r, *m)
 	if !due {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.f.cfg.ProbeTimeout)
 	defer cancel()
-	if err := d.f.order(ctx, *m, cotton.Order{Kind: cotton.OrderLease, Epoch: r.Epoch, Lease: d.f.cfg.Lease}); err != nil {
+	if err := d.f.order(ctx, *m, o); err != nil {
 		d.f.cfg.Log.Debug("a lease is not renewed", "cluster", r.Spec.Name, "error", err)
 	}
+}
+
+// leaseDue is the order by which a lease is renewed, if it is time for it. It answers the executor's last facts, and the lease counts
+// from when they came at the latest. Of an executor that was not heard yet, as of all of them by a scheduler that has just taken
+// over, it asks for facts first; one of an earlier release takes that for a lease, from its arrival.
+func (d *driver) leaseDue(r cotton.Record, m cotton.Member) (cotton.Order, bool) {
+	facts, heard := d.c.factsOf(m.ID)
+	heard = heard && facts.Task == m.TaskID
+	o := cotton.Order{Kind: cotton.OrderLease, Epoch: r.Epoch, Lease: d.f.cfg.Timing.Lease, Reading: cotton.Unread}
+	if heard {
+		o.Reading = facts.Clock
+	}
+	if r.Spec.Policy == cotton.PolicySingle {
+		// Nobody could take its place. One that has a lease of other times would close itself.
+		if heard && facts.Clock > 0 && (facts.LeaseMillis == 0 || facts.LeaseMillis >= cotton.Endless.Milliseconds()) {
+			return o, false
+		}
+		o.Lease = cotton.Endless
+	}
+	now := d.f.clock.now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lease(m)
+	if now.Sub(l.sent) < d.f.cfg.Timing.Renew && !(heard && l.asked) {
+		return o, false
+	}
+	l.sent, l.asked = now, o.Reading == cotton.Unread
+	from := now
+	if o.Reading > 0 {
+		from = now.Add(-time.Since(facts.came))
+	}
+	if from.After(l.from) {
+		l.from = from
+	}
+	return o, true
 }
 
 // drain has the elected member apply what it received. Not being done in time is no failure: it goes on.

@@ -12,20 +12,25 @@ import (
 // whose clock lies behind what another one has stored goes on from there: otherwise that failover would be "in an hour", and its
 // cooldown as long.
 type clock struct {
-	began time.Time // has a monotonic reading
-	mu    sync.Mutex
-	from  time.Time // what it says at began; has none
+	elapsed func() time.Duration // since it began, by the monotonic clock
+	mu      sync.Mutex
+	from    time.Time // what it said when it began; without a monotonic reading
 }
 
 func newClock() *clock {
 	began := time.Now()
-	return &clock{began: began, from: began.Round(0).UTC()}
+	return clockOf(time.Now, func() time.Duration { return time.Since(began) })
+}
+
+// clockOf is a clock on a machine's clock that somebody may set, and on one that nobody sets.
+func clockOf(wall func() time.Time, elapsed func() time.Duration) *clock {
+	return &clock{elapsed: elapsed, from: wall().Round(0).UTC().Add(-elapsed())}
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.from.Add(time.Since(c.began))
+	return c.from.Add(c.elapsed())
 }
 
 // notBefore has the clock go on from a time that was stored, if that lies ahead; it tells by how much it did.

@@ -49,9 +49,9 @@ type Config struct {
 	KillGrace     time.Duration // 1 min; for mysqld to stop in good order
 	Refuse        time.Duration // 5 s; for how long an offer that does not serve is declined
 	Quarantine    time.Duration // 10 min; for which reservations that nobody claims are left alone
-	Silence       time.Duration // 2.5 s; of a primary, before its replicas are asked whether it is dead
 	Cooldown      time.Duration // 30 s; after a failover, in which there is no other. Negative: none
-	Lease         time.Duration // 10 s; a primary that hears neither us nor a replica for this long closes itself
+	// Timing is what the executors go by, too; cotton.DefaultTiming.
+	Timing cotton.Timing
 	// ReplaceAfter is how long a member may be down, or out of sight, before another takes its place; 10 min. Negative: never
 	// by itself.
 	ReplaceAfter time.Duration
@@ -84,12 +84,16 @@ func (c *Config) complete() error {
 	for d, least := range map[*time.Duration]time.Duration{
 		&c.FailoverTimeout: 14 * 24 * time.Hour, &c.Tick: time.Second, &c.ProbeTimeout: time.Second, &c.ActTimeout: 5 * time.Second,
 		&c.LaunchTimeout: time.Minute, &c.KillEvery: 5 * time.Second, &c.KillGrace: time.Minute, &c.Refuse: 5 * time.Second,
-		&c.Quarantine: 10 * time.Minute, &c.Silence: 2500 * time.Millisecond, &c.Lease: 10 * time.Second,
+		&c.Quarantine: 10 * time.Minute,
 	} {
 		if *d < 0 {
 			return errors.New("cotton framework: a duration is negative")
 		}
 		*d = cmp.Or(*d, least)
+	}
+	c.Timing = cmp.Or(c.Timing, cotton.DefaultTiming())
+	if err := c.Timing.Validate(); err != nil {
+		return fmt.Errorf("cotton framework: %w", err)
 	}
 	c.CloneMB = cmp.Or(c.CloneMB, 256)
 	c.Name, c.Role, c.Principal = cmp.Or(c.Name, "cotton"), cmp.Or(c.Role, "cotton"), cmp.Or(c.Principal, "cotton")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func closing() []string {
 	if os.Getenv("AOSC_E2E") != "full" {
 		return []string{"cotton.executor.close.kill"}
 	}
-	return []string{"cotton.executor.fence.ordered", "cotton.executor.close.kill", "cotton.executor.closed", "cotton.executor.lease.expired"}
+	return []string{"cotton.executor.fence.ordered", "cotton.executor.close.kill", "cotton.executor.closed", "cotton.executor.lease.unheard", "cotton.executor.lease.expired"}
 }
 
 // TestExecutorKilledWhileClosing: wherever the executor of a primary that must not be open is killed, its mysqld goes with it, the
@@ -37,7 +38,8 @@ func TestExecutorKilledWhileClosing(t *testing.T) {
 			old := member(v, v.Record.Primary)
 			executor, server := s.executors()[old.TaskID], s.mysqldOf(old.TaskID)
 			begun := time.Now()
-			if point == "cotton.executor.lease.expired" {
+			lease := strings.HasPrefix(point, "cotton.executor.lease.")
+			if lease {
 				for _, e := range v.Endpoints.Replicas { // nobody acknowledges, and no scheduler renews the lease
 					s.endExecutor(member(v, e.ID).TaskID)
 				}
@@ -52,7 +54,7 @@ func TestExecutorKilledWhileClosing(t *testing.T) {
 				t.Errorf("the executor of %s ended elsewhere than at %s", old.TaskID, point)
 			}
 			testkit.Eventually(t, patience, "its mysqld goes with it", func() bool { return over(server) })
-			if point == "cotton.executor.lease.expired" {
+			if lease {
 				f, stop = s.scheduler()
 			}
 			defer stop()

@@ -77,6 +77,7 @@ const brokenGap = 2 * maxStepWait
 type memo struct {
 	answered time.Time // last; zero = never
 	heard    time.Time // when its receiver was last seen connected
+	received time.Time // when its receiver was last not seen to be off; zero = it was never asked
 	opened   time.Time // since when it was seen open whenever it answered; zero = it was not
 	executed string    // what it had executed, and since when it has been the same
 	moved    time.Time
@@ -98,11 +99,15 @@ func (d *driver) memo(member int) *memo {
 
 // remember adds what only time tells; d.mu is held.
 func (d *driver) remember(s *cotton.Seen, now time.Time) {
-	s.Deaf, s.Broken = 0, 0
+	s.Deaf, s.Broken, s.Stopped = 0, 0, 0
+	m := d.memo(s.Member)
+	if s.Err != nil || m.received.IsZero() || s.Replica != nil && s.Replica.IORunning != "No" {
+		m.received = now
+	}
+	s.Stopped = now.Sub(m.received)
 	if s.Err != nil {
 		return
 	}
-	m := d.memo(s.Member)
 	if m.executed != s.Server.GTIDExecuted || m.moved.IsZero() {
 		m.executed, m.moved = s.Server.GTIDExecuted, now
 	}
@@ -140,11 +145,38 @@ func (d *driver) promised(m cotton.Member) (fenced uint64, lease time.Time) {
 	if !ok || facts.Task != m.TaskID || facts.Epoch == 0 {
 		return 0, time.Time{}
 	}
-	last := d.leased[m.ID]
-	if last.Before(d.since) {
-		last = d.since // the scheduler before this one may have renewed it until then
+	t := d.f.cfg.Timing
+	if facts.Clock > 0 {
+		if facts.LeaseMillis == 0 { // it goes by none: nothing closes it
+			return facts.FencedEpoch, time.Time{}
+		}
+		// The scheduler before this one may have had a longer one.
+		t = t.WithLease(max(t.Lease, time.Duration(facts.LeaseMillis)*time.Millisecond))
 	}
-	return facts.FencedEpoch, last.Add(d.f.cfg.Lease + leaseMargin)
+	from := d.lease(m).from
+	if from.Before(d.since) {
+		from = d.since // the scheduler before this one may have renewed it until then
+	}
+	return facts.FencedEpoch, from.Add(t.Elect)
+}
+
+// granted is what is known of a member's lease.
+type granted struct {
+	task string
+	sent time.Time // when the last order was sent; zero = the next one is due
+	from time.Time // from when the last one counts, at the latest
+	// asked: the last order asked for facts only; the next one is due with them.
+	asked bool
+}
+
+// lease of a member's present task; d.mu is held.
+func (d *driver) lease(m cotton.Member) *granted {
+	l := d.leases[m.ID]
+	if l == nil || l.task != m.TaskID {
+		l = &granted{task: m.TaskID}
+		d.leases[m.ID] = l
+	}
+	return l
 }
 
 // volumeNews is how old an executor's word of its volume may be: while no write succeeds it says so every second.
@@ -161,9 +193,6 @@ func (d *driver) volume(m cotton.Member) (stalled time.Duration, failed string) 
 	}
 	return stalled, facts.WriteError
 }
-
-// leaseMargin is for an order on its way, and for the executor to carry out what follows.
-const leaseMargin = 5 * time.Second
 
 var errNotUp = errors.New("mysqld is not up")
 

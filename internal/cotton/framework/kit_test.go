@@ -326,13 +326,22 @@ func (s *site) await(f *framework.Framework, name, what string, ok func(framewor
 
 func contains(s, part string) bool { return strings.Contains(s, part) }
 
-// executors are the processes of executors that this site's Mesos started, by task: found by their environment.
+// executors are the processes of executors that this site's Mesos started, by task: found by their environment, which their mysqlds
+// have as well.
 func (s *site) executors() map[string]int {
+	s.t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	out := map[string]int{}
 	found, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, path := range found {
 		env, err := os.ReadFile(path)
 		if err != nil || !bytes.Contains(env, []byte("\x00MESOS_SANDBOX="+s.Dir+"/")) {
+			continue
+		}
+		if runs, err := os.Readlink(filepath.Join(filepath.Dir(path), "exe")); err != nil || runs != program {
 			continue
 		}
 		for entry := range bytes.SplitSeq(env, []byte{0}) {

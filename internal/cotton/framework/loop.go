@@ -32,8 +32,8 @@ type driver struct {
 	backoff map[cotton.Action]backoff
 	running sync.WaitGroup // background steps
 	memos   map[int]*memo
-	donor   map[int]int       // of each member that is being cloned
-	leased  map[int]time.Time // when the last lease was sent
+	donor   map[int]int // of each member that is being cloned
+	leases  map[int]*granted
 	ordered map[int]time.Time // when the last fence was sent
 	epoch   uint64            // of the steps in backoff
 	// rotation is of the loop's goroutine alone.
@@ -74,7 +74,7 @@ const (
 func (f *Framework) loop(ctx context.Context, c *cluster) {
 	d := &driver{
 		f: f, c: c, since: f.clock.now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, memos: map[int]*memo{},
-		donor: map[int]int{}, leased: map[int]time.Time{}, ordered: map[int]time.Time{},
+		donor: map[int]int{}, leases: map[int]*granted{}, ordered: map[int]time.Time{},
 		dbs: map[serverKey]*sql.DB{},
 	}
 	defer d.closeAll()
@@ -103,7 +103,7 @@ func (d *driver) round(ctx context.Context) time.Duration {
 	}
 	seen := d.gather(ctx, r)
 	decision := cotton.Decide(r, seen, cotton.Limits{
-		Now: d.f.clock.now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Silence, Cooldown: d.f.cfg.Cooldown,
+		Now: d.f.clock.now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Timing.Silence, Quiet: d.f.cfg.Timing.Quiet, Cooldown: d.f.cfg.Cooldown,
 		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),
 	})
 	d.c.keep(seen, slices.Concat(placementProblems(r), unreachableProblems(r, d.f.cfg.ReplaceAfter),

@@ -145,6 +145,8 @@ type settings struct {
 	ReplaceAfter         time.Duration
 	Refuse               time.Duration // 500 ms
 	CloneMB              int64
+	Lease, Cooldown      time.Duration    // as usual; none
+	Wall                 func() time.Time `json:"-"` // the machine's clock
 }
 
 func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Store, error) {
@@ -167,13 +169,21 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 			return nil, nil, err
 		}
 	}
+	timing := cotton.DefaultTiming()
+	if s.Lease > 0 {
+		timing = timing.WithLease(s.Lease)
+	}
 	f, err := framework.New(framework.Config{
+		Timing:  timing,
 		Backups: backups,
 		Store:   st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Keys: keys, AdminKeyfile: s.Keyfile, Executor: s.Executor,
-		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second, Refuse: cmp.Or(s.Refuse, 500*time.Millisecond),
-		ReplaceAfter: s.ReplaceAfter, CloneMB: s.CloneMB, Cooldown: -1, Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
+		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second,
+		Refuse: cmp.Or(s.Refuse, 500*time.Millisecond), ReplaceAfter: s.ReplaceAfter, CloneMB: s.CloneMB, Cooldown: cmp.Or(s.Cooldown, -1), Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
 	})
+	if err == nil && s.Wall != nil {
+		framework.SetClock(f, s.Wall)
+	}
 	return f, st, err
 }
 

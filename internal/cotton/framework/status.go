@@ -207,12 +207,21 @@ func (c *cluster) note(member int, s mesos.TaskStatus) {
 	}
 	var facts cotton.Facts
 	if json.Unmarshal(s.Data, &facts) == nil {
-		c.facts[member] = reported{facts, time.Now()}
+		c.learn(member, facts)
 	}
 	delete(c.down, member)
 	if s.GetState() == mesos.TASK_RUNNING && s.Healthy != nil && !*s.Healthy {
 		c.down[member] = s.GetMessage()
 	}
+}
+
+// learn keeps the facts of a member, unless later ones of the same task are known: a status is repeated until it is acknowledged. c.mu is
+// held.
+func (c *cluster) learn(member int, facts cotton.Facts) {
+	if last := c.facts[member]; last.Task == facts.Task && facts.Clock < last.Clock {
+		return
+	}
+	c.facts[member] = reported{facts, time.Now()}
 }
 
 // message takes what an executor says between statuses.
@@ -224,8 +233,12 @@ func (f *Framework) message(data []byte) {
 	}
 	if c, member := f.owner(facts.Task); c != nil {
 		c.mu.Lock()
-		c.facts[member] = reported{facts, time.Now()}
+		before := c.facts[member].Task
+		c.learn(member, facts)
 		c.mu.Unlock()
+		if before != facts.Task {
+			c.poke() // a lease may wait for them
+		}
 	}
 }
 

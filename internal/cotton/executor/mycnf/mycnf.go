@@ -79,7 +79,7 @@ func defaults(s Settings) map[string]string {
 	conf := map[string]string{
 		"innodb_buffer_pool_size": strconv.FormatInt(pool, 10) + "M",
 		// A silent source is noticed after this many seconds, and shows that it lives twice as often.
-		"replica_net_timeout":        "8",
+		"replica_net_timeout":        strconv.Itoa(int(cotton.DefaultTiming().ReplicaTimeout.Seconds())),
 		"binlog_expire_logs_seconds": "259200",
 		"max_connections":            "500",
 	}

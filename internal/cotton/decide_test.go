@@ -73,7 +73,9 @@ func (s *scene) silent(member int, how time.Duration) {
 	s.at(member).Err, s.at(member).Silent = errors.New("i/o timeout"), how
 }
 
-var limits = cotton.Limits{Now: time.Unix(1e9, 0), CloneMB: 100, Silence: 3 * time.Second, Cooldown: 30 * time.Second, Quiet: 14 * time.Second}
+var limits = cotton.Limits{
+	Now: time.Unix(1e9, 0), CloneMB: 100, Silence: 3 * time.Second, Cooldown: 30 * time.Second, Quiet: 14 * time.Second,
+}
 
 func TestDecide(t *testing.T) {
 	const all = "publish 1 [2 3]"

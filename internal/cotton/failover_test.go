@@ -241,7 +241,7 @@ func TestFailover(t *testing.T) {
 			s.at(1).Leased = limits.Now.Add(-time.Second)
 			s.at(2).Stopped, s.at(3).Stopped = time.Minute, limits.Quiet
 		}), "elect 2 " + u9 + ", order 1", ""},
-		{"I2: its lease has run out, and a replica acknowledged until a moment ago", well(available).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+		{"I2: it has run out, and a replica acknowledged until a moment ago", well(available).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
 			s.silent(1, time.Minute)
 			s.at(1).Leased = limits.Now.Add(-time.Minute)
 			s.at(2).Stopped, s.at(3).Stopped = time.Minute, limits.Quiet-time.Second

@@ -84,8 +84,8 @@ func (t Timing) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"Silence", t.Silence}, {"Deaf", t.Deaf}, {"Heartbeat", t.Heartbeat}, {"ReplicaTimeout", t.ReplicaTimeout}, {"Lease", t.Lease}, {"Renew", t.Renew},
-		{"Close", t.Close}, {"Kill", t.Kill}, {"Alone", t.Alone}, {"Killed", t.Killed}, {"Pulse", t.Pulse}, {"PulseLimit", t.PulseLimit},
+		{"Silence", t.Silence}, {"Deaf", t.Deaf}, {"Heartbeat", t.Heartbeat}, {"ReplicaTimeout", t.ReplicaTimeout}, {"Lease", t.Lease},
+		{"Renew", t.Renew}, {"Close", t.Close}, {"Kill", t.Kill}, {"Alone", t.Alone}, {"Killed", t.Killed}, {"Pulse", t.Pulse}, {"PulseLimit", t.PulseLimit},
 		{"Hung", t.Hung}, {"Elect", t.Elect}, {"Quiet", t.Quiet},
 	} {
 		if d.value <= 0 || d.value > longest {
@@ -99,9 +99,10 @@ func (t Timing) Validate() error {
 	}{
 		{"Lease + Close, and 1% for the clocks", "Elect", t.Closed() + t.Elect/drift, t.Elect,
 			"a primary would be elected while the one before it may be open"},
-		{"the time in which an executor gives up a server whose replicas were stopped, and 1% for the clocks", "Quiet", t.Abandoned() + t.Quiet/drift, t.Quiet,
-			"a primary would be elected while the one before it may be open"},
-		{"what it takes to look, to close and to kill", "Close", t.ladder(), t.Close, "a server that could be closed in good order would be killed"},
+		{"what an executor takes to give up a server whose replicas were stopped, and 1% for the clocks", "Quiet",
+			t.Abandoned() + t.Quiet/drift, t.Quiet, "a primary would be elected while the one before it may be open"},
+		{"what it takes to look, to close and to kill", "Close", t.ladder(), t.Close,
+			"a server that could be closed in good order would be killed"},
 		{"three times Renew", "Lease", 3 * t.Renew, t.Lease, "one order that is lost would end the lease of a primary that is well"},
 		{"ReplicaTimeout", "Hung", t.ReplicaTimeout, t.Hung, "a server would be killed to which its replicas still listen"},
 		{"two times Heartbeat", "Deaf", 2 * t.Heartbeat, t.Deaf, "a replica would count as deaf because one heartbeat is late"},

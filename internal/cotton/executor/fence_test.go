@@ -404,6 +404,10 @@ func TestJudge(t *testing.T) {
 	now := time.Now()
 	ago := func(d time.Duration) lease { return lease{length: time.Second, until: now.Add(-d)} }
 	over, running := ago(time.Second), ago(-time.Second)
+	last := func(d time.Duration, p pulse) pulse { // the last answer was so long ago
+		p.at = now.Add(-d)
+		return p
+	}
 	open := mysql.Exposure{}
 	closed := mysql.Exposure{ReadOnly: true, SuperReadOnly: true}
 	for _, tc := range []struct {
@@ -420,11 +424,13 @@ func TestJudge(t *testing.T) {
 		{"over, closed", over, pulse{at: now, answers: true, exposure: closed, unheard: 2}, leave},
 		{"over, silent for a moment", over, pulse{at: now.Add(-500 * time.Millisecond), exposure: open, unheard: 2}, leave},
 		{"over, silent since before", over, pulse{at: now.Add(-3 * time.Second), exposure: open}, killIt},
-		{"long over, acknowledged until 3 s ago", ago(time.Minute), pulse{at: now.Add(-3 * time.Second), heard: now.Add(-3 * time.Second), exposure: open}, leave},
+		{"long over, acknowledged until 3 s ago", ago(time.Minute), last(3*time.Second, pulse{heard: now.Add(-3 * time.Second), exposure: open}), leave},
 		{"long over, hangs", ago(time.Hour), pulse{at: now.Add(-10 * time.Second), heard: now.Add(-10 * time.Second), exposure: open}, killIt},
-		{"over for 2.7 s, unheard once, hangs since", ago(2700 * time.Millisecond), pulse{at: now.Add(-2600 * time.Millisecond), exposure: open, unheard: 1}, leave},
-		{"over for 2.8 s, unheard once, hangs since", ago(2800 * time.Millisecond), pulse{at: now.Add(-2700 * time.Millisecond), exposure: open, unheard: 1}, killIt},
-		{"over for 2.8 s, answers, unheard once", ago(2800 * time.Millisecond), pulse{at: now, answers: true, exposure: open, unheard: 1}, killIt},
+		{"over for 2.7 s, unheard once, hangs since", ago(2700 * time.Millisecond),
+			last(2600*time.Millisecond, pulse{exposure: open, unheard: 1}), leave},
+		{"over for 2.8 s, unheard once, hangs since", ago(2800 * time.Millisecond),
+			last(2700*time.Millisecond, pulse{exposure: open, unheard: 1}), killIt},
+		{"over for 2.8 s, answers, unheard once", ago(2800 * time.Millisecond), last(0, pulse{answers: true, exposure: open, unheard: 1}), killIt},
 		{"over for 2.8 s, acknowledged", ago(2800 * time.Millisecond), pulse{at: now, heard: now, answers: true, exposure: open}, leave},
 		{"long over, acknowledged 9 s ago, then unheard, hangs", ago(time.Hour),
 			pulse{at: now.Add(-8 * time.Second), heard: now.Add(-9 * time.Second), exposure: open, unheard: 1}, leave},

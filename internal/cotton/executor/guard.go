@@ -14,7 +14,7 @@ import (
 // Fault points: between any two steps of closing a server.
 var (
 	faultOrdered = fault.Register("cotton.executor.fence.ordered", "a fence has come and is remembered, the server is still open")
-	faultUnheard = fault.Register("cotton.executor.lease.unheard", "the lease ran out and one look found nobody who acknowledges, the server is still open")
+	faultUnheard = fault.Register("cotton.executor.lease.unheard", "the lease ran out, one look found nobody who acknowledges, the server is open")
 	faultExpired = fault.Register("cotton.executor.lease.expired", "the lease ran out and nobody acknowledges, the server is still open")
 	faultKill    = fault.Register("cotton.executor.close.kill", "the server did not close in time, it is not killed yet")
 	faultClosed  = fault.Register("cotton.executor.closed", "the server is closed, the scheduler was not told yet")

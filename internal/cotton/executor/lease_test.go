@@ -22,6 +22,7 @@ func TestLeaseFromQuestion(t *testing.T) {
 	now := time.Now()
 	const second = 1000
 	at := func(ms int64) int64 { return ms + 1 } // the reading ms after the beginning
+	const ten = 10 * time.Second
 	type arrival struct {
 		lease   time.Duration
 		reading int64
@@ -33,20 +34,20 @@ func TestLeaseFromQuestion(t *testing.T) {
 		until  time.Duration // from the beginning; 0 = no lease
 		why    string        // of the refusal
 	}{
-		{"at once", nil, arrival{10 * time.Second, at(60 * second)}, 70 * time.Second, ""},
-		{"late", nil, arrival{10 * time.Second, at(51 * second)}, 61 * time.Second, ""},
-		{"too late", nil, arrival{10 * time.Second, at(50 * second)}, 0, "came 10s after the question"},
-		{"much too late", nil, arrival{10 * time.Second, at(0)}, 0, "came 1m0s after the question"},
-		{"overtaken", []arrival{{10 * time.Second, at(58 * second)}}, arrival{10 * time.Second, at(56 * second)}, 68 * time.Second, "came after one"},
-		{"too late, one is held", []arrival{{10 * time.Second, at(58 * second)}}, arrival{10 * time.Second, at(1)}, 68 * time.Second, "after the question"},
-		{"twice", []arrival{{10 * time.Second, at(58 * second)}}, arrival{10 * time.Second, at(58 * second)}, 68 * time.Second, ""},
-		{"a shorter one", []arrival{{time.Hour, at(58 * second)}}, arrival{10 * time.Second, at(59 * second)}, 69 * time.Second, ""},
+		{"at once", nil, arrival{ten, at(60 * second)}, 70 * time.Second, ""},
+		{"late", nil, arrival{ten, at(51 * second)}, 61 * time.Second, ""},
+		{"too late", nil, arrival{ten, at(50 * second)}, 0, "came 10s after the question"},
+		{"much too late", nil, arrival{ten, at(0)}, 0, "came 1m0s after the question"},
+		{"overtaken", []arrival{{ten, at(58 * second)}}, arrival{ten, at(56 * second)}, 68 * time.Second, "came after one"},
+		{"too late, one is held", []arrival{{ten, at(58 * second)}}, arrival{ten, at(1)}, 68 * time.Second, "after the question"},
+		{"twice", []arrival{{ten, at(58 * second)}}, arrival{ten, at(58 * second)}, 68 * time.Second, ""},
+		{"a shorter one", []arrival{{time.Hour, at(58 * second)}}, arrival{ten, at(59 * second)}, 69 * time.Second, ""},
 		{"endless", nil, arrival{cotton.Endless, at(59 * second)}, cotton.Endless + 59*time.Second, ""},
-		{"nothing heard yet", nil, arrival{10 * time.Second, cotton.Unread}, 0, ""},
-		{"nothing heard yet, one is held", []arrival{{10 * time.Second, at(58 * second)}}, arrival{10 * time.Second, cotton.Unread}, 68 * time.Second, ""},
-		{"an earlier release", nil, arrival{10 * time.Second, 0}, 70 * time.Second, ""},
-		{"of the future", nil, arrival{10 * time.Second, at(61 * second)}, 0, "by a clock that is at"},
-		{"nonsense", nil, arrival{10 * time.Second, -7}, 0, "by a clock that is at"},
+		{"nothing heard yet", nil, arrival{ten, cotton.Unread}, 0, ""},
+		{"nothing heard yet, one is held", []arrival{{ten, at(58 * second)}}, arrival{ten, cotton.Unread}, 68 * time.Second, ""},
+		{"an earlier release", nil, arrival{ten, 0}, 70 * time.Second, ""},
+		{"of the future", nil, arrival{ten, at(61 * second)}, 0, "by a clock that is at"},
+		{"nonsense", nil, arrival{ten, -7}, 0, "by a clock that is at"},
 		{"no time", nil, arrival{0, at(60 * second)}, 0, "a lease of 0s"},
 	} {
 		i := newInstance(&Executor{cfg: Config{Timing: cotton.DefaultTiming(), Log: discard}}, "c-1-1", cotton.Task{})
@@ -99,7 +100,11 @@ func TestHangsAfterLease(t *testing.T) {
 			g := startGuarded(t, nil)
 			g.x.cfg.Timing = timing
 			g.open()
-			testkit.Eventually(t, patience, "it is seen open", func() bool { g.i.guard.mu.Lock(); defer g.i.guard.mu.Unlock(); return g.i.guard.pulse.openBefore })
+			testkit.Eventually(t, patience, "it is seen open", func() bool {
+				g.i.guard.mu.Lock()
+				defer g.i.guard.mu.Unlock()
+				return g.i.guard.pulse.openBefore
+			})
 			server := g.i.server
 			over := server.Done()
 			g.order(3, cotton.OrderLease, time.Second)
@@ -222,7 +227,8 @@ func TestLeaseAgainstElection(t *testing.T) {
 		elect := max(d.Elect, stopped+d.Quiet)
 		end := w.run(stopped)
 		if worst = max(worst, float64(end)/float64(elect)); end >= elect {
-			t.Fatalf("open for %s, another is elected after %s, the replicas were stopped after %s: %+v\n%s", end, elect, stopped, d, strings.Join(w.log, "\n"))
+			t.Fatalf("open for %s, another is elected after %s, the replicas were stopped after %s: %+v\n%s", end, elect, stopped, d,
+				strings.Join(w.log, "\n"))
 		}
 	}
 	if n < 100 {

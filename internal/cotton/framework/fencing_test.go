@@ -20,7 +20,8 @@ func closing() []string {
 	if os.Getenv("AOSC_E2E") != "full" {
 		return []string{"cotton.executor.close.kill"}
 	}
-	return []string{"cotton.executor.fence.ordered", "cotton.executor.close.kill", "cotton.executor.closed", "cotton.executor.lease.unheard", "cotton.executor.lease.expired"}
+	return []string{"cotton.executor.fence.ordered", "cotton.executor.close.kill", "cotton.executor.closed",
+		"cotton.executor.lease.unheard", "cotton.executor.lease.expired"}
 }
 
 // TestExecutorKilledWhileClosing: wherever the executor of a primary that must not be open is killed, its mysqld goes with it, the

@@ -88,7 +88,9 @@ func TestClockIsSet(t *testing.T) {
 		what string
 		to   time.Duration // of the clock, against what it should be
 		anew bool          // by the next scheduler
-	}{{"set back by an hour", 0, false}, {"set forward by two", 2 * time.Hour, false}, {"three hours behind what is stored", -time.Hour, true}} {
+	}{
+		{"set back by an hour", 0, false}, {"set forward by two", 2 * time.Hour, false}, {"three hours behind what is stored", -time.Hour, true},
+	} {
 		if change.anew {
 			stop()
 		}

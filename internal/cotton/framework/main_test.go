@@ -179,7 +179,8 @@ func newFramework(s settings, log *slog.Logger) (*framework.Framework, *file.Sto
 		Store:   st, Publisher: bulletin{filepath.Join(s.Dir, "published")}, Master: master, Holder: fmt.Sprint(os.Getpid()),
 		User: "root", Keys: keys, AdminKeyfile: s.Keyfile, Executor: s.Executor,
 		Tick: cmp.Or(s.Tick, 200*time.Millisecond), LaunchTimeout: 2 * time.Second, KillEvery: time.Second,
-		Refuse: cmp.Or(s.Refuse, 500*time.Millisecond), ReplaceAfter: s.ReplaceAfter, CloneMB: s.CloneMB, Cooldown: cmp.Or(s.Cooldown, -1), Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
+		Refuse: cmp.Or(s.Refuse, 500*time.Millisecond), ReplaceAfter: s.ReplaceAfter, CloneMB: s.CloneMB, Cooldown: cmp.Or(s.Cooldown, -1),
+		Quarantine: 2 * time.Second, KillGrace: 20 * time.Second, Secret: s.Secret, Log: log,
 	})
 	if err == nil && s.Wall != nil {
 		framework.SetClock(f, s.Wall)

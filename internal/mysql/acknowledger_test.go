@@ -13,7 +13,7 @@ func TestAcknowledgers(t *testing.T) {
 	ctx := t.Context()
 	source := testkit.FreshServer(t, nil)
 	s := source.DB()
-	replicas := map[string]bool{"acks": true, "reads": false}
+	replicas := map[string]bool{"acks": true, "reader": false}
 	servers := map[string]mysql.Server{}
 	for user := range replicas {
 		run(t, s, "CREATE USER "+user+" IDENTIFIED BY 'x'", "GRANT REPLICATION SLAVE ON *.* TO "+user)
@@ -47,7 +47,7 @@ func TestAcknowledgers(t *testing.T) {
 	for _, c := range []struct {
 		accounts []string
 		want     int
-	}{{nil, 1}, {[]string{"acks"}, 1}, {[]string{"reads", "acks"}, 1}, {[]string{"reads"}, 0}} {
+	}{{nil, 1}, {[]string{"acks"}, 1}, {[]string{"reader", "acks"}, 1}, {[]string{"reader"}, 0}} {
 		e, err := mysql.ReadExposure(ctx, s, c.accounts...)
 		if err != nil || e.Acknowledgers != c.want || e.Acknowledged() != (c.want > 0) {
 			t.Errorf("of %v %d acknowledge, want %d: %v", c.accounts, e.Acknowledgers, c.want, err)

@@ -25,7 +25,7 @@ type sample struct {
 	began, ended time.Time
 	err          error
 	open         bool // for writes of clients
-	able         bool // open, and a commit would return: it waits for nobody, or for somebody who is there
+	able         bool // open, and a commit would return: it waits for nobody, or for no more than are there
 	uuid, gtids  string
 }
 
@@ -118,8 +118,9 @@ func look(ctx context.Context, db *sql.DB) (s sample) {
 	s.began = time.Now()
 	defer func() { s.ended = time.Now() }()
 	var readOnly, semiSync bool
-	s.err = db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_source_enabled, @@server_uuid, @@GLOBAL.gtid_executed").
-		Scan(&readOnly, &semiSync, &s.uuid, &s.gtids)
+	var acks int
+	s.err = db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_source_enabled, "+
+		"@@GLOBAL.rpl_semi_sync_source_wait_for_replica_count, @@server_uuid, @@GLOBAL.gtid_executed").Scan(&readOnly, &semiSync, &acks, &s.uuid, &s.gtids)
 	s.gtids = strings.ReplaceAll(s.gtids, "\n", "")
 	// One that is about to close shows super_read_only while it waits for commits under way.
 	if s.open = s.err == nil && !readOnly; !s.open {
@@ -148,7 +149,7 @@ func look(ctx context.Context, db *sql.DB) (s sample) {
 			clients, _ = strconv.Atoi(value)
 		}
 	}
-	s.err, s.able = rows.Err(), !active || clients > 0
+	s.err, s.able = rows.Err(), !active || clients >= acks
 	return s
 }
 

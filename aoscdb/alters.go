@@ -9,12 +9,12 @@ const (
 	allowedColumns = "`group`, table_name, allowed_by, allowed_at, priority, server_list, allow_unsafe, `comment`"
 	currentColumns = "`group`, table_name, status, priority, server_list, reason, hold_by, commit_sha, desired_hash, " +
 		"pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, collected_at, targets, " +
-		"unknowns, total_targets, primary_first, hold_how"
-	finishedColumns = "id, `group`, table_name, finished_at, tries, commit_sha, desired_hash, allowed_by, started_at, " +
-		"targets, outcome"
+		"unknowns, total_targets, primary_first, hold_how, allow_unsafe, `comment`"
+	finishedColumns = "id, `group`, table_name, ended_at, tries, commit_sha, desired_hash, allowed_by, started_at, " +
+		"targets, outcome, allow_unsafe, `comment`, COALESCE(instances, '')"
 	targetColumns  = "`group`, table_name, host, port, cluster, role, found_at, `databases`, bytes"
 	runningColumns = "host, port, `group`, table_name, osc_status, last_updated, cluster, datacenter, bytes, " +
-		"percentage, queued_at, started_at, epoch"
+		"percentage, queued_at, started_at, epoch, state, note, rows_copied, rows_total, rows_per_s, eta_s, lag_s"
 )
 
 func (a *AllowedAlter) fields() []any {
@@ -24,12 +24,12 @@ func (a *AllowedAlter) fields() []any {
 func (c *CurrentAlter) fields() []any {
 	return []any{&c.Group, &c.Table, &c.Status, &c.Priority, &c.ServerList, &c.Reason, &c.HoldBy, &c.CommitSHA,
 		&c.DesiredHash, &c.PinnedAt, &c.Tries, &c.NextCheckAt, &c.CheckFrom, &c.CheckFresh, &c.StartedAt, &c.AllowedBy,
-		&c.CollectedAt, &c.Targets, &c.Unknowns, &c.TotalTargets, &c.PrimaryFirst, &c.HoldHow}
+		&c.CollectedAt, &c.Targets, &c.Unknowns, &c.TotalTargets, &c.PrimaryFirst, &c.HoldHow, &c.AllowUnsafe, &c.Comment}
 }
 
 func (f *FinishedAlter) fields() []any {
 	return []any{&f.ID, &f.Group, &f.Table, &f.FinishedAt, &f.Tries, &f.CommitSHA, &f.DesiredHash, &f.AllowedBy,
-		&f.StartedAt, &f.Targets, &f.Outcome}
+		&f.StartedAt, &f.Targets, &f.Outcome, &f.AllowUnsafe, &f.Comment, &f.Instances}
 }
 
 func (t *Target) fields() []any {
@@ -38,7 +38,8 @@ func (t *Target) fields() []any {
 
 func (r *RunningAlter) fields() []any {
 	return []any{&r.Host, &r.Port, &r.Group, &r.Table, &r.OSCStatus, &r.LastUpdated, &r.Cluster, &r.Datacenter, &r.Bytes,
-		&r.Percentage, &r.QueuedAt, &r.StartedAt, &r.Epoch}
+		&r.Percentage, &r.QueuedAt, &r.StartedAt, &r.Epoch, &r.State, &r.Note, &r.RowsCopied, &r.RowsTotal, &r.RowsPerS,
+		&r.ETAS, &r.LagS}
 }
 
 // Allowed are all permissions, the most urgent first.
@@ -61,19 +62,34 @@ func (s *Store) Allow(ctx context.Context, a AllowedAlter) error {
 	if a.ServerList == "" {
 		a.ServerList = ServersDefault
 	}
-	_, err := exec(ctx, s.db, "INSERT INTO allowed_alters ("+allowedColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) AS new "+
-		"ON DUPLICATE KEY UPDATE allowed_by = new.allowed_by, allowed_at = new.allowed_at, priority = new.priority, "+
-		"server_list = new.server_list, allow_unsafe = new.allow_unsafe, `comment` = new.`comment`",
-		a.Group, a.Table, clip(a.AllowedBy, 64), a.AllowedAt, a.Priority, a.ServerList, a.AllowUnsafe, clip(a.Comment, 255))
+	err := s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := execTx(ctx, tx, "INSERT INTO allowed_alters ("+allowedColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) AS new "+
+			"ON DUPLICATE KEY UPDATE allowed_by = new.allowed_by, allowed_at = new.allowed_at, priority = new.priority, "+
+			"server_list = new.server_list, allow_unsafe = new.allow_unsafe, `comment` = new.`comment`",
+			a.Group, a.Table, clip(a.AllowedBy, 64), a.AllowedAt, a.Priority, a.ServerList, a.AllowUnsafe, clip(a.Comment, 255))
+		if err != nil {
+			return err
+		}
+		return addEvent(ctx, tx, Event{Actor: a.AllowedBy, Group: a.Group, Table: a.Table, What: EventAllowed, Detail: a.Terms()})
+	})
 	return wrap(err, "allow %s/%s in %s", a.Group, a.Table, s)
 }
 
+// Words of the history for what a person does.
+const (
+	EventAllowed   = "allowed"
+	EventRevokedBy = "revoked by"
+	EventTier      = "tier set"
+)
+
 // Revoke withdraws permission, with its list of custom servers. false when there was none.
-func (s *Store) Revoke(ctx context.Context, group, table string) (bool, error) {
+func (s *Store) Revoke(ctx context.Context, group, table, by string) (bool, error) {
 	var n int64
 	err := s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		n, err = deletePermission(ctx, tx, group, table)
-		return err
+		if n, err = deletePermission(ctx, tx, group, table); err != nil || n == 0 {
+			return err
+		}
+		return addEvent(ctx, tx, Event{Actor: by, Group: group, Table: table, What: EventRevokedBy})
 	})
 	return n > 0, wrap(err, "revoke %s/%s in %s", group, table, s)
 }
@@ -166,9 +182,25 @@ func oneRow(n int64, err error) error {
 
 // Finished are the newest finished alters, the last one first.
 func (s *Store) Finished(ctx context.Context, limit int) ([]FinishedAlter, error) {
-	rows, err := list(ctx, s.db, (*FinishedAlter).fields,
-		"SELECT "+finishedColumns+" FROM finished_alters ORDER BY id DESC LIMIT ?", limit)
+	return s.FinishedOf(ctx, "", "", limit)
+}
+
+// FinishedOf is Finished of a tier, or one table of it; "" = all.
+func (s *Store) FinishedOf(ctx context.Context, group, table string, limit int) ([]FinishedAlter, error) {
+	rows, err := list(ctx, s.db, (*FinishedAlter).fields, "SELECT "+finishedColumns+" FROM finished_alters "+
+		"WHERE (? = '' OR `group` = ?) AND (? = '' OR table_name = ?) ORDER BY id DESC LIMIT ?", group, group, table, table, limit)
 	return rows, wrap(err, "read finished_alters of %s", s)
+}
+
+// Name is a tier and, where Table is not "", a table of it that somebody has allowed at some time.
+type Name struct{ Group, Table string }
+
+// Names are all tiers and tables that the central tables know of, so that a misspelt one can be told.
+func (s *Store) Names(ctx context.Context) ([]Name, error) {
+	names, err := list(ctx, s.db, func(n *Name) []any { return []any{&n.Group, &n.Table} }, "SELECT `group`, '' FROM tiers UNION "+
+		"SELECT `group`, table_name FROM allowed_alters UNION SELECT `group`, table_name FROM current_alters UNION "+
+		"SELECT `group`, table_name FROM finished_alters")
+	return names, wrap(err, "read the names of tiers and tables in %s", s)
 }
 
 // Targets are the instances on which any alter still has to run.

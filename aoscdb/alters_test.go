@@ -91,10 +91,10 @@ func TestPermissions(t *testing.T) {
 	if c := must(s.CustomServers(ctx, nastyTier, nastyTable))(t); len(c) != 2 || c[0].Host != "h1" || c[0].Group != nastyTier {
 		t.Errorf("custom servers: %+v", c)
 	}
-	if was := must(s.Revoke(ctx, nastyTier, nastyTable))(t); !was {
+	if was := must(s.Revoke(ctx, nastyTier, nastyTable, "anna"))(t); !was {
 		t.Error("there was nothing to revoke")
 	}
-	if was := must(s.Revoke(ctx, nastyTier, nastyTable))(t); was {
+	if was := must(s.Revoke(ctx, nastyTier, nastyTable, "anna"))(t); was {
 		t.Error("revoked twice")
 	}
 	if _, err := s.AllowedOne(ctx, nastyTier, nastyTable); !errors.Is(err, ErrNotFound) {

@@ -61,7 +61,7 @@ func (s *Store) BrainSignal(ctx context.Context) (string, error) {
 	}
 	var signal string
 	err := s.db.QueryRowContext(ctx, "SELECT CONCAT_WS(' ', "+strings.Join([]string{
-		sum("`group`, table_name, allowed_by, allowed_at IS NULL, priority, server_list, allow_unsafe", "allowed_alters"),
+		sum("`group`, table_name, allowed_by, allowed_at IS NULL, priority, server_list, allow_unsafe, `comment`", "allowed_alters"),
 		sum("`group`, table_name, host, port", "custom_servers"),
 		sum("`group`, ordering, copy_engine, direct_max_rows, create_missing, verify_interval_s, verify_tries", "tiers"),
 		sum("`group`, table_name, status, hold_by, priority, server_list, desired_hash, tries, targets, unknowns, "+
@@ -182,17 +182,23 @@ func sameTime(a, b *time.Time) bool {
 func (c AlterChange) put(ctx context.Context, tx *sql.Tx) error {
 	a := c.After
 	_, err := execTx(ctx, tx, "INSERT INTO current_alters (`group`, table_name, status, priority, server_list, reason, hold_by, "+
-		"commit_sha, desired_hash, pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, primary_first) "+
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, IF(?, NOW(6), ?), ?, ?, IF(?, NOW(6), ?), ?, ?, ?, ?) AS new ON DUPLICATE KEY UPDATE "+
+		"commit_sha, desired_hash, pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, primary_first, allow_unsafe, `comment`) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, IF(?, NOW(6), ?), ?, ?, IF(?, NOW(6), ?), ?, ?, ?, ?, ?, ?) AS new ON DUPLICATE KEY UPDATE "+
 		"status = new.status, priority = new.priority, server_list = new.server_list, reason = new.reason, "+
 		"hold_how = IF(new.hold_by = 'operator', current_alters.hold_how, 'stop'), hold_by = new.hold_by, commit_sha = new.commit_sha, desired_hash = new.desired_hash, pinned_at = new.pinned_at, "+
 		"tries = new.tries, next_check_at = new.next_check_at, check_from = new.check_from, check_fresh = new.check_fresh, "+
-		"started_at = new.started_at, allowed_by = new.allowed_by, primary_first = new.primary_first",
+		"started_at = new.started_at, allowed_by = new.allowed_by, primary_first = new.primary_first, "+
+		"allow_unsafe = new.allow_unsafe, `comment` = new.`comment`",
 		c.Group, c.Table, a.Status, a.Priority, a.ServerList, clip(a.Reason, maxReason), a.HoldBy,
 		a.CommitSHA, a.DesiredHash, c.PinnedNow, a.PinnedAt, a.Tries, a.NextCheckAt, c.CheckedNow, a.CheckFrom, a.CheckFresh,
-		a.StartedAt, clip(a.AllowedBy, 64), a.PrimaryFirst)
+		a.StartedAt, clip(a.AllowedBy, 64), a.PrimaryFirst, a.AllowUnsafe, clip(a.Comment, 255))
 	return err
 }
+
+// whatRan is what the history has of the statements of one alter since it began, as JSON; NULL when nothing ran.
+const whatRan = "(SELECT JSON_ARRAYAGG(JSON_OBJECT('instance', CONCAT(host, ':', port), 'at', DATE_FORMAT(at, '%Y-%m-%dT%H:%i:%sZ'), " +
+	"'actor', actor, 'statement', statement)) FROM events WHERE `group` = ? AND table_name = ? AND statement IS NOT NULL " +
+	"AND at >= COALESCE(?, at))"
 
 // end moves the alter to finished_alters. A permission that led to a finished alter is used up.
 func (c AlterChange) end(ctx context.Context, tx *sql.Tx) error {
@@ -201,12 +207,13 @@ func (c AlterChange) end(ctx context.Context, tx *sql.Tx) error {
 		return errors.New("an alter needs a row and an outcome to end")
 	}
 	_, err := execTx(ctx, tx, "INSERT INTO finished_alters (`group`, table_name, finished_at, tries, commit_sha, desired_hash, "+
-		"allowed_by, started_at, targets, outcome) VALUES (?, ?, NOW(), ?, ?, ?, ?, ?, ?, ?)",
-		c.Group, c.Table, c.End.Tries, b.CommitSHA, b.DesiredHash, b.AllowedBy, b.StartedAt, c.End.Targets, c.End.Outcome)
+		"allowed_by, started_at, targets, outcome, allow_unsafe, `comment`, instances) VALUES (?, ?, IF(? = 'finished', NOW(), NULL), ?, ?, ?, ?, ?, ?, ?, ?, ?, "+whatRan+")",
+		c.Group, c.Table, c.End.Outcome, c.End.Tries, b.CommitSHA, b.DesiredHash, b.AllowedBy, b.StartedAt, c.End.Targets, c.End.Outcome,
+		b.AllowUnsafe, b.Comment, c.Group, c.Table, b.StartedAt)
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{"current_alters", "alter_targets"} {
+	for _, table := range []string{"current_alters", "alter_targets", "obstacles"} {
 		if _, err := execTx(ctx, tx, "DELETE FROM "+table+" WHERE `group` = ? AND table_name = ?", c.Group, c.Table); err != nil {
 			return err
 		}

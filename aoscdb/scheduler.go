@@ -88,13 +88,14 @@ func (s *Store) StillRunning(ctx context.Context, l Lease, seen RunningAlter) (b
 	return still && err == nil, wrap(err, "look at the alter of %s:%d in %s", seen.Host, seen.Port, s)
 }
 
-// FollowRunning writes the percentage of alters at work and that they are alive now.
+// FollowRunning writes the progress of alters at work and that they are alive now.
 func (s *Store) FollowRunning(ctx context.Context, l Lease, rows []RunningAlter) error {
 	err := s.AsLeader(ctx, l, func(ctx context.Context, tx *sql.Tx) error {
 		for _, r := range rows {
 			where, args := asSeen(r)
-			_, err := execTx(ctx, tx, "UPDATE running_alters SET percentage = ?, last_updated = NOW() WHERE "+where,
-				append([]any{r.Percentage}, args...)...)
+			_, err := execTx(ctx, tx, "UPDATE running_alters SET percentage = ?, state = ?, note = ?, rows_copied = ?, rows_total = ?, "+
+				"rows_per_s = ?, eta_s = ?, lag_s = ?, last_updated = NOW() WHERE "+where, append([]any{r.Percentage, clip(r.State, 32), clip(r.Note, maxReason),
+				r.RowsCopied, r.RowsTotal, r.RowsPerS, r.ETAS, r.LagS}, args...)...)
 			if err != nil {
 				return err
 			}
@@ -116,7 +117,8 @@ func (s *Store) RequeueRunning(ctx context.Context, l Lease, seen RunningAlter) 
 }
 
 // requeued is what an alter given back looks like.
-const requeued = "SET osc_status = 'READY', percentage = 0, queued_at = NOW(6), last_updated = NOW(), started_at = NULL"
+const requeued = "SET osc_status = 'READY', percentage = 0, state = '', note = '', rows_copied = 0, rows_total = 0, rows_per_s = 0, " +
+	"eta_s = 0, lag_s = NULL, queued_at = NOW(6), last_updated = NOW(), started_at = NULL"
 
 func (s *Store) changeRunning(ctx context.Context, l Lease, seen RunningAlter, set string) (bool, error) {
 	var changed bool

@@ -1,6 +1,9 @@
 package aoscdb
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Values of tiers.ordering.
 const (
@@ -152,6 +155,18 @@ type AllowedAlter struct {
 	Comment     string
 }
 
+// Terms says for the history who permits what.
+func (a AllowedAlter) Terms() string {
+	text := fmt.Sprintf("allowed by %s, priority %d, server_list %s", a.AllowedBy, a.Priority, a.ServerList)
+	if a.AllowUnsafe {
+		text += ", allow_unsafe"
+	}
+	if a.Comment != "" {
+		text += fmt.Sprintf(", comment %q", a.Comment)
+	}
+	return text
+}
+
 // CustomServer is a row of custom_servers: one instance an alter with server_list='custom' is restricted to.
 type CustomServer struct {
 	Group string
@@ -184,6 +199,8 @@ type CurrentAlter struct {
 	TotalTargets int        // different instances that ever were targets
 	PrimaryFirst bool       // ordering rolling: the primary goes before its replicas
 	HoldHow      string     // of an operator's HOLD: HoldStop or HoldPause
+	AllowUnsafe  bool       // as in the permission
+	Comment      string     // as in the permission
 }
 
 // FinishedAlter is a row of finished_alters.
@@ -191,7 +208,7 @@ type FinishedAlter struct {
 	ID          uint64
 	Group       string
 	Table       string
-	FinishedAt  time.Time
+	FinishedAt  time.Time // when it ended, also where it was withdrawn
 	Tries       int
 	CommitSHA   string
 	DesiredHash string
@@ -199,6 +216,9 @@ type FinishedAlter struct {
 	StartedAt   *time.Time
 	Targets     int
 	Outcome     string
+	AllowUnsafe *bool // nil: ended under a release that did not keep it
+	Comment     string
+	Instances   string // JSON: where what ran, "" = not kept
 }
 
 // Target is a row of alter_targets: an instance on which an alter still has to run.
@@ -229,6 +249,15 @@ type RunningAlter struct {
 	QueuedAt    time.Time
 	StartedAt   *time.Time
 	Epoch       uint64 // lease epoch of the scheduler that wrote the row
+
+	// What its worker said when the scheduler last looked.
+	State      string
+	Note       string // why it waits
+	RowsCopied uint64
+	RowsTotal  uint64 // an estimate
+	RowsPerS   float64
+	ETAS       float64  // seconds, 0 = unknown
+	LagS       *float64 // seconds, nil = unknown
 }
 
 // Pass is a row of checksum_passes: what the checksum last did for one instance and tier.
@@ -318,4 +347,6 @@ type Event struct {
 	Port   int
 	What   string // a short word: admitted, hold, started, ...
 	Detail string
+	// Statement is what ran on the instance, "" = nothing.
+	Statement string
 }

@@ -15,6 +15,7 @@ import (
 func allowCommand(a *app) *cobra.Command {
 	row := aoscdb.AllowedAlter{ServerList: aoscdb.ServersDefault}
 	var servers []string
+	var uncommitted bool
 	cmd := &cobra.Command{
 		Use: "allow <tier> <table>", Short: "Allow a table to be altered to its desired schema", Args: cobra.ExactArgs(2),
 		Long: "Inserts the row of allowed_alters that an operator would insert by hand:\n\n" +
@@ -33,8 +34,14 @@ func allowCommand(a *app) *cobra.Command {
 				return err
 			}
 			if _, err := store.Tier(cmd.Context(), row.Group); errors.Is(err, aoscdb.ErrNotFound) {
-				return fmt.Errorf("tier %q is not in the table tiers: `aosc tier list` shows the known ones, `aosc tier set %s` makes it", row.Group, row.Group)
+				if known, err := store.Names(cmd.Context()); err == nil {
+					return unknownName("tier", row.Group, tiersOf(known), fmt.Sprintf("`aosc tier list` shows those in the table tiers, `aosc tier set %s` makes it", row.Group))
+				}
+				return err
 			} else if err != nil {
+				return err
+			}
+			if err := a.checkCommitted(cmd, row.Group, row.Table); err != nil && !uncommitted {
 				return err
 			}
 			custom := make([]aoscdb.CustomServer, len(addrs))
@@ -59,6 +66,7 @@ func allowCommand(a *app) *cobra.Command {
 	f.IntVar(&row.Priority, "priority", 10, "higher goes first")
 	f.BoolVar(&row.AllowUnsafe, "allow-unsafe", false, "permit a plan that loses data")
 	f.StringVar(&row.Comment, "comment", "", "kept with the permission")
+	f.BoolVar(&uncommitted, "uncommitted", false, "also a table that has no file at the head of the branch yet; the alter is on HOLD until it has")
 	f.StringSliceVar(&servers, "server", nil, "host:port; only these instances (repeatable)")
 	return cmd
 }
@@ -71,11 +79,14 @@ func revokeCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := store.Revoke(cmd.Context(), args[0], args[1])
+			found, err := store.Revoke(cmd.Context(), args[0], args[1], login())
 			if err != nil {
 				return err
 			}
 			if !found {
+				if err := a.checkNames(cmd.Context(), args...); err != nil {
+					return err
+				}
 				return fmt.Errorf("%s.%s is not in allowed_alters", args[0], args[1])
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s.%s revoked\n", args[0], args[1])

@@ -6,28 +6,27 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/operate"
 )
 
 func pauseCommand(a *app) *cobra.Command {
 	return controlCommand(a, "pause", "Throttle the running copies in place and start nothing new",
-		func(d *operate.Desk) func(context.Context, operate.Selection) ([]mysql.Addr, error) { return d.Pause })
+		func(d *operate.Desk) controlFunc { return d.Pause })
 }
 
 func resumeCommand(a *app) *cobra.Command {
 	return controlCommand(a, "resume", "Carry on after pause, stop or a worker's HOLD",
-		func(d *operate.Desk) func(context.Context, operate.Selection) ([]mysql.Addr, error) { return d.Resume })
+		func(d *operate.Desk) controlFunc { return d.Resume })
 }
 
 func stopCommand(a *app) *cobra.Command {
 	return controlCommand(a, "stop", "Abort the running copies, leave nothing behind, start nothing new",
-		func(d *operate.Desk) func(context.Context, operate.Selection) ([]mysql.Addr, error) { return d.Stop })
+		func(d *operate.Desk) controlFunc { return d.Stop })
 }
 
-type controlFunc = func(*operate.Desk) func(context.Context, operate.Selection) ([]mysql.Addr, error)
+type controlFunc = func(context.Context, operate.Selection) (operate.Done, error)
 
-func controlCommand(a *app, name, short string, method controlFunc) *cobra.Command {
+func controlCommand(a *app, name, short string, method func(*operate.Desk) controlFunc) *cobra.Command {
 	var instances []string
 	cmd := &cobra.Command{
 		Use: name + " <tier> <table>", Short: short, Args: cobra.ExactArgs(2),
@@ -40,12 +39,23 @@ func controlCommand(a *app, name, short string, method controlFunc) *cobra.Comma
 			if err != nil {
 				return err
 			}
-			done, err := method(desk)(cmd.Context(), operate.Selection{Group: args[0], Table: args[1], Instances: addrs, By: login()})
-			for _, addr := range done {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s.%s on %s\n", name, args[0], args[1], addr)
+			if err := a.checkNames(cmd.Context(), args...); err != nil {
+				return err
 			}
-			if err == nil && len(done) == 0 {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s.%s, nothing was running\n", name, args[0], args[1])
+			done, err := method(desk)(cmd.Context(), operate.Selection{Group: args[0], Table: args[1], Instances: addrs, By: login()})
+			what := args[0] + "." + args[1]
+			if done.Alter != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s was %s\n", name, what, done.Alter)
+			}
+			if done.Asked > 0 || err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, osc_priv changed on %d of the %d instances it is queued for or running on\n",
+					name, what, len(done.Instances), done.Asked)
+			}
+			for _, addr := range done.Instances {
+				fmt.Fprintf(cmd.OutOrStdout(), "  %s\n", addr)
+			}
+			if err == nil && done.Alter == "" && len(done.Instances) == 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing was to be done; `aosc explain %s %s` says how it stands\n", name, args[0], args[1])
 			}
 			return err
 		},

@@ -35,6 +35,9 @@ func (a *app) plan(ctx context.Context, out io.Writer, args []string, allowUnsaf
 	if err != nil {
 		return err
 	}
+	if err := a.checkNames(ctx, args...); err != nil {
+		return err
+	}
 	settings, err := parts.Store.Tier(ctx, args[0])
 	if errors.Is(err, aoscdb.ErrNotFound) {
 		settings = aoscdb.NewTier(args[0])

@@ -20,48 +20,104 @@ func statusCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v, err := desk.Look(cmd.Context(), 10)
+			if err := a.checkNames(cmd.Context(), args...); err != nil {
+				return err
+			}
+			v, err := desk.Look(cmd.Context(), 10, args...)
 			if err != nil {
 				return err
 			}
-			return printStatus(cmd.OutOrStdout(), v.Only(args...))
+			return printStatus(cmd.OutOrStdout(), v)
 		},
 	}
 }
 
 func printStatus(out io.Writer, v operate.View) error {
+	printTiers(out, v)
+	for _, d := range v.Daemons {
+		if d.Bad() {
+			fmt.Fprintf(out, "%s\n", d)
+		}
+	}
 	if len(v.Alters) == 0 {
-		fmt.Fprintln(out, "No alter is in progress.")
+		fmt.Fprintln(out, "No alter is allowed or in progress.")
 	}
 	for _, alter := range v.Alters {
-		fmt.Fprintf(out, "%s.%s  %s  priority %d  %s\n", alter.Group, alter.Table, alter.Status, alter.Priority, looked(alter.CurrentAlter))
-		if alter.Reason != "" {
-			fmt.Fprintf(out, "  held by %s: %s\n", alter.HoldBy, alter.Reason)
-		}
-		if alter.Status == aoscdb.AlterHold && alter.HoldBy != aoscdb.HoldBrain { // its own reasons say what to do
-			fmt.Fprintf(out, "  to lift it: aosc resume %s %s\n", alter.Group, alter.Table)
-		}
-		w := tabwriter.NewWriter(out, 2, 0, 2, ' ', 0)
-		for _, r := range alter.Runs {
-			fmt.Fprintf(w, "  %s:%d\t%s\t%s\t%5.1f %%\t%s\n", r.Host, r.Port, r.Cluster, r.State(), r.Percentage(), runNote(r))
-		}
-		for _, t := range alter.Waiting {
-			fmt.Fprintf(w, "  %s:%d\t%s\tto do\t\t%s, %d databases, %s\n", t.Host, t.Port, t.Cluster, t.Role, t.Databases, bytesText(t.Bytes))
-		}
-		if err := w.Flush(); err != nil {
+		if err := printAlter(out, alter); err != nil {
 			return err
 		}
 	}
 	if len(v.Finished) == 0 {
 		return nil
 	}
-	fmt.Fprintln(out, "\nFinished:")
+	fmt.Fprintln(out, "\nEnded:")
 	w := tabwriter.NewWriter(out, 2, 0, 2, ' ', 0)
 	for _, f := range v.Finished {
-		fmt.Fprintf(w, "  %s.%s\t%s\t%s\ttries %d\tby %s\tcommit %.10s\n", f.Group, f.Table, f.FinishedAt.Format(time.DateTime), f.Outcome, f.Tries, f.AllowedBy, f.CommitSHA)
+		terms := "by " + f.AllowedBy
+		if f.AllowUnsafe != nil && *f.AllowUnsafe {
+			terms += ", allow_unsafe"
+		}
+		if f.Comment != "" {
+			terms += fmt.Sprintf(", %q", f.Comment)
+		}
+		fmt.Fprintf(w, "  %s.%s\t%s\t%s\t%s\tcommit %.10s\n", f.Group, f.Table, at(f.FinishedAt), operate.Outcome(f), terms, f.CommitSHA)
 	}
 	return w.Flush()
 }
+
+// printTiers names the tiers that are off: nothing of theirs begins.
+func printTiers(out io.Writer, v operate.View) {
+	for _, t := range v.Tiers {
+		if !t.Enabled {
+			fmt.Fprintf(out, "tier %s is off (tiers.enabled = 0): nothing is started, what runs pauses; `aosc tier set %s --enabled` puts it on\n", t.Group, t.Group)
+		}
+	}
+}
+
+func printAlter(out io.Writer, alter operate.Alter) error {
+	fmt.Fprintf(out, "%s.%s  %s  priority %d  by %s  %s\n", alter.Group, alter.Table, alter.Status, alter.Priority, alter.AllowedBy, looked(alter.CurrentAlter))
+	word := ""
+	if alter.Why.Waits() {
+		word = "waits: "
+	}
+	fmt.Fprintf(out, "  %s%s\n", word, alter.Why.Reason)
+	if alter.Status == aoscdb.AlterHold && alter.HoldBy != aoscdb.HoldBrain { // its own reasons say what to do
+		fmt.Fprintf(out, "  to lift it: aosc resume %s %s\n", alter.Group, alter.Table)
+	}
+	w := tabwriter.NewWriter(out, 2, 0, 2, ' ', 0)
+	for _, r := range alter.Runs {
+		reason := ""
+		if r.Why.Waits() {
+			reason = r.Why.String()
+		} else if r.Database != "" {
+			reason = fmt.Sprintf("%s by %s", r.Database, r.Engine)
+		}
+		fmt.Fprintf(w, "  %s:%d\t%s\t%s\t%s\t%s\n", r.Host, r.Port, r.Cluster, r.Stand.State, progressText(r), reason)
+	}
+	for _, t := range alter.Waiting {
+		cluster, what := "", "not judged"
+		if t.Target != nil {
+			cluster, what = t.Target.Cluster, fmt.Sprintf("%s, %d databases, %s", t.Target.Role, t.Target.Databases, bytesText(t.Target.Bytes))
+		}
+		fmt.Fprintf(w, "  %s\t%s\tto do\t%s\t%s\n", t.Addr, cluster, what, t.Why)
+	}
+	return w.Flush()
+}
+
+// progressText is the percentage and what is known beside it. A copy that has not begun has none.
+func progressText(r operate.Run) string {
+	if r.OSCStatus == aoscdb.RunReady {
+		return ""
+	}
+	text := fmt.Sprintf("%.1f %%", r.Stand.Percentage)
+	if figures := operate.Figures(r); figures != "" {
+		text += " (" + figures + ")"
+	}
+	return text
+}
+
+// at is a time by aoscdb's clock.
+func at(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }
 
 // looked says what the collector last found for the alter.
 func looked(a aoscdb.CurrentAlter) string {
@@ -82,21 +138,6 @@ func looked(a aoscdb.CurrentAlter) string {
 		}
 	}
 	return text
-}
-
-func runNote(r operate.Run) string {
-	if r.Err != nil {
-		return r.Err.Error()
-	}
-	if r.Row != nil && r.Row.Error != "" {
-		return fmt.Sprintf("try %d: %s", r.Row.Try, r.Row.Error)
-	}
-	for _, d := range r.Databases() {
-		if d.State != "done" && d.State != "waiting" {
-			return fmt.Sprintf("%s: %s (%s)", d.Database, d.State, d.Engine)
-		}
-	}
-	return ""
 }
 
 // bytesText prints a size as people say it, in binary units.

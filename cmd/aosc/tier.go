@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -91,10 +92,14 @@ func tierSetCommand(a *app) *cobra.Command {
 		if err := checkTier(merged); err != nil {
 			return err
 		}
-		if err := store.PutTier(cmd.Context(), merged); err != nil {
+		changes, err := store.ChangeTier(cmd.Context(), merged, login())
+		if err != nil {
 			return err
 		}
-		word := "changed"
+		word := "changed: " + strings.Join(changes, ", ")
+		if len(changes) == 0 {
+			word = "is so already"
+		}
 		if created {
 			word = "created"
 			if err := a.warnUnknownTier(cmd.Context(), merged.Group); err != nil {

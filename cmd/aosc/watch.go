@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"time"
@@ -11,10 +12,13 @@ import (
 	"github.com/aosc/aosc/internal/operate"
 )
 
+// lookTimeout bounds one look: an aoscdb that hangs is shown as away.
+const lookTimeout = 15 * time.Second
+
 func watchCommand(a *app) *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
-		Use: "watch [tier [table]]", Short: "Follow the running alters live, until none is left or Ctrl-C", Args: cobra.MaximumNArgs(2),
+		Use: "watch [tier [table]]", Short: "Follow alters live from their permission on, until none is left or Ctrl-C", Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if every < 100*time.Millisecond {
 				return errors.New("--every: at least 100ms")
@@ -23,19 +27,31 @@ func watchCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.checkNames(cmd.Context(), args...); err != nil {
+				return err
+			}
 			p := operate.NewProgress(cmd.OutOrStdout(), term.IsTerminal(int(os.Stdout.Fd())))
 			defer p.Close()
 			ticker := time.NewTicker(every)
 			defer ticker.Stop()
-			for {
-				v, err := desk.Look(cmd.Context(), 0)
-				if err != nil {
-					return err
-				}
-				if v = v.Only(args...); len(v.Alters) == 0 {
+			for first := true; ; first = false {
+				ctx, cancel := context.WithTimeout(cmd.Context(), lookTimeout)
+				v, err := desk.Look(ctx, 100, args...)
+				cancel()
+				switch {
+				case cmd.Context().Err() != nil:
 					return nil
+				case err != nil:
+					p.Away(err)
+				default:
+					p.Show(v)
+					if len(v.Alters) == 0 {
+						if first {
+							return printStatus(cmd.OutOrStdout(), v)
+						}
+						return nil
+					}
 				}
-				p.Show(v)
 				select {
 				case <-cmd.Context().Done():
 					return nil

@@ -69,7 +69,8 @@ func decideOne(s *snapshot, k key) *aoscdb.AlterChange {
 		return c
 	}
 	// Nothing else is to do: then a new priority at least. With another change it goes along.
-	if cur.Priority != allowed.Priority || cur.AllowedBy != allowed.AllowedBy {
+	if cur.Priority != allowed.Priority || cur.AllowedBy != allowed.AllowedBy || cur.AllowUnsafe != allowed.AllowUnsafe ||
+		cur.Comment != allowed.Comment {
 		return st.write(cur, "", "")
 	}
 	return nil
@@ -181,6 +182,7 @@ func (st *step) revoke() *aoscdb.AlterChange {
 		return nil
 	}
 	st.allowed.Priority, st.allowed.AllowedBy = st.cur.Priority, st.cur.AllowedBy
+	st.allowed.AllowUnsafe, st.allowed.Comment = st.cur.AllowUnsafe, st.cur.Comment
 	return st.hold(revokedReason)
 }
 
@@ -196,7 +198,8 @@ func (st *step) pin(what string) *aoscdb.AlterChange {
 	st.change.PinnedNow = true
 	st.change.Wake = []aoscdb.WakeRequest{
 		{Daemon: aoscdb.DaemonChecksum, Scope: aoscdb.ScopeTier(st.k.Group)}, {Daemon: aoscdb.DaemonCollector}}
-	return st.write(next, what, fmt.Sprintf("%s at commit %s by %s, blob %s", d.Path, short(st.s.Head.Commit), st.s.Head.Author, short(d.Blob)))
+	return st.write(next, what, fmt.Sprintf("%s at commit %s by %s, blob %s; %s", d.Path, short(st.s.Head.Commit), st.s.Head.Author, short(d.Blob),
+		st.allowed.Terms()))
 }
 
 // hold puts the alter on the brain's HOLD. What it is pinned to stays: that is the last text that was approved.
@@ -214,6 +217,7 @@ func (st *step) hold(reason string) *aoscdb.AlterChange {
 // write completes the change to a row that stays.
 func (st *step) write(next aoscdb.CurrentAlter, what, detail string) *aoscdb.AlterChange {
 	next.Priority, next.AllowedBy = st.allowed.Priority, st.allowed.AllowedBy
+	next.AllowUnsafe, next.Comment = st.allowed.AllowUnsafe, st.allowed.Comment
 	st.change.After, st.change.What, st.change.Detail = &next, what, detail
 	return &st.change
 }

@@ -200,8 +200,13 @@ func TestDecide(t *testing.T) {
 			expect{what: whatHold, status: "HOLD", holdBy: "brain", reason: "has no file"}},
 
 		// The worker's HOLD: another text lifts it, or an operator.
-		"worker's HOLD":                           {world().current("HOLD", "worker", reason("copy differs")).judged(fits, ""), expect{}},
-		"worker's HOLD, allow_unsafe given":       {world().current("HOLD", "worker", reason("copy differs")).unsafe().judged(fits, ""), expect{}},
+		"worker's HOLD": {world().current("HOLD", "worker", reason("copy differs")).judged(fits, ""), expect{}},
+		"worker's HOLD, allow_unsafe given: it stays, and the permission is kept": {world().current("HOLD", "worker", reason("copy differs")).unsafe().judged(fits, ""),
+			expect{status: "HOLD", holdBy: "worker", reason: "copy differs", check: func(t *testing.T, c aoscdb.AlterChange) {
+				if !c.After.AllowUnsafe {
+					t.Error("allow_unsafe is not kept")
+				}
+			}}},
 		"worker's HOLD, file gone":                {world().noFile().current("HOLD", "worker", reason("copy differs")), expect{}},
 		"worker's HOLD, git away":                 {world().current("HOLD", "worker").with(func(s *snapshot) { s.Head, s.HeadErr = nil, errors.New("away") }), expect{}},
 		"worker's HOLD, another text not judged":  {world().blob("blob2").current("HOLD", "worker", reason("copy differs")), expect{}},

@@ -79,7 +79,23 @@ func (d *Daemon) Run(ctx context.Context, env *daemon.Env) error {
 	defer d.running.Wait()
 	defer cancel()
 	d.running.Go(func() { d.watchHead(ctx) })
-	return daemon.Loop(ctx, env, daemon.LoopOptions{Interval: tick}, d.tick)
+	return daemon.Loop(ctx, env, daemon.LoopOptions{Interval: tick, Health: d.health}, d.tick)
+}
+
+// health is for /readyz: a daemon whose every checksum fails does not do its work, however well its passes go.
+func (d *Daemon) health() daemon.Health {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var t daemon.Tally
+	for addr, s := range d.states {
+		switch {
+		case s.failed:
+			t.Add(addr.String(), errors.New(s.said))
+		case !s.ended.IsZero():
+			t.Add(addr.String(), nil)
+		}
+	}
+	return t.Health("checksums fail")
 }
 
 // Pass checksums every served instance once and returns what failed; the others are done all the same.

@@ -36,6 +36,18 @@ type Daemon struct {
 	cfg     Config
 	metrics *metrics
 	said    map[alterKey]string // what was last logged of the unknowns of an alter
+	health  daemon.Health       // of the last look
+}
+
+// healthOf tells for /readyz how many instances could be judged: none of them is no success.
+func healthOf(s snapshot) daemon.Health {
+	var h daemon.Tally
+	for _, instances := range s.Instances {
+		for _, e := range instances {
+			h.Add(e.Instance.String(), e.Err)
+		}
+	}
+	return h.Health("instances could not be asked")
 }
 
 // New makes a daemon.
@@ -50,7 +62,7 @@ func New(p Parts, cfg Config) *Daemon {
 // once.
 func (d *Daemon) Run(ctx context.Context, env *daemon.Env) error {
 	return daemon.Lead(ctx, env, d.Store, LeaseName, d.cfg.LeaseTTL, func(ctx context.Context, lease daemon.Lease) error {
-		return daemon.Loop(ctx, env, daemon.LoopOptions{Interval: d.cfg.Interval, Wake: d.Wake}, func(ctx context.Context) error {
+		return daemon.Loop(ctx, env, daemon.LoopOptions{Interval: d.cfg.Interval, Wake: d.Wake, Health: func() daemon.Health { return d.health }}, func(ctx context.Context) error {
 			return d.Pass(ctx, aoscdb.Lease(lease))
 		})
 	})
@@ -68,7 +80,11 @@ func (d *Daemon) Pass(ctx context.Context, lease aoscdb.Lease) error {
 		return err
 	}
 	fault.Point(faultRecorded)
+	if err := d.Store.RecordObstacles(ctx, lease, aoscdb.DaemonCollector, obstacles(findings)); err != nil {
+		return err
+	}
 	d.tell(findings)
+	d.health = healthOf(s)
 	return d.views(ctx, s.Alters)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/why"
 )
 
 // alterKey names an alter.
@@ -29,6 +30,8 @@ type snapshot struct {
 // unknownInstance is an instance a look could not judge, and why.
 type unknownInstance struct {
 	Instance string // host:port, "" = the alter has no instance at all
+	Addr     mysql.Addr
+	Code     why.Code
 	Reason   string
 }
 
@@ -93,7 +96,7 @@ func findingOf(a aoscdb.CurrentAlter, s snapshot, stored map[mysql.Addr]aoscdb.T
 		old, was := stored[k]
 		switch v, reason := judge(a, e); v {
 		case unknown:
-			f.Unknowns = append(f.Unknowns, unknownInstance{Instance: e.Instance.String(), Reason: reason})
+			f.Unknowns = append(f.Unknowns, unknownInstance{Instance: e.Instance.String(), Addr: k, Code: codeOf(e), Reason: reason})
 			keep[k] = was && !old.FoundAt.Before(*a.PinnedAt)
 		case target:
 			f.Targets++
@@ -109,7 +112,7 @@ func findingOf(a aoscdb.CurrentAlter, s snapshot, stored map[mysql.Addr]aoscdb.T
 	}
 	if counted == 0 {
 		// No instance is no evidence: an empty tier is more often a mistake in the inventory than a finished alter (I11).
-		f.Unknowns = append(f.Unknowns, unknownInstance{Reason: "the inventory has no instance for this alter"})
+		f.Unknowns = append(f.Unknowns, unknownInstance{Code: why.NotChecked, Reason: "the inventory has no instance for this alter"})
 	}
 	for k, t := range stored {
 		if !keep[k] {
@@ -126,6 +129,18 @@ func targetRow(a aoscdb.CurrentAlter, e evidence, at time.Time) aoscdb.Target {
 		Group: a.Group, Table: a.Table, Host: e.Instance.Host, Port: e.Instance.Port,
 		Cluster: e.Instance.Cluster, Role: string(e.Role), FoundAt: at, Databases: s.NotOK, Bytes: s.Bytes,
 	}
+}
+
+// obstacles are the unknowns, for whoever asks why.
+func obstacles(findings []finding) []aoscdb.Obstacle {
+	var out []aoscdb.Obstacle
+	for _, f := range findings {
+		for _, u := range f.Unknowns {
+			out = append(out, aoscdb.Obstacle{Group: f.Alter.Group, Table: f.Alter.Table, Host: u.Addr.Host, Port: u.Addr.Port,
+				Code: string(u.Code), Reason: u.Reason})
+		}
+	}
+	return out
 }
 
 func byKey(a, b aoscdb.Target) int {

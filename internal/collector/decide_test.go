@@ -247,7 +247,7 @@ func TestNews(t *testing.T) {
 		"first look since asked":    {func(f *finding) { f.Alter.CheckFrom = after(30 * time.Minute) }, true},
 		"asked for during the look": {func(f *finding) { f.Alter.CheckFrom = after(2 * time.Hour) }, false},
 		"fewer targets":             {func(f *finding) { f.Targets = 0 }, true},
-		"an unknown":                {func(f *finding) { f.Unknowns = []unknownInstance{{"a:3306", "down"}} }, true},
+		"an unknown":                {func(f *finding) { f.Unknowns = []unknownInstance{{Instance: "a:3306", Reason: "down"}} }, true},
 		"another target":            {func(f *finding) { f.Insert, f.Delete = make([]aoscdb.Target, 1), make([]aoscdb.Target, 1) }, true},
 		"a target changed":          {func(f *finding) { f.Update = make([]aoscdb.Target, 1) }, true},
 	} {

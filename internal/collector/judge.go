@@ -6,6 +6,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/why"
 )
 
 // verdict is what one look says of one instance for one alter.
@@ -59,6 +60,17 @@ func judge(a aoscdb.CurrentAlter, e evidence) (verdict, string) {
 		return unknown, reason
 	}
 	return clean, ""
+}
+
+// codeOf is the word for an unknown: is it the instance, the checksum that fails there, or that none has come yet.
+func codeOf(e evidence) why.Code {
+	switch {
+	case e.Err != nil && e.Role == fleet.RoleUnknown:
+		return why.Unreachable
+	case e.Pass != nil && e.Pass.Error != "":
+		return why.ChecksumFails
+	}
+	return why.NotChecked
 }
 
 // passTooOld says why the last checksum pass of an instance proves nothing for an alter, "" when it does.

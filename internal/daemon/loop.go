@@ -23,6 +23,9 @@ type LoopOptions struct {
 	Wake func(ctx context.Context) (bool, error)
 	// MinGap is the least time from the begin of one pass to the begin of the next.
 	MinGap time.Duration
+	// Health is asked after every good pass, for /readyz; nil = a good pass is ready. What it finds wrong is neither counted as a
+	// failed pass nor retried with a back-off.
+	Health func() Health
 }
 
 // Loop runs pass again and again until ctx ends, and then returns nil. A failed pass is logged, counted
@@ -38,7 +41,7 @@ func Loop(ctx context.Context, env *Env, o LoopOptions, pass func(ctx context.Co
 	if env.Once {
 		return l.run(ctx)
 	}
-	env.SetReady(errStarting)
+	env.SetReady(ErrStarting)
 	for ctx.Err() == nil {
 		begin := time.Now()
 		err := l.run(ctx)
@@ -78,7 +81,12 @@ func (l *loop) run(ctx context.Context) error {
 
 // note records how the pass went. The same failure again and again is one line in the log, not one per try.
 func (l *loop) note(err error) {
-	l.env.SetReady(err)
+	if err == nil && l.o.Health != nil {
+		h := l.o.Health()
+		l.env.state.set(h.Err, h.Note)
+	} else {
+		l.env.SetReady(err)
+	}
 	if err == nil {
 		if l.failures > 0 {
 			l.env.Log.Info("passes succeed again", "failed_passes", l.failures)

@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-var errStarting = errors.New("starting: no pass has finished yet")
+// ErrStarting is why a daemon is not ready before its first pass has finished.
+var ErrStarting = errors.New("starting: no pass has finished yet")
 
 // readiness is what /readyz answers from. Its zero value is "starting".
 type readiness struct {
@@ -30,7 +31,7 @@ func (r *readiness) get() (note string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.known {
-		return "", errStarting
+		return "", ErrStarting
 	}
 	return r.note, r.err
 }
@@ -45,4 +46,41 @@ func newHolder() string {
 	// crypto/rand.Read never fails (it ends the program if the system has no randomness).
 	_, _ = rand.Read(b[:])
 	return fmt.Sprintf("%s:%d:%s", host, os.Getpid(), hex.EncodeToString(b[:]))
+}
+
+// Health is what /readyz says of a daemon whose last pass succeeded.
+type Health struct {
+	Err  error  // it does nothing of use all the same: 503
+	Note string // it works, but people should know this: 200
+}
+
+// Tally counts the attempts of one kind, over instances, for Health. The zero value has none.
+type Tally struct {
+	all    int
+	failed int
+	first  string // of the failures, by name, so that the text does not change with every pass
+	err    error
+}
+
+// Add counts an attempt; err is why it failed, nil when it did not.
+func (t *Tally) Add(name string, err error) {
+	t.all++
+	if err == nil {
+		return
+	}
+	if t.failed++; t.first == "" || name < t.first {
+		t.first, t.err = name, err
+	}
+}
+
+// Health is an error when all have failed, and a note when some have. what says what failed, in the plural.
+func (t *Tally) Health(what string) Health {
+	if t.failed == 0 {
+		return Health{}
+	}
+	text := fmt.Sprintf("%d of %d %s: %s: %v", t.failed, t.all, what, t.first, t.err)
+	if t.failed == t.all {
+		return Health{Err: errors.New(text)}
+	}
+	return Health{Note: "ok, but " + text}
 }

@@ -78,6 +78,9 @@ func NewEnv(name string, v *viper.Viper, log *slog.Logger) *Env {
 	return &Env{Name: name, Config: v, Log: log, Metrics: prometheus.NewRegistry(), Holder: newHolder()}
 }
 
+// Ready is what /readyz answers: why the daemon does not do its work, or nil and a note for people.
+func (e *Env) Ready() (note string, err error) { return e.state.get() }
+
 // SetReady says whether this daemon does its work: nil makes /readyz answer 200, an error makes it answer 503 with
 // the error as reason. Loop calls it after every pass.
 func (e *Env) SetReady(err error) { e.state.set(err, "") }

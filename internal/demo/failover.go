@@ -16,6 +16,7 @@ import (
 	"github.com/aosc/aosc/aoscdb"
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 	"github.com/aosc/aosc/internal/cotton/client"
+	"github.com/aosc/aosc/internal/why"
 )
 
 // failsOver: the demo ends with the death of a primary.
@@ -68,7 +69,7 @@ func (d *demo) awaitCopy(ctx context.Context, c *cluster) error {
 		}
 		for _, a := range view.Alters {
 			for _, run := range a.Runs {
-				if run.Cluster == c.name && run.State() == "running" && run.Percentage() >= strikeAt {
+				if run.Cluster == c.name && run.OSCStatus == aoscdb.RunRunning && run.Stand.Code == why.Going && run.Stand.Percentage >= strikeAt {
 					return nil
 				}
 			}

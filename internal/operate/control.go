@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,38 +22,50 @@ type Selection struct {
 // ErrNoAlter: the selection names no current alter.
 var ErrNoAlter = errors.New("no such alter in current_alters")
 
+// Done is what a pause, stop or resume has changed.
+type Done struct {
+	Alter     string       // what became of the alter itself, "" = it stays as it was
+	Instances []mysql.Addr // whose osc_priv was set
+	Asked     int          // instances that have a row of the alter, or were named
+}
+
 // Pause throttles the running copies in place and, when the whole alter is meant, holds it so that nothing new starts.
-// It returns the instances whose osc_priv was set.
-func (d *Desk) Pause(ctx context.Context, s Selection) ([]mysql.Addr, error) {
+func (d *Desk) Pause(ctx context.Context, s Selection) (Done, error) {
 	return d.set(ctx, s, aoscdb.PrivPause, "paused")
 }
 
 // Stop aborts the running copies, which leave nothing behind (I5), and holds the alter when all of it is meant.
-func (d *Desk) Stop(ctx context.Context, s Selection) ([]mysql.Addr, error) {
+func (d *Desk) Stop(ctx context.Context, s Selection) (Done, error) {
 	return d.set(ctx, s, aoscdb.PrivStop, "stopped")
 }
 
 // Resume gives OK to the selected instances and takes the alter off HOLD when the operator had put it there.
-func (d *Desk) Resume(ctx context.Context, s Selection) ([]mysql.Addr, error) {
+func (d *Desk) Resume(ctx context.Context, s Selection) (Done, error) {
 	return d.set(ctx, s, aoscdb.PrivOK, "resumed")
 }
 
-func (d *Desk) set(ctx context.Context, s Selection, priv, word string) ([]mysql.Addr, error) {
+func (d *Desk) set(ctx context.Context, s Selection, priv, word string) (Done, error) {
+	var done Done
 	alter, err := d.Store.CurrentAlter(ctx, s.Group, s.Table)
 	if errors.Is(err, aoscdb.ErrNotFound) {
-		return nil, fmt.Errorf("%s.%s: %w; `aosc status` lists the current ones", s.Group, s.Table, ErrNoAlter)
+		return done, fmt.Errorf("%s.%s: %w; `aosc status` lists the current ones", s.Group, s.Table, ErrNoAlter)
 	}
 	if err != nil {
-		return nil, err
+		return done, err
 	}
 	// The alter first: between the two steps nothing new may start.
 	if len(s.Instances) == 0 {
-		if err := d.hold(ctx, alter, priv, word, s.By); err != nil {
-			return nil, err
+		if done.Alter, err = d.hold(ctx, alter, priv, word, s.By); err != nil {
+			return done, err
+		}
+		if done.Alter != "" {
+			if err := d.Store.Event(ctx, aoscdb.Event{Actor: s.By, Group: s.Group, Table: s.Table, What: word, Detail: done.Alter}); err != nil {
+				return done, err
+			}
 		}
 	}
-	done, err := d.setPriv(ctx, s, priv)
-	for _, a := range done {
+	done.Instances, done.Asked, err = d.setPriv(ctx, s, priv)
+	for _, a := range done.Instances {
 		e := aoscdb.Event{Actor: s.By, Group: s.Group, Table: s.Table, Host: a.Host, Port: a.Port, What: word, Detail: "osc_priv=" + priv}
 		if eventErr := d.Store.Event(ctx, e); eventErr != nil {
 			err = errors.Join(err, eventErr)
@@ -62,33 +75,33 @@ func (d *Desk) set(ctx context.Context, s Selection, priv, word string) ([]mysql
 }
 
 // hold puts the alter on the operator's HOLD, or takes it off. A HOLD of the brain stays the brain's to lift; a worker's
-// HOLD is the operator's to lift, and resume is how.
-func (d *Desk) hold(ctx context.Context, a aoscdb.CurrentAlter, priv, word, by string) error {
+// HOLD is the operator's to lift, and resume is how. It says what became of the alter, "" = nothing.
+func (d *Desk) hold(ctx context.Context, a aoscdb.CurrentAlter, priv, word, by string) (string, error) {
 	switch {
 	case priv != aoscdb.PrivOK && a.Status == aoscdb.AlterIPR:
 		how := aoscdb.HoldStop
 		if priv == aoscdb.PrivPause {
 			how = aoscdb.HoldPause
 		}
-		return d.Store.OperatorHold(ctx, a.Group, a.Table, fmt.Sprintf("%s by %s", word, by), how)
+		return "put on HOLD: " + how, d.Store.OperatorHold(ctx, a.Group, a.Table, fmt.Sprintf("%s by %s", word, by), how)
 	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold && a.HoldBy != aoscdb.HoldBrain:
-		return d.Store.OperatorResume(ctx, a.Group, a.Table)
+		return fmt.Sprintf("taken off the HOLD of %s: %s", cmp.Or(a.HoldBy, aoscdb.HoldOperator), a.Reason), d.Store.OperatorResume(ctx, a.Group, a.Table)
 	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold:
-		return fmt.Errorf("%s.%s is held by the brain, which lifts it once the reason is gone: %s", a.Group, a.Table, a.Reason)
+		return "", fmt.Errorf("%s.%s is held by the brain, which lifts it once the reason is gone: %s", a.Group, a.Table, a.Reason)
 	}
-	return nil
+	return "", nil
 }
 
 // setPriv writes osc_priv on every selected instance that has a row of the alter. Instances that fail are named in the
-// error, the others are done.
-func (d *Desk) setPriv(ctx context.Context, s Selection, priv string) ([]mysql.Addr, error) {
+// error, the others are done. asked is how many have a row.
+func (d *Desk) setPriv(ctx context.Context, s Selection, priv string) (done []mysql.Addr, asked int, err error) {
 	running, err := d.Store.RunningAlters(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	tiers, err := d.tiers(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	want := map[mysql.Addr]bool{}
 	for _, a := range s.Instances {
@@ -109,7 +122,6 @@ func (d *Desk) setPriv(ctx context.Context, s Selection, priv string) ([]mysql.A
 		}
 		return store.SetPriv(ctx, a.Host, a.Port, s.Group, s.Table, priv)
 	})
-	var done []mysql.Addr
 	var errs []error
 	for _, r := range results {
 		switch {
@@ -124,5 +136,5 @@ func (d *Desk) setPriv(ctx context.Context, s Selection, priv string) ([]mysql.A
 			errs = append(errs, fmt.Errorf("%s has no alter of %s.%s queued or running", a, s.Group, s.Table))
 		}
 	}
-	return done, errors.Join(errs...)
+	return done, len(addrs), errors.Join(errs...)
 }

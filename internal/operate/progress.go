@@ -3,42 +3,51 @@ package operate
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/why"
 )
 
 // Only returns the view restricted to a tier, or to one table of a tier.
 func (v View) Only(names ...string) View {
-	keep := v.Alters[:0:0]
-	for _, a := range v.Alters {
-		if len(names) > 0 && a.Group != names[0] || len(names) > 1 && a.Table != names[1] {
-			continue
-		}
-		keep = append(keep, a)
-	}
-	v.Alters = keep
+	group, table := named(names)
+	other := func(g, t string) bool { return group != "" && g != group || table != "" && t != table }
+	v.Alters = slices.DeleteFunc(slices.Clone(v.Alters), func(a Alter) bool { return other(a.Group, a.Table) })
+	v.Finished = slices.DeleteFunc(slices.Clone(v.Finished), func(f aoscdb.FinishedAlter) bool { return other(f.Group, f.Table) })
+	v.Tiers = slices.DeleteFunc(slices.Clone(v.Tiers), func(t aoscdb.Tier) bool { return group != "" && t.Group != group })
 	return v
 }
 
-// Progress shows successive views: as live bars on a terminal, else as a line whenever something changed.
+// Progress shows successive views: as live bars on a terminal, else as a line whenever something changed. What it shows was
+// read from a server, or is marked with its age.
 type Progress struct {
-	out   io.Writer
-	bars  *mpb.Progress
-	known map[string]*bar
-	lines map[string]string
+	out    io.Writer
+	bars   *mpb.Progress
+	runs   map[why.RunKey]*shown
+	alters map[why.AlterKey]time.Time // shown, and since when
+	lines  map[string]string
+	last   time.Time // of the last view, by this machine's clock
+	away   time.Time // since when aoscdb is, zero = it answers
 }
 
-type bar struct {
-	bar  *mpb.Bar
-	note atomic.Value // string
+// shown is a run on the display.
+type shown struct {
+	since      time.Time // aoscdb's clock at the first view with it
+	percentage float64
+	said       string       // what was last printed of it
+	bar        *mpb.Bar     // nil without a terminal
+	note       atomic.Value // string
 }
 
 // NewProgress writes to out; live asks for bars, which only a terminal can show.
 func NewProgress(out io.Writer, live bool) *Progress {
-	p := &Progress{out: out, known: map[string]*bar{}, lines: map[string]string{}}
+	p := &Progress{out: out, runs: map[why.RunKey]*shown{}, alters: map[why.AlterKey]time.Time{}, lines: map[string]string{}}
 	if live {
 		p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))
 	}
@@ -47,53 +56,174 @@ func NewProgress(out io.Writer, live bool) *Progress {
 
 // Show brings the display to v.
 func (p *Progress) Show(v View) {
-	seen := map[string]bool{}
-	for _, a := range v.Alters {
-		name := a.Group + "." + a.Table
-		head := fmt.Sprintf("%s %s", a.Status, a.Reason)
-		if a.Targets >= 0 {
-			head += fmt.Sprintf(" %d targets, %d unknown", a.Targets, a.Unknowns)
-		}
-		p.line(name, head)
-		for _, r := range a.Runs {
-			id := fmt.Sprintf("%s %s %s:%d", name, r.Cluster, r.Host, r.Port)
-			seen[id] = true
-			p.run(id, r)
+	if !p.away.IsZero() {
+		p.line("aoscdb", fmt.Sprintf("is back, it was away for %v", time.Since(p.away).Round(time.Second)))
+		p.away = time.Time{}
+	}
+	p.last = time.Now()
+	for _, d := range v.Daemons {
+		switch {
+		case d.Bad():
+			p.line("daemon "+d.Name, d.String())
+		case p.lines["daemon "+d.Name] != "":
+			p.line("daemon "+d.Name, "does its work again")
 		}
 	}
-	for id, b := range p.known {
-		if !seen[id] && b != nil {
-			b.note.Store("done")
-			b.bar.SetTotal(b.bar.Current(), true)
-			delete(p.known, id)
+	for _, t := range v.Tiers {
+		if !t.Enabled {
+			p.line("tier "+t.Group, "is off (tiers.enabled = 0)")
+		} else if p.lines["tier "+t.Group] != "" {
+			p.line("tier "+t.Group, "is on")
+		}
+	}
+	seen, current := map[why.RunKey]bool{}, map[why.AlterKey]bool{}
+	for _, a := range v.Alters {
+		k := why.AlterKey{Group: a.Group, Table: a.Table}
+		current[k] = true
+		if p.alters[k].IsZero() {
+			p.alters[k] = v.At
+		}
+		p.line(a.Group+"."+a.Table, Headline(a))
+		for _, r := range a.Runs {
+			seen[keyOf(r.RunningAlter)] = true
+			p.run(v, r)
+		}
+	}
+	for k, s := range p.runs {
+		if !seen[k] {
+			p.ended(v, k, s)
+		}
+	}
+	for k, since := range p.alters {
+		if !current[k] {
+			p.line(k.Group+"."+k.Table, outcome(v, k, since))
+			delete(p.alters, k)
 		}
 	}
 }
 
-func (p *Progress) run(id string, r Run) {
-	note := r.State()
-	for _, d := range r.Databases() {
-		if d.State != "done" && d.State != "waiting" {
-			note = fmt.Sprintf("%s, %s %s by %s", note, d.Database, d.State, d.Engine)
-			break
+// Away shows that aoscdb does not answer: what is on the display is as old as the last view.
+func (p *Progress) Away(err error) {
+	if p.away.IsZero() {
+		p.away = time.Now()
+	}
+	last := "no data yet"
+	if !p.last.IsZero() {
+		last = "last data of " + p.last.Format(time.TimeOnly)
+	}
+	p.line("aoscdb", fmt.Sprintf("away since %s, %s: %v", p.away.Format(time.TimeOnly), last, err))
+	for _, s := range p.runs {
+		s.note.Store("as of " + p.last.Format(time.TimeOnly) + ", aoscdb is away")
+	}
+}
+
+// Headline is an alter in a line: what is known of it, and why it does not run.
+func Headline(a Alter) string {
+	text := a.Status
+	if a.Targets >= 0 {
+		text += fmt.Sprintf(", %d targets", a.Targets)
+		if a.Unknowns > 0 {
+			text += fmt.Sprintf(", %d unknown", a.Unknowns)
 		}
 	}
+	if a.Why.Waits() {
+		return text + "; waits: " + a.Why.Reason.String()
+	}
+	return text + "; " + a.Why.Text
+}
+
+// Figures are what is known of the progress of a run, each marked as old where it is.
+func Figures(r Run) string {
+	text := ""
+	if r.Stand.RowsTotal > 0 {
+		text = fmt.Sprintf("%d of %d rows", r.Stand.RowsCopied, max(r.Stand.RowsTotal, r.Stand.RowsCopied))
+	}
+	if !r.Old && r.Stand.RowsPerS > 0 {
+		text += fmt.Sprintf(", %.0f rows/s", r.Stand.RowsPerS)
+	}
+	if !r.Old && r.ETA > 0 {
+		text += fmt.Sprintf(", ETA %v", r.ETA.Round(time.Second))
+	}
+	if !r.Old && r.Lag != nil {
+		text += fmt.Sprintf(", lag %.1fs", r.Lag.Seconds())
+	}
+	if r.Old {
+		text += fmt.Sprintf(" as of %v ago", r.Age.Round(time.Second))
+	}
+	return text
+}
+
+func (p *Progress) run(v View, r Run) {
+	k := keyOf(r.RunningAlter)
+	s := p.runs[k]
+	if s == nil {
+		s = &shown{since: v.At}
+		p.runs[k] = s
+	}
+	s.percentage = r.Stand.Percentage
+	note := r.Stand.State
+	if r.Why.Waits() && r.Why.Text != "" {
+		note += ", " + r.Why.Text
+	}
 	if p.bars == nil {
-		// A log wants to see that it moves, not every tenth of a percent.
-		p.line(id, fmt.Sprintf("%3d %% %s", int(r.Percentage())/5*5, note))
+		// A log wants to see that it moves, not every tenth of a percent, nor every second of an age.
+		if said := fmt.Sprintf("%d %v %s", int(s.percentage)/5, r.Old, note); said != s.said {
+			s.said = said
+			p.print(runName(k), fmt.Sprintf("%5.1f %% %s, %s", s.percentage, Figures(r), note))
+		}
 		return
 	}
-	b, ok := p.known[id]
-	if !ok {
-		b = &bar{}
-		b.note.Store("")
-		b.bar = p.bars.AddBar(10000,
-			mpb.PrependDecorators(decor.Name(id, decor.WCSyncSpaceR), decor.Percentage(decor.WCSyncSpace)),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return b.note.Load().(string) })))
-		p.known[id] = b
+	if s.bar == nil {
+		s.note.Store("")
+		s.bar = p.bars.AddBar(10000,
+			mpb.PrependDecorators(decor.Name(runName(k), decor.WCSyncSpaceR), decor.Percentage(decor.WCSyncSpace)),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return s.note.Load().(string) })))
 	}
-	b.note.Store(note)
-	b.bar.SetCurrent(min(9999, int64(r.Percentage()*100)))
+	s.note.Store(Figures(r) + " " + note)
+	s.bar.SetCurrent(min(9999, int64(s.percentage*100)))
+}
+
+func runName(k why.RunKey) string { return fmt.Sprintf("%s.%s %s", k.Group, k.Table, k.Addr) }
+
+// ended shows how a run ended that running_alters does not have any more. Only the history can say that it is done.
+func (p *Progress) ended(v View, k why.RunKey, s *shown) {
+	delete(p.runs, k)
+	note, done := fmt.Sprintf("ended at %.1f %%, the history does not say how", s.percentage), false
+	if e, ok := v.Ends[k]; ok && !e.At.Before(s.since) {
+		done = e.What == "done"
+		note = "done, " + e.Detail
+		if !done {
+			note = fmt.Sprintf("%s at %.1f %%: %s", e.What, s.percentage, e.Detail)
+		}
+	}
+	p.line(runName(k), note)
+	if s.bar == nil {
+		return
+	}
+	s.note.Store(note)
+	if done {
+		s.bar.SetCurrent(10000)
+	} else {
+		s.bar.Abort(false)
+	}
+}
+
+// outcome is how an alter ended that is neither allowed nor current any more.
+func outcome(v View, k why.AlterKey, since time.Time) string {
+	for _, f := range v.Finished {
+		if f.Group == k.Group && f.Table == k.Table && !f.FinishedAt.Before(since.Truncate(time.Second)) {
+			return Outcome(f)
+		}
+	}
+	return "is no longer allowed, and never was admitted"
+}
+
+// Outcome is a row of finished_alters in words: a withdrawn alter is no success.
+func Outcome(f aoscdb.FinishedAlter) string {
+	if f.Outcome == aoscdb.OutcomeFinished {
+		return fmt.Sprintf("finished: %d instances checked, %d checks passed", f.Targets, f.Tries)
+	}
+	return fmt.Sprintf("WITHDRAWN (%s), not finished; %d instances needed it", f.Outcome, f.Targets)
 }
 
 // line prints a text line once per change; on a terminal above the bars.
@@ -102,6 +232,10 @@ func (p *Progress) line(id, text string) {
 		return
 	}
 	p.lines[id] = text
+	p.print(id, text)
+}
+
+func (p *Progress) print(id, text string) {
 	out := p.out
 	if p.bars != nil {
 		out = p.bars
@@ -111,8 +245,10 @@ func (p *Progress) line(id, text string) {
 
 // Close ends the display and leaves what was shown on the screen.
 func (p *Progress) Close() {
-	for _, b := range p.known {
-		b.bar.Abort(false)
+	for _, s := range p.runs {
+		if s.bar != nil {
+			s.bar.Abort(false)
+		}
 	}
 	if p.bars != nil {
 		p.bars.Wait()

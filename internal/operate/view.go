@@ -4,14 +4,14 @@ package operate
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"sort"
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/why"
 )
 
 // Desk holds what an operator works with: the central tables, the inventory and connections to the instances.
@@ -23,133 +23,129 @@ type Desk struct {
 	Timeout   time.Duration // per instance
 }
 
-// View is one look at everything that is being altered.
+// View is one look at everything that is allowed or being altered.
 type View struct {
-	At       time.Time
+	At       time.Time // aoscdb's clock
 	Alters   []Alter
 	Finished []aoscdb.FinishedAlter // newest first
+	Daemons  []why.Liveness         // the five daemons
+	Tiers    []aoscdb.Tier
+	Ends     map[why.RunKey]aoscdb.Event // how alters on instances ended lately
 }
 
-// Alter is one current alter with what its instances are doing.
+// StatusAllowed is the status of a permission that the brain has not taken up: current_alters has no row for it.
+const StatusAllowed = "ALLOWED"
+
+// Alter is one alter with what its instances are doing.
 type Alter struct {
-	aoscdb.CurrentAlter
-	Runs    []Run
-	Waiting []aoscdb.Target // targets that nothing has been queued for yet
+	aoscdb.CurrentAlter                      // only Group, Table and Status when it is not admitted
+	Allowed             *aoscdb.AllowedAlter // nil: revoked
+	Why                 why.Answer           // why it runs or not
+	Runs                []Run
+	Waiting             []Waiting // instances with something to do that nothing has been queued for yet, or that are unknown
+}
+
+// Waiting is an instance that an alter waits for.
+type Waiting struct {
+	Addr   mysql.Addr
+	Target *aoscdb.Target // nil: it could not be judged
+	Why    why.Reason
 }
 
 // Run is one instance that an alter is queued for or running on.
 type Run struct {
 	aoscdb.RunningAlter
-	Row *aoscdb.OSCRow // nil while the instance has no row or did not answer
-	Err error          // why the instance's row could not be read (I11: its state is then unknown)
-}
-
-// Percentage is the newest known progress of the run, 0 to 100.
-func (r Run) Percentage() float64 {
-	if r.Row != nil {
-		return r.Row.Percentage
-	}
-	return r.RunningAlter.Percentage
-}
-
-// State is one word for people: what the instance is doing.
-func (r Run) State() string {
-	switch {
-	case r.Err != nil:
-		return "unknown"
-	case r.Row == nil:
-		return "queued"
-	case r.Row.Status == aoscdb.OSCRunning && r.Row.OSCPriv == aoscdb.PrivPause:
-		return "paused"
-	case r.Row.Status == aoscdb.OSCWaiting && r.Row.OSCPriv == aoscdb.PrivStop:
-		return "stopped"
-	case r.Row.Status == aoscdb.OSCWaiting:
-		return "queued"
-	case r.Row.Status == aoscdb.OSCRunning:
-		return "running"
-	case r.Row.Status == aoscdb.OSCFailed:
-		return "failed"
-	}
-	return "done"
-}
-
-// DatabaseProgress is one entry of aosc_osc_ww.detail.
-type DatabaseProgress struct {
-	Database   string  `json:"database"`
-	Engine     string  `json:"engine"`
-	State      string  `json:"state"`
-	Percentage float64 `json:"percentage"`
-	RowsCopied uint64  `json:"rows_copied"`
-	RowsTotal  uint64  `json:"rows_total"`
-	ETASeconds float64 `json:"eta_s"`
-	Detail     string  `json:"detail"`
-}
-
-// Databases decodes the per-database detail of the run; none when there is none or it is not readable.
-func (r Run) Databases() []DatabaseProgress {
-	if r.Row == nil || r.Row.Detail == "" {
-		return nil
-	}
-	var out []DatabaseProgress
-	if json.Unmarshal([]byte(r.Row.Detail), &out) != nil {
-		return nil
-	}
-	return out
+	why.Stand
+	Why why.Reason
 }
 
 // Look gathers a view: a handful of queries to aoscdb and one to each instance that has something queued or running. An
-// instance that does not answer is shown as unknown; only aoscdb failing is an error.
-func (d *Desk) Look(ctx context.Context, finished int) (View, error) {
-	v := View{At: time.Now()}
-	alters, err := d.Store.CurrentAlters(ctx)
+// instance that does not answer is shown as unknown; only aoscdb failing is an error. names restrict it to a tier, or a table.
+func (d *Desk) Look(ctx context.Context, finished int, names ...string) (View, error) {
+	t, err := d.Store.WhyTables(ctx)
+	if err != nil {
+		return View{}, err
+	}
+	v := View{At: t.Now, Tiers: t.Tiers, Daemons: why.Daemons(t), Ends: map[why.RunKey]aoscdb.Event{}}
+	ends, err := d.Store.RunEnds(ctx, 1000)
 	if err != nil {
 		return v, err
 	}
-	running, err := d.Store.RunningAlters(ctx)
-	if err != nil {
-		return v, err
-	}
-	targets, err := d.Store.Targets(ctx)
-	if err != nil {
-		return v, err
+	for _, e := range ends {
+		k := why.RunKey{AlterKey: why.AlterKey{Group: e.Group, Table: e.Table}, Addr: mysql.Addr{Host: e.Host, Port: e.Port}}
+		if _, newer := v.Ends[k]; !newer {
+			v.Ends[k] = e
+		}
 	}
 	if finished > 0 {
-		if v.Finished, err = d.Store.Finished(ctx, finished); err != nil {
+		group, table := named(names)
+		if v.Finished, err = d.Store.FinishedOf(ctx, group, table, finished); err != nil {
 			return v, err
 		}
 	}
-	tiers, err := d.tiers(ctx)
-	if err != nil {
-		return v, err
+	tiers := map[string]aoscdb.Tier{}
+	for _, tier := range t.Tiers {
+		tiers[tier.Group] = tier
 	}
-	runs := mysql.FanOut(ctx, running, d.FanOut, d.Timeout, func(ctx context.Context, r aoscdb.RunningAlter) (*aoscdb.OSCRow, error) {
+	looks := map[why.RunKey]why.Look{}
+	for _, r := range mysql.FanOut(ctx, t.Running, d.FanOut, d.Timeout, func(ctx context.Context, r aoscdb.RunningAlter) (*aoscdb.OSCRow, error) {
 		return d.row(ctx, tiers, r)
-	})
-	v.Alters = assemble(alters, targets, runs)
-	return v, nil
+	}) {
+		looks[keyOf(r.Item)] = why.Look{Row: r.Value, Err: r.Err}
+	}
+	v.Alters = assemble(t, looks)
+	return v.Only(names...), nil
+}
+
+// named splits the names of a tier and a table, which may be absent.
+func named(names []string) (group, table string) {
+	if len(names) > 0 {
+		group = names[0]
+	}
+	if len(names) > 1 {
+		table = names[1]
+	}
+	return group, table
+}
+
+func keyOf(r aoscdb.RunningAlter) why.RunKey {
+	return why.RunKey{AlterKey: why.AlterKey{Group: r.Group, Table: r.Table}, Addr: mysql.Addr{Host: r.Host, Port: r.Port}}
 }
 
 // assemble joins the rows of the tables into one view, in the order in which alters are worked on.
-func assemble(alters []aoscdb.CurrentAlter, targets []aoscdb.Target, runs []mysql.Result[aoscdb.RunningAlter, *aoscdb.OSCRow]) []Alter {
-	type key struct{ group, table string }
-	index := make(map[key]int, len(alters))
-	out := make([]Alter, len(alters))
-	for i, a := range alters {
-		index[key{a.Group, a.Table}] = i
-		out[i].CurrentAlter = a
+func assemble(t aoscdb.WhyTables, looks map[why.RunKey]why.Look) []Alter {
+	answers := why.Answers(t, looks)
+	index := make(map[why.AlterKey]*Alter, len(answers))
+	out := make([]Alter, len(answers))
+	for i, a := range answers {
+		out[i] = Alter{CurrentAlter: aoscdb.CurrentAlter{Group: a.Group, Table: a.Table, Status: StatusAllowed}, Why: a}
+		index[why.AlterKey{Group: a.Group, Table: a.Table}] = &out[i]
 	}
-	busy := map[string]bool{}
-	for _, r := range runs {
-		i, ok := index[key{r.Item.Group, r.Item.Table}]
-		if !ok {
-			continue
-		}
-		out[i].Runs = append(out[i].Runs, Run{RunningAlter: r.Item, Row: r.Value, Err: r.Err})
-		busy[fmt.Sprintf("%s/%s/%s:%d", r.Item.Group, r.Item.Table, r.Item.Host, r.Item.Port)] = true
+	for i, a := range t.Allowed {
+		alter := index[why.AlterKey{Group: a.Group, Table: a.Table}]
+		alter.Allowed, alter.Priority, alter.AllowedBy, alter.Targets = &t.Allowed[i], a.Priority, a.AllowedBy, -1
 	}
-	for _, t := range targets {
-		if i, ok := index[key{t.Group, t.Table}]; ok && !busy[fmt.Sprintf("%s/%s/%s:%d", t.Group, t.Table, t.Host, t.Port)] {
-			out[i].Waiting = append(out[i].Waiting, t)
+	for _, c := range t.Current {
+		index[why.AlterKey{Group: c.Group, Table: c.Table}].CurrentAlter = c
+	}
+	targets := map[why.RunKey]*aoscdb.Target{}
+	for i, x := range t.Targets {
+		targets[why.RunKey{AlterKey: why.AlterKey{Group: x.Group, Table: x.Table}, Addr: mysql.Addr{Host: x.Host, Port: x.Port}}] = &t.Targets[i]
+	}
+	runs := map[why.RunKey]aoscdb.RunningAlter{}
+	for _, r := range t.Running {
+		runs[keyOf(r)] = r
+	}
+	for i := range out {
+		a := &out[i]
+		for _, e := range a.Why.Instances {
+			k := why.RunKey{AlterKey: why.AlterKey{Group: a.Group, Table: a.Table}, Addr: e.Addr}
+			if r, ok := runs[k]; ok {
+				look, asked := looks[k]
+				a.Runs = append(a.Runs, Run{RunningAlter: r, Stand: why.StandOf(t.Now, r, look, asked), Why: e.Reason})
+			} else {
+				a.Waiting = append(a.Waiting, Waiting{Addr: e.Addr, Target: targets[k], Why: e.Reason})
+			}
 		}
 	}
 	sort.SliceStable(out, func(i, j int) bool {
@@ -161,22 +157,20 @@ func assemble(alters []aoscdb.CurrentAlter, targets []aoscdb.Target, runs []mysq
 	return out
 }
 
-// row reads the instance's aosc_osc_ww row of a run.
+// row reads the instance's aosc_osc_ww row of a run; nil when there is none.
 func (d *Desk) row(ctx context.Context, tiers map[string]aoscdb.Tier, r aoscdb.RunningAlter) (*aoscdb.OSCRow, error) {
 	store, err := d.status(tiers, r.Group, mysql.Addr{Host: r.Host, Port: r.Port})
 	if err != nil {
 		return nil, err
 	}
-	rows, err := store.OSCRows(ctx, r.Host, r.Port)
-	if err != nil {
-		return nil, fmt.Errorf("read aosc_osc_ww of %s:%d: %w", r.Host, r.Port, err)
+	row, err := store.OSCRow(ctx, r.Host, r.Port, r.Group, r.Table)
+	switch {
+	case errors.Is(err, aoscdb.ErrNotFound), mysql.IsNoSuchTable(err), mysql.IsNoSuchDatabase(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	for i := range rows {
-		if rows[i].Group == r.Group && rows[i].Table == r.Table {
-			return &rows[i], nil
-		}
-	}
-	return nil, nil
+	return &row, nil
 }
 
 // status returns the store that holds an instance's two status tables.

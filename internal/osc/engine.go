@@ -121,6 +121,9 @@ type Progress struct {
 	RowsTotal  uint64        // estimate
 	ETA        time.Duration // 0 = unknown
 	Detail     string        // why it waits, for people
+	// Lag is how far the copy is behind the binary log; LagKnown is false where nothing says it.
+	Lag      time.Duration
+	LagKnown bool
 }
 
 // Values of Progress.State.

@@ -40,6 +40,7 @@ func (c *copyRun) publish() {
 		p.RowsTotal = uint64(s.RowsTotal)
 	}
 	p.RowsCopied = uint64(max(s.RowsCopied, 0))
+	p.Lag, p.LagKnown = s.Lag, s.Ghost != ""
 	share := func(done uint64) float64 { return min(float64(done)/float64(max(p.RowsTotal, 1)), 1) }
 	switch p.State {
 	case StateCopying:

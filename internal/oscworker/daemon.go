@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -52,6 +53,7 @@ type Daemon struct {
 	jobs map[mysql.Addr]*job      // under way
 	rest map[mysql.Addr]time.Time // not to be looked at before: it was not its time, or did not answer
 	work sync.WaitGroup           // the jobs
+	ends map[mysql.Addr]error     // how the last attempt at what is queued ended, nil = not by a failure
 
 	found chan struct{} // a dead worker was found
 }
@@ -74,6 +76,7 @@ func New(p Parts, cfg Config) (*Daemon, error) {
 		metrics:   newMetrics(p.Metrics),
 		jobs:      map[mysql.Addr]*job{},
 		rest:      map[mysql.Addr]time.Time{},
+		ends:      map[mysql.Addr]error{},
 		found:     make(chan struct{}, 1),
 	}
 	d.runner = &osc.Runner{
@@ -98,10 +101,44 @@ func (d *Daemon) Run(ctx context.Context, env *daemon.Env) error {
 	}
 	var cleaner sync.WaitGroup
 	cleaner.Go(func() { d.cleanNowAndThen(ctx) })
-	err := daemon.Loop(ctx, env, daemon.LoopOptions{Interval: d.cfg.Poll}, d.Pass)
+	err := daemon.Loop(ctx, env, daemon.LoopOptions{Interval: d.cfg.Poll, Health: d.health}, d.Pass)
 	d.work.Wait()
 	cleaner.Wait()
 	return err
+}
+
+// health is for /readyz: a worker whose every attempt fails does not do its work, however well its passes go.
+func (d *Daemon) health() daemon.Health {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var t daemon.Tally
+	for addr, err := range d.ends {
+		t.Add(addr.String(), err)
+	}
+	return t.Health("alters fail")
+}
+
+// noteEnd remembers how an attempt ended, until the instance has nothing queued any more.
+func (d *Daemon) noteEnd(a mysql.Addr, v verdict, err error) {
+	switch {
+	case v.End == endFailed:
+		d.ends[a] = errors.New(v.Reason)
+	case err != nil:
+		d.ends[a] = err
+	case v.End != "": // nothing was begun otherwise: that is no news
+		d.ends[a] = nil
+	}
+}
+
+// forgetEnds drops what was remembered of instances that have nothing queued.
+func (d *Daemon) forgetEnds(queued []aoscdb.RunningAlter) {
+	still := map[mysql.Addr]bool{}
+	for _, r := range queued {
+		still[mysql.Addr{Host: r.Host, Port: r.Port}] = true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.ends, func(a mysql.Addr, _ error) bool { return !still[a] })
 }
 
 // once begins what is queued and waits for its end.
@@ -140,6 +177,7 @@ func (d *Daemon) pass(ctx context.Context, ended func(verdict, fleet.Instance)) 
 	if err != nil {
 		return err
 	}
+	d.forgetEnds(queued)
 	var tiers map[string]aoscdb.Tier
 	for _, r := range queued {
 		inst, ours := byAddr[mysql.Addr{Host: r.Host, Port: r.Port}]
@@ -194,6 +232,7 @@ func (d *Daemon) start(ctx context.Context, inst fleet.Instance, tier aoscdb.Tie
 		if v.Rest || err != nil {
 			d.rest[inst.Addr()] = time.Now().Add(d.cfg.Rest)
 		}
+		d.noteEnd(inst.Addr(), v, err)
 		d.mu.Unlock()
 		if err != nil && ctx.Err() == nil {
 			j.log.Warn("not begun, will be tried again", "error", err)

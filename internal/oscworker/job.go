@@ -49,12 +49,12 @@ type job struct {
 	word   word
 	unsafe bool // its plans lose data
 
-	sql string // of the first plan, for the history
+	sql map[string]string // of the plans, by database, for the history
 }
 
 func newJob(d *Daemon, inst fleet.Instance, tier aoscdb.Tier, table string) *job {
 	return &job{
-		d: d, inst: inst, tier: tier, table: table, control: osc.NewControl(), progress: newProgress(),
+		d: d, inst: inst, tier: tier, table: table, control: osc.NewControl(), progress: newProgress(), sql: map[string]string{},
 		log: d.Log.With("tier", inst.Tier, "table", table, "instance", inst.String()),
 	}
 }
@@ -277,7 +277,7 @@ func (j *job) tell(ctx context.Context, v verdict) error {
 	}
 	return j.d.Store.Event(ctx, aoscdb.Event{
 		Actor: "oscworker " + j.d.Owner, Group: j.inst.Tier, Table: j.table, Host: j.inst.Host, Port: j.inst.Port,
-		What: what, Detail: detail,
+		What: what, Detail: detail, Statement: j.statement(),
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,10 +172,22 @@ func losesData(plans []osc.Plan) bool {
 
 // alterEvent is the ALTER that ran, for the history.
 func (j *job) alterEvent() aoscdb.Event {
-	detail := j.summary()
-	if j.sql != "" {
-		detail += "; by " + j.sql
+	detail, statement := j.summary(), j.statement()
+	if statement != "" {
+		detail += "; by " + statement
 	}
 	return aoscdb.Event{Actor: "oscworker " + j.d.Owner, Group: j.inst.Tier, Table: j.table, Host: j.inst.Host, Port: j.inst.Port,
-		What: "altered", Detail: detail}
+		What: "altered", Detail: detail, Statement: statement}
+}
+
+// statement is what ran on the databases that are altered: databases of one tier may differ, and so do their ALTERs.
+func (j *job) statement() string {
+	altered, _ := j.progress.split()
+	var out []string
+	for _, database := range altered {
+		if sql := j.sql[database]; sql != "" && !slices.Contains(out, sql) {
+			out = append(out, sql)
+		}
+	}
+	return strings.Join(out, ";\n")
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/aosc/aosc/internal/osc"
 )
@@ -18,8 +19,42 @@ type entry struct {
 	RowsTotal  uint64  `json:"rows_total"`
 	ETASeconds float64 `json:"eta_s"`
 	Detail     string  `json:"detail,omitempty"`
+	// Absent where nothing is copied.
+	RowsPerS   float64  `json:"rows_per_s,omitempty"`
+	LagSeconds *float64 `json:"lag_s,omitempty"`
 
 	weight float64
+	pace   pace
+}
+
+// pace measures rows per second over the last ten seconds or so.
+type pace struct {
+	at    time.Time
+	rows  uint64
+	value float64
+}
+
+// paceWindow is over what time a pace is smoothed, and the least time between two measurements.
+const (
+	paceWindow = 10 * time.Second
+	paceLeast  = time.Second
+)
+
+// add takes the rows copied by now. A count that went back is of a new attempt.
+func (p *pace) add(now time.Time, rows uint64) float64 {
+	switch passed := now.Sub(p.at); {
+	case p.at.IsZero(), rows < p.rows:
+		*p = pace{at: now, rows: rows}
+	case passed >= paceLeast:
+		measured := float64(rows-p.rows) / passed.Seconds()
+		weight := min(1, passed.Seconds()/paceWindow.Seconds())
+		if p.value == 0 {
+			weight = 1
+		}
+		p.value += weight * (measured - p.value)
+		p.at, p.rows = now, rows
+	}
+	return math.Round(p.value)
 }
 
 const stateWaiting = "waiting"
@@ -67,6 +102,14 @@ func (p *progress) update(u osc.Progress) {
 	e.Percentage = math.Round(10000*min(1, max(0, u.Fraction))) / 100
 	e.RowsCopied, e.RowsTotal = u.RowsCopied, u.RowsTotal
 	e.ETASeconds = math.Round(u.ETA.Seconds())
+	e.RowsPerS, e.LagSeconds = 0, nil
+	if u.State == osc.StateCopying || u.State == osc.StateThrottled {
+		e.RowsPerS = e.pace.add(time.Now(), u.RowsCopied)
+	}
+	if u.LagKnown {
+		lag := math.Round(u.Lag.Seconds()*10) / 10
+		e.LagSeconds = &lag
+	}
 	e.weighRows()
 	p.changed = true
 }

@@ -270,8 +270,10 @@ func few(reasons []string) string {
 
 // remember keeps of the plans what the watch and the history need.
 func (j *job) remember(plans []osc.Plan) {
-	if len(plans) > 0 {
-		j.sql = plans[0].SQL
+	for _, p := range plans {
+		if p.SQL != "" {
+			j.sql[p.Database] = p.SQL
+		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -77,15 +77,25 @@ func (a *actor) followAll(ctx context.Context, actions []Action) error {
 	var rows []aoscdb.RunningAlter
 	for _, act := range actions {
 		if act.Kind == Follow {
-			r := act.Row
-			r.Percentage = act.Work.Percentage
-			rows = append(rows, r)
+			rows = append(rows, followed(act.Row, act.Work))
 		}
 	}
 	if len(rows) == 0 {
 		return nil
 	}
 	return a.central.FollowRunning(ctx, a.lease, rows)
+}
+
+// followed is a row with what its worker says now.
+func followed(r aoscdb.RunningAlter, w *aoscdb.OSCRow) aoscdb.RunningAlter {
+	s := standOf(w)
+	r.Percentage, r.State, r.Note = w.Percentage, s.State, s.Why
+	r.RowsCopied, r.RowsTotal, r.RowsPerS, r.ETAS, r.LagS = s.RowsCopied, s.RowsTotal, s.RowsPerS, s.ETA.Seconds(), nil
+	if s.Lag != nil {
+		lag := s.Lag.Seconds()
+		r.LagS = &lag
+	}
+	return r
 }
 
 func (a *actor) do(ctx context.Context, act Action) (outcome, error) {
@@ -283,6 +293,7 @@ func index(t aoscdb.SchedulerTables, tiers []fleet.Tier) Snapshot {
 		Alters: make(map[AlterKey]aoscdb.CurrentAlter, len(t.Alters)),
 		Passes: make(map[PassKey]aoscdb.Pass, len(t.Passes)),
 		Looks:  map[mysql.Addr]Look{},
+		Silent: map[mysql.Addr]error{},
 		Views:  map[ClusterKey]fleet.ClusterView{},
 	}
 	for _, tier := range t.Tiers {

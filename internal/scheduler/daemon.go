@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,7 +104,30 @@ func (d *Daemon) Pass(ctx context.Context) error {
 	d.running = len(snap.Running) > 0
 	d.metrics.observe(snap, decision)
 	d.logBlocked(decision)
-	return d.act(ctx, snap, decision)
+	if err := d.act(ctx, snap, decision); err != nil {
+		return err
+	}
+	return d.central.RecordObstacles(ctx, d.lease, aoscdb.DaemonScheduler, obstacles(snap, decision))
+}
+
+// obstacles is what keeps targets waiting, for whoever asks why.
+func obstacles(snap Snapshot, decision Decision) []aoscdb.Obstacle {
+	type place struct {
+		alter AlterKey
+		addr  mysql.Addr
+	}
+	handedOut := map[place]bool{}
+	for _, r := range snap.Running {
+		handedOut[place{alterOf(r), addrOf(r)}] = true
+	}
+	// Of an instance that has the alter already, that it gets no second one is no news.
+	blocked := slices.DeleteFunc(slices.Clone(decision.Blocked), func(b Blocked) bool { return handedOut[place{b.Alter, b.Addr}] })
+	var out []aoscdb.Obstacle
+	for _, b := range slices.Concat(blocked, decision.Standing) {
+		out = append(out, aoscdb.Obstacle{Group: b.Alter.Group, Table: b.Alter.Table, Host: b.Addr.Host, Port: b.Addr.Port,
+			Code: string(b.Code), Reason: b.Reason})
+	}
+	return out
 }
 
 func (d *Daemon) act(ctx context.Context, snap Snapshot, decision Decision) error {

@@ -2,13 +2,13 @@ package scheduler
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/why"
 )
 
 // Decide is the scheduler: what to do about every alter that was given to an instance, and which instances get one
@@ -109,11 +109,11 @@ func (d *decider) alter(key AlterKey) {
 		return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port))
 	})
 	for _, t := range turn {
-		if reason := d.book.fits(tier, t.Instance); reason != "" {
-			d.out.block(key, t.Addr(), reason)
+		if reason := d.book.fits(tier, t.Instance); reason.Text != "" {
+			d.out.block(key, t.Addr(), reason.Code, reason.Text)
 			continue
 		}
-		d.book.take(tier, t.Instance)
+		d.book.take(tier, t.Instance, key)
 		d.out.do(Action{Kind: Start, Alter: key, Addr: t.Addr(), Instance: t.Instance, Bytes: t.bytes})
 	}
 }
@@ -130,23 +130,23 @@ func sortedClusters(m map[ClusterKey][]target) []ClusterKey {
 // turn says which target of a cluster is next for an alter, if any may go now.
 func (d *decider) turn(key AlterKey, cluster ClusterKey) (target, bool) {
 	targets := d.targets[key][cluster]
-	blockAll := func(reason string) (target, bool) {
+	blockAll := func(reason why.Reason) (target, bool) {
 		for _, t := range targets {
-			d.out.block(key, t.Addr(), reason)
+			d.out.block(key, t.Addr(), reason.Code, reason.Text)
 		}
 		return target{}, false
 	}
 	if other, busy := d.book.cluster[cluster]; busy {
-		return blockAll(fmt.Sprintf("cluster %s has an alter on %s", cluster.Cluster, other))
+		return blockAll(otherAlter(cluster.Cluster, other))
 	}
-	if reason := d.book.full(d.Tiers[key.Group]); reason != "" {
+	if reason := d.book.full(d.Tiers[key.Group]); reason.Text != "" {
 		d.keepSettling(key, targets)
 		return blockAll(reason)
 	}
 	view, seen := d.Views[cluster]
 	if !seen {
 		d.keepSettling(key, targets)
-		return blockAll("its turn to be asked for its roles has not come")
+		return blockAll(why.Reason{Code: why.Turn, Text: "its cluster's turn to be asked for its roles has not come"})
 	}
 	primary, err := view.Primary()
 	if err != nil {

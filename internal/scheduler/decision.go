@@ -4,6 +4,7 @@ import (
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/why"
 )
 
 // Kind is what an Action does.
@@ -67,6 +68,7 @@ type Action struct {
 type Blocked struct {
 	Alter  AlterKey
 	Addr   mysql.Addr
+	Code   why.Code
 	Reason string
 	// Trouble: something is wrong with the servers. Else it only waits for its turn.
 	Trouble bool
@@ -74,17 +76,23 @@ type Blocked struct {
 
 // Decision is what Decide wants done, in this order.
 type Decision struct {
-	Actions  []Action
-	Blocked  []Blocked
+	Actions []Action
+	Blocked []Blocked
+	// Standing are alters that were handed out and do not move.
+	Standing []Blocked
 	Settling map[SettleKey]Settle // to be put into the next Snapshot
 }
 
 func (d *Decision) do(a Action) { d.Actions = append(d.Actions, a) }
 
-func (d *Decision) block(k AlterKey, a mysql.Addr, reason string) {
-	d.Blocked = append(d.Blocked, Blocked{Alter: k, Addr: a, Reason: reason})
+func (d *Decision) block(k AlterKey, a mysql.Addr, code why.Code, reason string) {
+	d.Blocked = append(d.Blocked, Blocked{Alter: k, Addr: a, Code: code, Reason: reason})
 }
 
 func (d *Decision) trouble(k AlterKey, a mysql.Addr, reason string) {
-	d.Blocked = append(d.Blocked, Blocked{Alter: k, Addr: a, Reason: reason, Trouble: true})
+	d.Blocked = append(d.Blocked, Blocked{Alter: k, Addr: a, Code: why.Unreachable, Reason: reason, Trouble: true})
+}
+
+func (d *Decision) stands(k AlterKey, a mysql.Addr, r why.Reason) {
+	d.Standing = append(d.Standing, Blocked{Alter: k, Addr: a, Code: r.Code, Reason: r.Text})
 }

@@ -35,6 +35,8 @@ func gather(ctx context.Context, central Central, servers Servers, inv fleet.Inv
 	}) {
 		if r.Err == nil {
 			s.Looks[addrOf(r.Item)] = r.Value
+		} else {
+			s.Silent[addrOf(r.Item)] = r.Err
 		}
 	}
 	for _, r := range mysql.FanOut(ctx, Observe(s, asked), fanout, 0, func(ctx context.Context, k ClusterKey) (fleet.ClusterView, error) {

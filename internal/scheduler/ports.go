@@ -24,6 +24,7 @@ type Central interface {
 	HoldByWorker(ctx context.Context, l aoscdb.Lease, r aoscdb.RunningAlter, reason string) error
 	Wake(ctx context.Context, daemon, scope string, fresh bool) error
 	Event(ctx context.Context, e aoscdb.Event) error
+	RecordObstacles(ctx context.Context, l aoscdb.Lease, foundBy string, found []aoscdb.Obstacle) error
 }
 
 // WorkQueue is aosc_osc_ww of one instance: *aoscdb.StatusStore. No lease protects it, so every write must be harmless when

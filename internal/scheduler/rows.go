@@ -6,6 +6,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
+	reasons "github.com/aosc/aosc/internal/why"
 )
 
 // row decides about one row of running_alters. Whatever it decides, the row keeps its place in the limits until the
@@ -13,13 +14,13 @@ import (
 func (d *decider) row(r aoscdb.RunningAlter) {
 	inst, known := d.Fleet.Instances[addrOf(r)]
 	if !known {
-		d.book.take(d.Tiers[r.Group], fleet.Instance{Tier: r.Group, Cluster: r.Cluster, Host: r.Host, Port: r.Port, Datacenter: r.Datacenter})
+		d.book.take(d.Tiers[r.Group], fleet.Instance{Tier: r.Group, Cluster: r.Cluster, Host: r.Host, Port: r.Port, Datacenter: r.Datacenter}, alterOf(r))
 		d.act(Forget, r, nil, "the instance left the inventory")
 		return
 	}
 	why := d.notWanted(r, inst)
 	if r.OSCStatus == aoscdb.RunReady && why == "" {
-		why = d.book.fits(d.Tiers[r.Group], inst)
+		why = d.book.fits(d.Tiers[r.Group], inst).Text
 	}
 	d.occupy(r, inst)
 	if r.OSCStatus == aoscdb.RunDone {
@@ -27,6 +28,7 @@ func (d *decider) row(r aoscdb.RunningAlter) {
 		return
 	}
 	look, answered := d.Looks[addrOf(r)]
+	d.standing(r, look, answered)
 	switch {
 	case !answered && r.OSCStatus == aoscdb.RunReady:
 		d.waiting(r, nil, why)
@@ -42,8 +44,8 @@ func (d *decider) row(r aoscdb.RunningAlter) {
 // occupy takes the row's place in the limits, also under the cluster the row was written for: the inventory may have
 // moved the instance since.
 func (d *decider) occupy(r aoscdb.RunningAlter, inst fleet.Instance) {
-	d.book.take(d.Tiers[r.Group], inst)
-	d.book.cluster[ClusterKey{r.Group, r.Cluster}] = inst.Addr()
+	d.book.take(d.Tiers[r.Group], inst, alterOf(r))
+	d.book.cluster[ClusterKey{r.Group, r.Cluster}] = busy{alterOf(r), inst.Addr()}
 }
 
 func (d *decider) act(k Kind, r aoscdb.RunningAlter, w *aoscdb.OSCRow, reason string) {
@@ -171,10 +173,49 @@ func (d *decider) running(r aoscdb.RunningAlter, look Look, why string) {
 			return
 		}
 		d.act(Warn, r, w, fmt.Sprintf("no sign of life from worker %s for %v", w.Owner, age.Round(time.Second)))
-	} else if w.Percentage != r.Percentage || d.Now.Sub(r.LastUpdated) >= followEvery {
+	} else if moved(r, w) || d.Now.Sub(r.LastUpdated) >= followEvery {
 		d.act(Follow, r, w, "")
 	}
 	d.tooLong(r, w)
+}
+
+// moved reports whether a worker says something new.
+func moved(r aoscdb.RunningAlter, w *aoscdb.OSCRow) bool {
+	if w.Percentage != r.Percentage {
+		return true
+	}
+	s := standOf(w)
+	if r.State == "" && s.State == "running" {
+		return false // it has not said anything yet
+	}
+	return s.State != r.State || s.Why != r.Note || s.RowsCopied != r.RowsCopied
+}
+
+// standOf is what a worker says, its age apart.
+func standOf(w *aoscdb.OSCRow) reasons.Stand {
+	fresh := *w
+	fresh.ReadAt = w.LastUpdate
+	return reasons.StandOf(w.LastUpdate, aoscdb.RunningAlter{OSCStatus: aoscdb.RunRunning}, reasons.Look{Row: &fresh}, true)
+}
+
+// standing notes why an alter that was handed out does not move, for people.
+func (d *decider) standing(r aoscdb.RunningAlter, look Look, answered bool) {
+	l := reasons.Look{Row: look.Row}
+	if !answered {
+		if l.Err = d.Silent[addrOf(r)]; l.Err == nil {
+			return
+		}
+	}
+	s := reasons.StandOf(d.Now, r, l, true)
+	switch {
+	case s.Code == reasons.Going || s.Code == reasons.Queued:
+		return
+	case s.Code == reasons.Backoff:
+		w := look.Row
+		next := d.Now.Add(d.rules.Backoff(w.Try) - w.ReadAt.Sub(w.LastUpdate))
+		s.Why += fmt.Sprintf("; next try at %s UTC", next.UTC().Format(time.DateTime))
+	}
+	d.out.stands(alterOf(r), addrOf(r), reasons.Reason{Code: s.Code, Text: s.Why})
 }
 
 // followEvery is how old last_updated may get while the percentage stands still.

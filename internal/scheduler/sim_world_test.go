@@ -330,6 +330,10 @@ func (c simCentral) Wake(context.Context, string, string, bool) error { return c
 
 func (c simCentral) Event(context.Context, aoscdb.Event) error { return c.p.turn() }
 
+func (simCentral) RecordObstacles(context.Context, aoscdb.Lease, string, []aoscdb.Obstacle) error {
+	return nil
+}
+
 // Tiers makes the world an Inventory.
 func (c simCentral) Tiers(context.Context) ([]fleet.Tier, error) { return c.p.w.inventory, nil }
 

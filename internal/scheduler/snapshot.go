@@ -34,6 +34,8 @@ type Snapshot struct {
 	// Looks holds what the instances with a row in running_alters answered. An instance that is not in it did not
 	// answer: it is unknown, and may be altering at this moment (I11).
 	Looks map[mysql.Addr]Look
+	// Silent holds what was the matter with those that did not answer.
+	Silent map[mysql.Addr]error
 	// Views holds the roles read from the clusters named by Observe. A cluster that is not in it was not asked.
 	Views map[ClusterKey]fleet.ClusterView
 	// Avoid holds instances on which a start failed a moment ago, and until when to leave them alone.

@@ -28,6 +28,7 @@ type Parts struct {
 	Pool      *mysql.Pool
 	Writer    *mysql.Pool // for what is replicated; Pool itself where no account of its own is configured
 	scratch   *mysql.Pool // for committed texts; Pool itself, too
+	heart     *heart      // nil: a command, or a single pass
 }
 
 // Materialiser runs committed texts by the account that is configured for them.
@@ -90,6 +91,9 @@ func Open(ctx context.Context, env *daemon.Env) (*Parts, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	if !env.Once {
+		p.heart = startHeart(ctx, env, store)
+	}
 	return p, nil
 }
 
@@ -147,6 +151,9 @@ func OpenInventory(name string) (fleet.Inventory, error) {
 
 // Close closes the connections.
 func (p *Parts) Close() error {
+	if p.heart != nil {
+		p.heart.close()
+	}
 	errs := []error{p.Pool.Close(), p.Store.Close()}
 	for _, other := range []*mysql.Pool{p.Writer, p.scratch} {
 		if other != p.Pool {

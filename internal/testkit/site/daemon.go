@@ -113,13 +113,18 @@ func (s *Site) Command(args ...string) string {
 	s.T.Helper()
 	ctx, cancel := context.WithTimeout(s.T.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "aosc"), args...)
-	cmd.Env = s.env()
-	out, err := cmd.CombinedOutput()
+	out, err := s.Program(ctx, args...).CombinedOutput()
 	if err != nil {
 		s.T.Fatalf("aosc %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// Program is the aosc command line, not started yet; it ends with ctx.
+func (s *Site) Program(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "aosc"), args...)
+	cmd.Env = s.env()
+	return cmd
 }
 
 func tail(text string, n int) string { return text[max(0, len(text)-n):] }

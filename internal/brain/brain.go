@@ -123,8 +123,21 @@ func (d *Daemon) Lead(l aoscdb.Lease) {
 func (d *Daemon) Run(ctx context.Context, env *daemon.Env) error {
 	return daemon.Lead(ctx, env, d.Store, Lease, d.cfg.LeaseTTL, func(ctx context.Context, l daemon.Lease) error {
 		d.Lead(aoscdb.Lease(l))
-		return daemon.Loop(ctx, env, daemon.LoopOptions{Interval: d.cfg.Interval, Wake: d.Wake}, d.Pass)
+		return daemon.Loop(ctx, env, daemon.LoopOptions{Interval: d.cfg.Interval, Wake: d.Wake, Health: d.health}, d.Pass)
 	})
+}
+
+// health is for /readyz: a brain that can judge no alter, because no cluster answers, does not do its work.
+func (d *Daemon) health() daemon.Health {
+	var t daemon.Tally
+	for k, j := range d.known {
+		if j.Verdict.Kind == waiting {
+			t.Add(k.String(), errors.New(j.Verdict.Reason))
+		} else {
+			t.Add(k.String(), nil)
+		}
+	}
+	return t.Health("alters cannot be judged")
 }
 
 // Wake says whether something calls for a pass: a changed row, a due check, a request in wakeups, or a new head.

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -42,7 +43,8 @@ type Daemon struct {
 	warned   map[warning]bool
 	troubles map[Blocked]time.Time // when each was last logged
 
-	running bool // something was under way at the last pass
+	health  daemon.Health // of the last pass
+	running bool          // something was under way at the last pass
 	again   bool // the last pass made room for more
 	last    time.Time
 }
@@ -76,6 +78,7 @@ func Run(ctx context.Context, env *daemon.Env, p Parts, cfg Config) error {
 		return daemon.Loop(ctx, env, daemon.LoopOptions{
 			Interval: cfg.Interval,
 			Poll:     min(500*time.Millisecond, cfg.Follow),
+			Health:   func() daemon.Health { return d.health },
 			Wake: func(ctx context.Context) (bool, error) {
 				wanted, err := asked(ctx)
 				return wanted || d.due(time.Now()), err
@@ -104,10 +107,27 @@ func (d *Daemon) Pass(ctx context.Context) error {
 	d.running = len(snap.Running) > 0
 	d.metrics.observe(snap, decision)
 	d.logBlocked(decision)
+	d.health = healthOf(snap, decision)
 	if err := d.act(ctx, snap, decision); err != nil {
 		return err
 	}
 	return d.central.RecordObstacles(ctx, d.lease, aoscdb.DaemonScheduler, obstacles(snap, decision))
+}
+
+// healthOf is for /readyz: a scheduler of whose instances with something to do none can be asked does not do its work.
+func healthOf(snap Snapshot, decision Decision) daemon.Health {
+	var t daemon.Tally
+	for _, b := range decision.Blocked {
+		if b.Trouble {
+			t.Add(b.Addr.String(), errors.New(b.Reason))
+		} else {
+			t.Add(b.Addr.String(), nil)
+		}
+	}
+	for _, r := range snap.Running {
+		t.Add(addrOf(r).String(), snap.Silent[addrOf(r)])
+	}
+	return t.Health("instances with something to do cannot be asked")
 }
 
 // obstacles is what keeps targets waiting, for whoever asks why.

@@ -47,6 +47,7 @@ func watchCommand(a *app) *cobra.Command {
 					p.Show(v)
 					if len(v.Alters) == 0 {
 						if first {
+							v.Finished = v.Finished[:min(len(v.Finished), 10)]
 							return printStatus(cmd.OutOrStdout(), v)
 						}
 						return nil

@@ -62,17 +62,29 @@ func (s *Store) Allow(ctx context.Context, a AllowedAlter) error {
 	if a.ServerList == "" {
 		a.ServerList = ServersDefault
 	}
+	return wrap(retry(ctx, func() error { return putAllowed(ctx, s.db, a) }), "allow %s/%s in %s", a.Group, a.Table, s)
+}
+
+// AllowBy is Allow for a person, with an event: an INSERT by hand is in the history only when it is admitted.
+func (s *Store) AllowBy(ctx context.Context, a AllowedAlter) error {
+	if a.ServerList == "" {
+		a.ServerList = ServersDefault
+	}
 	err := s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := execTx(ctx, tx, "INSERT INTO allowed_alters ("+allowedColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) AS new "+
-			"ON DUPLICATE KEY UPDATE allowed_by = new.allowed_by, allowed_at = new.allowed_at, priority = new.priority, "+
-			"server_list = new.server_list, allow_unsafe = new.allow_unsafe, `comment` = new.`comment`",
-			a.Group, a.Table, clip(a.AllowedBy, 64), a.AllowedAt, a.Priority, a.ServerList, a.AllowUnsafe, clip(a.Comment, 255))
-		if err != nil {
+		if err := putAllowed(ctx, tx, a); err != nil {
 			return err
 		}
 		return addEvent(ctx, tx, Event{Actor: a.AllowedBy, Group: a.Group, Table: a.Table, What: EventAllowed, Detail: a.Terms()})
 	})
 	return wrap(err, "allow %s/%s in %s", a.Group, a.Table, s)
+}
+
+func putAllowed(ctx context.Context, q querier, a AllowedAlter) error {
+	_, err := q.ExecContext(ctx, "INSERT INTO allowed_alters ("+allowedColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) AS new "+
+		"ON DUPLICATE KEY UPDATE allowed_by = new.allowed_by, allowed_at = new.allowed_at, priority = new.priority, "+
+		"server_list = new.server_list, allow_unsafe = new.allow_unsafe, `comment` = new.`comment`",
+		a.Group, a.Table, clip(a.AllowedBy, 64), a.AllowedAt, a.Priority, a.ServerList, a.AllowUnsafe, clip(a.Comment, 255))
+	return err
 }
 
 // Words of the history for what a person does.

@@ -193,7 +193,7 @@ func TestBrainSignal(t *testing.T) {
 		{"UPDATE allowed_alters SET priority = 4", true},
 		{"UPDATE allowed_alters SET allow_unsafe = 1", true},
 		{"UPDATE allowed_alters SET allowed_at = NOW()", true},
-		{"UPDATE allowed_alters SET `comment` = 'x'", false},
+		{"UPDATE allowed_alters SET `comment` = 'x'", true},
 		{"INSERT INTO allowed_alters VALUES ('udb','tabla1','istvan',NULL,10,'default')", true},
 		{"DELETE FROM allowed_alters WHERE `group` = 'udb'", true},
 		{"INSERT INTO custom_servers VALUES ('udb','tabla1','h',1)", true},

@@ -107,7 +107,7 @@ func TestPeopleInTheHistory(t *testing.T) {
 	if changes := must(s.ChangeTier(ctx, tier, "anna"))(t); len(changes) != 0 {
 		t.Errorf("nothing changed: %q", changes)
 	}
-	ok(t, s.Allow(ctx, AllowedAlter{Group: "udb", Table: "t", AllowedBy: "anna", AllowUnsafe: true, Comment: "as agreed"}))
+	ok(t, s.AllowBy(ctx, AllowedAlter{Group: "udb", Table: "t", AllowedBy: "anna", AllowUnsafe: true, Comment: "as agreed"}))
 	must(s.Revoke(ctx, "udb", "t", "bea"))(t)
 	var said []string
 	for _, e := range must(s.History(ctx, "udb", "", 10))(t) {

@@ -54,7 +54,7 @@ func allowCommand(a *app) *cobra.Command {
 					return err
 				}
 			}
-			if err := store.Allow(cmd.Context(), row); err != nil {
+			if err := store.AllowBy(cmd.Context(), row); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s.%s allowed by %s; `aosc watch` shows its progress\n", row.Group, row.Table, row.AllowedBy)

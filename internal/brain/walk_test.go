@@ -113,7 +113,7 @@ func TestAdmittedToFinished(t *testing.T) {
 	if n := b.ask("SELECT COUNT(*) FROM allowed_alters"); n != "0" {
 		t.Error("the permission is not used up")
 	}
-	if n := b.ask("SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE()"); n != "0" {
+	if n := b.ask("SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND table_name <> 'why'"); n != "0" {
 		t.Error("the view is still there")
 	}
 	b.pass()

@@ -182,7 +182,8 @@ func sameTime(a, b *time.Time) bool {
 func (c AlterChange) put(ctx context.Context, tx *sql.Tx) error {
 	a := c.After
 	_, err := execTx(ctx, tx, "INSERT INTO current_alters (`group`, table_name, status, priority, server_list, reason, hold_by, "+
-		"commit_sha, desired_hash, pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, primary_first, allow_unsafe, `comment`) "+
+		"commit_sha, desired_hash, pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, primary_first, "+
+		"allow_unsafe, `comment`) "+
 		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, IF(?, NOW(6), ?), ?, ?, IF(?, NOW(6), ?), ?, ?, ?, ?, ?, ?) AS new ON DUPLICATE KEY UPDATE "+
 		"status = new.status, priority = new.priority, server_list = new.server_list, reason = new.reason, "+
 		"hold_how = IF(new.hold_by = 'operator', current_alters.hold_how, 'stop'), hold_by = new.hold_by, commit_sha = new.commit_sha, desired_hash = new.desired_hash, pinned_at = new.pinned_at, "+
@@ -207,7 +208,8 @@ func (c AlterChange) end(ctx context.Context, tx *sql.Tx) error {
 		return errors.New("an alter needs a row and an outcome to end")
 	}
 	_, err := execTx(ctx, tx, "INSERT INTO finished_alters (`group`, table_name, finished_at, tries, commit_sha, desired_hash, "+
-		"allowed_by, started_at, targets, outcome, allow_unsafe, `comment`, instances) VALUES (?, ?, IF(? = 'finished', NOW(), NULL), ?, ?, ?, ?, ?, ?, ?, ?, ?, "+whatRan+")",
+		"allowed_by, started_at, targets, outcome, allow_unsafe, `comment`, instances) "+
+		"VALUES (?, ?, IF(? = 'finished', NOW(), NULL), ?, ?, ?, ?, ?, ?, ?, ?, ?, "+whatRan+")",
 		c.Group, c.Table, c.End.Outcome, c.End.Tries, b.CommitSHA, b.DesiredHash, b.AllowedBy, b.StartedAt, c.End.Targets, c.End.Outcome,
 		b.AllowUnsafe, b.Comment, c.Group, c.Table, b.StartedAt)
 	if err != nil {

@@ -40,7 +40,8 @@ const daemonColumns = "name, holder, serves, version, started_at, seen_at, stopp
 // Beat writes a heartbeat. Times are the database's.
 func (s *Store) Beat(ctx context.Context, d DaemonRow) error {
 	_, err := exec(ctx, s.db, "INSERT INTO daemons (name, holder, serves, version, note, error) VALUES (?, ?, ?, ?, ?, ?) AS new "+
-		"ON DUPLICATE KEY UPDATE serves = new.serves, version = new.version, seen_at = NOW(6), stopped_at = NULL, note = new.note, error = new.error",
+		"ON DUPLICATE KEY UPDATE serves = new.serves, version = new.version, seen_at = NOW(6), "+
+		"stopped_at = NULL, note = new.note, error = new.error",
 		d.Name, d.Holder, clip(d.Serves, maxReason), clip(d.Version, 64), clip(d.Note, maxReason), clip(d.Error, maxReason))
 	return wrap(err, "write the heartbeat of %s %s to %s", d.Name, d.Holder, s)
 }
@@ -137,7 +138,8 @@ func deletePlaces[V any](ctx context.Context, tx *sql.Tx, table, where string, g
 		for _, k := range batch {
 			args = append(args, k.group, k.table, k.host, k.port)
 		}
-		_, err := execTx(ctx, tx, "DELETE FROM "+table+" WHERE "+where+"(`group`, table_name, host, port) IN ("+rowsOf(len(batch), 4)+")", args...)
+		_, err := execTx(ctx, tx, "DELETE FROM "+table+" WHERE "+where+"(`group`, table_name, host, port) IN ("+
+			rowsOf(len(batch), 4)+")", args...)
 		return err
 	})
 }

@@ -94,8 +94,8 @@ func (s *Store) FollowRunning(ctx context.Context, l Lease, rows []RunningAlter)
 		for _, r := range rows {
 			where, args := asSeen(r)
 			_, err := execTx(ctx, tx, "UPDATE running_alters SET percentage = ?, state = ?, note = ?, rows_copied = ?, rows_total = ?, "+
-				"rows_per_s = ?, eta_s = ?, lag_s = ?, last_updated = NOW() WHERE "+where, append([]any{r.Percentage, clip(r.State, 32), clip(r.Note, maxReason),
-				r.RowsCopied, r.RowsTotal, r.RowsPerS, r.ETAS, r.LagS}, args...)...)
+				"rows_per_s = ?, eta_s = ?, lag_s = ?, last_updated = NOW() WHERE "+where, append([]any{r.Percentage, clip(r.State, 32),
+				clip(r.Note, maxReason), r.RowsCopied, r.RowsTotal, r.RowsPerS, r.ETAS, r.LagS}, args...)...)
 			if err != nil {
 				return err
 			}

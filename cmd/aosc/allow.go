@@ -35,7 +35,8 @@ func allowCommand(a *app) *cobra.Command {
 			}
 			if _, err := store.Tier(cmd.Context(), row.Group); errors.Is(err, aoscdb.ErrNotFound) {
 				if known, err := store.Names(cmd.Context()); err == nil {
-					return unknownName("tier", row.Group, tiersOf(known), fmt.Sprintf("`aosc tier list` shows those in the table tiers, `aosc tier set %s` makes it", row.Group))
+					return unknownName("tier", row.Group, tiersOf(known), fmt.Sprintf(
+						"`aosc tier list` shows those in the table tiers, `aosc tier set %s` makes it", row.Group))
 				}
 				return err
 			} else if err != nil {
@@ -66,7 +67,8 @@ func allowCommand(a *app) *cobra.Command {
 	f.IntVar(&row.Priority, "priority", 10, "higher goes first")
 	f.BoolVar(&row.AllowUnsafe, "allow-unsafe", false, "permit a plan that loses data")
 	f.StringVar(&row.Comment, "comment", "", "kept with the permission")
-	f.BoolVar(&uncommitted, "uncommitted", false, "also a table that has no file at the head of the branch yet; the alter is on HOLD until it has")
+	f.BoolVar(&uncommitted, "uncommitted", false,
+		"also a table that has no file at the head of the branch yet; the alter is on HOLD until it has")
 	f.StringSliceVar(&servers, "server", nil, "host:port; only these instances (repeatable)")
 	return cmd
 }

@@ -33,8 +33,8 @@ func (a *app) checkNames(ctx context.Context, names ...string) error {
 		return nil
 	}
 	if tables := tablesOf(known, names[0]); !slices.Contains(tables, names[1]) {
-		return unknownName("table", names[1], tables, fmt.Sprintf("tier %s has never had an alter of it, and the repository has no schemas/%s/%s.sql",
-			names[0], names[0], names[1]))
+		return unknownName("table", names[1], tables, fmt.Sprintf(
+			"tier %s has never had an alter of it, and the repository has no schemas/%s/%s.sql", names[0], names[0], names[1]))
 	}
 	return nil
 }

@@ -69,13 +69,15 @@ func printStatus(out io.Writer, v operate.View) error {
 func printTiers(out io.Writer, v operate.View) {
 	for _, t := range v.Tiers {
 		if !t.Enabled {
-			fmt.Fprintf(out, "tier %s is off (tiers.enabled = 0): nothing is started, what runs pauses; `aosc tier set %s --enabled` puts it on\n", t.Group, t.Group)
+			fmt.Fprintf(out, "tier %s is off (tiers.enabled = 0): nothing is started, what runs pauses; `aosc tier set %s --enabled` puts it on\n",
+				t.Group, t.Group)
 		}
 	}
 }
 
 func printAlter(out io.Writer, alter operate.Alter) error {
-	fmt.Fprintf(out, "%s.%s  %s  priority %d  by %s  %s\n", alter.Group, alter.Table, alter.Status, alter.Priority, alter.AllowedBy, looked(alter.CurrentAlter))
+	fmt.Fprintf(out, "%s.%s  %s  priority %d  by %s  %s\n",
+		alter.Group, alter.Table, alter.Status, alter.Priority, alter.AllowedBy, looked(alter.CurrentAlter))
 	word := ""
 	if alter.Why.Waits() {
 		word = "waits: "

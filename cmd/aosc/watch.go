@@ -18,7 +18,8 @@ const lookTimeout = 15 * time.Second
 func watchCommand(a *app) *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
-		Use: "watch [tier [table]]", Short: "Follow alters live from their permission on, until none is left or Ctrl-C", Args: cobra.MaximumNArgs(2),
+		Use: "watch [tier [table]]", Short: "Follow alters live from their permission on, until none is left or Ctrl-C",
+		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if every < 100*time.Millisecond {
 				return errors.New("--every: at least 100ms")

@@ -198,8 +198,8 @@ func (st *step) pin(what string) *aoscdb.AlterChange {
 	st.change.PinnedNow = true
 	st.change.Wake = []aoscdb.WakeRequest{
 		{Daemon: aoscdb.DaemonChecksum, Scope: aoscdb.ScopeTier(st.k.Group)}, {Daemon: aoscdb.DaemonCollector}}
-	return st.write(next, what, fmt.Sprintf("%s at commit %s by %s, blob %s; %s", d.Path, short(st.s.Head.Commit), st.s.Head.Author, short(d.Blob),
-		st.allowed.Terms()))
+	return st.write(next, what, fmt.Sprintf("%s at commit %s by %s, blob %s; %s", d.Path, short(st.s.Head.Commit), st.s.Head.Author,
+		short(d.Blob), st.allowed.Terms()))
 }
 
 // hold puts the alter on the brain's HOLD. What it is pinned to stays: that is the last text that was approved.

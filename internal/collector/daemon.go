@@ -62,7 +62,8 @@ func New(p Parts, cfg Config) *Daemon {
 // once.
 func (d *Daemon) Run(ctx context.Context, env *daemon.Env) error {
 	return daemon.Lead(ctx, env, d.Store, LeaseName, d.cfg.LeaseTTL, func(ctx context.Context, lease daemon.Lease) error {
-		return daemon.Loop(ctx, env, daemon.LoopOptions{Interval: d.cfg.Interval, Wake: d.Wake, Health: func() daemon.Health { return d.health }}, func(ctx context.Context) error {
+		o := daemon.LoopOptions{Interval: d.cfg.Interval, Wake: d.Wake, Health: func() daemon.Health { return d.health }}
+		return daemon.Loop(ctx, env, o, func(ctx context.Context) error {
 			return d.Pass(ctx, aoscdb.Lease(lease))
 		})
 	})

@@ -85,7 +85,8 @@ func (d *Desk) hold(ctx context.Context, a aoscdb.CurrentAlter, priv, word, by s
 		}
 		return "put on HOLD: " + how, d.Store.OperatorHold(ctx, a.Group, a.Table, fmt.Sprintf("%s by %s", word, by), how)
 	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold && a.HoldBy != aoscdb.HoldBrain:
-		return fmt.Sprintf("taken off the HOLD of %s: %s", cmp.Or(a.HoldBy, aoscdb.HoldOperator), a.Reason), d.Store.OperatorResume(ctx, a.Group, a.Table)
+		return fmt.Sprintf("taken off the HOLD of %s: %s", cmp.Or(a.HoldBy, aoscdb.HoldOperator), a.Reason),
+			d.Store.OperatorResume(ctx, a.Group, a.Table)
 	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold:
 		return "", fmt.Errorf("%s.%s is held by the brain, which lifts it once the reason is gone: %s", a.Group, a.Table, a.Reason)
 	}

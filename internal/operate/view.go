@@ -88,9 +88,8 @@ func (d *Desk) Look(ctx context.Context, finished int, names ...string) (View, e
 		tiers[tier.Group] = tier
 	}
 	looks := map[why.RunKey]why.Look{}
-	for _, r := range mysql.FanOut(ctx, t.Running, d.FanOut, d.Timeout, func(ctx context.Context, r aoscdb.RunningAlter) (*aoscdb.OSCRow, error) {
-		return d.row(ctx, tiers, r)
-	}) {
+	ask := func(ctx context.Context, r aoscdb.RunningAlter) (*aoscdb.OSCRow, error) { return d.row(ctx, tiers, r) }
+	for _, r := range mysql.FanOut(ctx, t.Running, d.FanOut, d.Timeout, ask) {
 		looks[keyOf(r.Item)] = why.Look{Row: r.Value, Err: r.Err}
 	}
 	v.Alters = assemble(t, looks)

@@ -45,7 +45,7 @@ type Daemon struct {
 
 	health  daemon.Health // of the last pass
 	running bool          // something was under way at the last pass
-	again   bool // the last pass made room for more
+	again   bool          // the last pass made room for more
 	last    time.Time
 }
 

@@ -90,7 +90,8 @@ func limited(what string, limit, running int, where string) why.Reason {
 }
 
 func otherAlter(cluster string, other busy) why.Reason {
-	return why.Reason{Code: why.OtherAlter, Text: fmt.Sprintf("cluster %s has an alter on %s: %s.%s", cluster, other.addr, other.alter.Group, other.alter.Table)}
+	return why.Reason{Code: why.OtherAlter, Text: fmt.Sprintf("cluster %s has an alter on %s: %s.%s",
+		cluster, other.addr, other.alter.Group, other.alter.Table)}
 }
 
 // strictest is the lower of two limits of which 0 means none.

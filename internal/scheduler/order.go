@@ -64,7 +64,8 @@ func (d *decider) rollingTurn(key AlterKey, targets []target, view fleet.Cluster
 func (d *decider) primaryFirstTurn(key AlterKey, replicas []target, view fleet.ClusterView, primary fleet.Observed, first target, hasPrimary bool) (target, bool) {
 	if hasPrimary {
 		for _, t := range replicas {
-			d.out.block(key, t.Addr(), why.Order, fmt.Sprintf("the primary %s goes first: the change is stricter than what the table is", primary.Addr()))
+			d.out.block(key, t.Addr(), why.Order, fmt.Sprintf(
+				"the primary %s goes first: the change is stricter than what the table is", primary.Addr()))
 		}
 		return d.unlessAvoided(key, first)
 	}

@@ -14,7 +14,8 @@ import (
 func (d *decider) row(r aoscdb.RunningAlter) {
 	inst, known := d.Fleet.Instances[addrOf(r)]
 	if !known {
-		d.book.take(d.Tiers[r.Group], fleet.Instance{Tier: r.Group, Cluster: r.Cluster, Host: r.Host, Port: r.Port, Datacenter: r.Datacenter}, alterOf(r))
+		gone := fleet.Instance{Tier: r.Group, Cluster: r.Cluster, Host: r.Host, Port: r.Port, Datacenter: r.Datacenter}
+		d.book.take(d.Tiers[r.Group], gone, alterOf(r))
 		d.act(Forget, r, nil, "the instance left the inventory")
 		return
 	}

@@ -58,7 +58,8 @@ func (l Liveness) Bad() bool { _, bad := l.trouble(); return bad }
 func Daemons(t aoscdb.WhyTables) []Liveness {
 	f := indexed(t)
 	var out []Liveness
-	for _, name := range []string{aoscdb.DaemonChecksum, aoscdb.DaemonBrain, aoscdb.DaemonCollector, aoscdb.DaemonScheduler, aoscdb.DaemonOSCWorker} {
+	for _, name := range []string{aoscdb.DaemonChecksum, aoscdb.DaemonBrain, aoscdb.DaemonCollector, aoscdb.DaemonScheduler,
+		aoscdb.DaemonOSCWorker} {
 		out = append(out, f.live(name, ""))
 	}
 	return out

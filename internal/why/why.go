@@ -334,7 +334,8 @@ func Rows(t aoscdb.WhyTables) []aoscdb.WhyRow {
 	for _, a := range Answers(t, nil) {
 		rows = append(rows, aoscdb.WhyRow{Group: a.Group, Table: a.Table, Code: string(a.Code), Why: a.Text})
 		for _, e := range a.Instances {
-			rows = append(rows, aoscdb.WhyRow{Group: a.Group, Table: a.Table, Host: e.Addr.Host, Port: e.Addr.Port, Code: string(e.Code), Why: e.Text})
+			rows = append(rows, aoscdb.WhyRow{Group: a.Group, Table: a.Table, Host: e.Addr.Host, Port: e.Addr.Port,
+				Code: string(e.Code), Why: e.Text})
 		}
 	}
 	return rows
@@ -360,7 +361,8 @@ type found struct {
 }
 
 func indexed(t aoscdb.WhyTables) *facts {
-	f := &facts{WhyTables: t, keys: map[AlterKey]bool{}, allowed: map[AlterKey]*aoscdb.AllowedAlter{}, current: map[AlterKey]*aoscdb.CurrentAlter{},
+	f := &facts{WhyTables: t, keys: map[AlterKey]bool{},
+		allowed: map[AlterKey]*aoscdb.AllowedAlter{}, current: map[AlterKey]*aoscdb.CurrentAlter{},
 		tiers: map[string]*aoscdb.Tier{}, places: map[AlterKey]map[mysql.Addr]*found{}, anywhere: map[AlterKey]*aoscdb.Obstacle{},
 		daemonsOf: map[string][]aoscdb.DaemonRow{}}
 	for i := range t.Daemons {
@@ -416,7 +418,8 @@ func (f *facts) answer(k AlterKey, looks map[RunKey]Look) Answer {
 		Brain: f.live(aoscdb.DaemonBrain, ""), Collector: f.live(aoscdb.DaemonCollector, ""), Checksum: f.live(aoscdb.DaemonChecksum, k.Group)}
 	if current != nil {
 		for addr, p := range f.places[k] {
-			i := instance{Addr: addr, Current: *current, Tier: tier, Run: p.run, Target: p.target, ByCollector: p.byCollector, ByScheduler: p.byScheduler,
+			i := instance{Addr: addr, Current: *current, Tier: tier, Run: p.run, Target: p.target,
+				ByCollector: p.byCollector, ByScheduler: p.byScheduler,
 				Scheduler: f.live(aoscdb.DaemonScheduler, ""), Worker: f.serving(aoscdb.DaemonOSCWorker, k.Group, addr),
 				Checksum: f.serving(aoscdb.DaemonChecksum, k.Group, addr)}
 			if p.run != nil {

@@ -5,8 +5,12 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 	agentapi "github.com/mesos/mesos-go/api/v1/lib/agent"
@@ -86,11 +90,29 @@ func (a *agent) listFiles(path string) (*agentapi.Response, error) {
 		if err != nil {
 			continue // gone since
 		}
-		mode := uint32(info.Mode().Perm())
-		out.FileInfos = append(out.FileInfos, mesos.FileInfo{Path: filepath.Join(path, e.Name()), Nlink: ptr(int32(1)),
-			Size_: ptr(uint64(info.Size())), Mtime: &mesos.TimeInfo{Nanoseconds: info.ModTime().UnixNano()}, Mode: &mode})
+		f := mesos.FileInfo{Path: filepath.Join(path, e.Name()), Nlink: ptr(int32(1)), Size_: ptr(uint64(info.Size())),
+			Mtime: &mesos.TimeInfo{Nanoseconds: info.ModTime().Truncate(time.Second).UnixNano()}}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			f.Mode, f.UID, f.GID = ptr(st.Mode), ptr(accountName(st.Uid)), ptr(groupName(st.Gid))
+		}
+		out.FileInfos = append(out.FileInfos, f)
 	}
 	return &agentapi.Response{Type: agentapi.Response_LIST_FILES, ListFiles: out}, nil
+}
+
+// accountName is an account as Mesos shows it: by its name, else by its number.
+func accountName(id uint32) string {
+	if u, err := user.LookupId(strconv.FormatUint(uint64(id), 10)); err == nil {
+		return u.Username
+	}
+	return strconv.FormatUint(uint64(id), 10)
+}
+
+func groupName(id uint32) string {
+	if g, err := user.LookupGroupId(strconv.FormatUint(uint64(id), 10)); err == nil {
+		return g.Name
+	}
+	return strconv.FormatUint(uint64(id), 10)
 }
 
 func (a *agent) readFile(c *agentapi.Call_ReadFile) (*agentapi.Response, error) {

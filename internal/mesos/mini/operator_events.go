@@ -69,5 +69,7 @@ func (m *master) tellOperatorsFramework(f *framework, removed bool) {
 		m.tellOperators(&masterapi.Event{Type: masterapi.Event_FRAMEWORK_REMOVED, FrameworkRemoved: &masterapi.Event_FrameworkRemoved{FrameworkInfo: f.info}})
 		return
 	}
-	m.tellOperators(&masterapi.Event{Type: masterapi.Event_FRAMEWORK_ADDED, FrameworkAdded: &masterapi.Event_FrameworkAdded{Framework: m.frameworkProto(f)}})
+	framework := m.frameworkProto(f)
+	framework.UnregisteredTime = &mesos.TimeInfo{} // which GET_FRAMEWORKS leaves out (recordings 33, 36)
+	m.tellOperators(&masterapi.Event{Type: masterapi.Event_FRAMEWORK_ADDED, FrameworkAdded: &masterapi.Event_FrameworkAdded{Framework: framework}})
 }

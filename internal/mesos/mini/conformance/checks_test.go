@@ -32,6 +32,10 @@ var checks = map[string]func(*testing.T){
 	"pipelining":         pipelining,
 	"stays open":         staysOpen,
 	"executor heartbeat": executorHeartbeat,
+	"operator stream":    operatorStream,
+	"state":              state,
+	"agent api":          agentAPI,
+	"both encodings":     bothEncodings,
 }
 
 const demo = `"user":"root","name":"demo","failover_timeout":600.0,"checkpoint":%t,"principal":"demo-principal","roles":["demo"],"capabilities":[{"type":"MULTI_ROLE"},{"type":"RESERVATION_REFINEMENT"},{"type":"PARTITION_AWARE"}]`
@@ -238,8 +242,7 @@ func volumeLink(t *testing.T) {
 	}
 }
 
-// environment compares the names and the fixed values of what an executor
-// finds (recording 11).
+// environment compares the names of all variables that an executor finds, and the values of those that are not ids (recording 11).
 func environment(t *testing.T) {
 	p := fresh(t, nil)
 	for name, checkpoint := range map[string]bool{"yes": true, "no": false} {
@@ -258,7 +261,9 @@ func environment(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := "DEMO_VAR LIBPROCESS_IP LIBPROCESS_PORT MESOS_AGENT_ENDPOINT MESOS_CHECKPOINT MESOS_DIRECTORY MESOS_EXECUTOR_ID MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD MESOS_FRAMEWORK_ID MESOS_HTTP_COMMAND_EXECUTOR"
-		values := []string{"LIBPROCESS_IP=127.0.0.1", "LIBPROCESS_PORT=0", "MESOS_CHECKPOINT=0", "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD=5secs", "MESOS_HTTP_COMMAND_EXECUTOR=0", "MESOS_AGENT_ENDPOINT=" + p.known["{{at5051}}"]}
+		values := []string{"LIBPROCESS_IP=127.0.0.1", "LIBPROCESS_PORT=0", "MESOS_CHECKPOINT=0", "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD=5secs", "MESOS_HTTP_COMMAND_EXECUTOR=0", "MESOS_AGENT_ENDPOINT=" + p.known["{{at5051}}"],
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEMO_VAR=demo", "MESOS_EXECUTOR_ID=exec-" + name,
+			"MESOS_FRAMEWORK_ID=" + p.known["{{F"+name+"}}"], "MESOS_SLAVE_PID=slave(1)@" + p.known["{{at5051}}"]}
 		if checkpoint {
 			want += " MESOS_RECOVERY_TIMEOUT"
 			values[2] = "MESOS_CHECKPOINT=1"

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long anything recorded may take to come here.
-const patience = 8 * time.Second
+const patience = 20 * time.Second
 
 // player replays one excerpt.
 type player struct {

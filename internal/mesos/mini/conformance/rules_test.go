@@ -30,7 +30,7 @@ var rules = []rule{
 	{"other calls 202, UPDATE_FRAMEWORK 200", "01-25, 41", []string{"12-launch", "41-update-framework"}, "", ""},
 	{"an event may precede its call's response", "15, 18, 19", []string{"18-invalid-launches", "19-invalid-operations"}, "", "that they come in either order is allowed, and not forced"},
 	{"ends by the zero-length chunk, or bare EOF when killed", "02, 22, 25, 32", []string{"22-failover", "32-teardown", "stays open", "master killed"}, "", ""},
-	{"JSON: order, unset, base64, numbers, unknown names", "20, 21, 19", []string{"05-volume", "20-scheduler-http", "21-subscribe-errors", "33-operator-reads", "operator fields"}, "", "of 33 health, master and operations are compared whole, agents, executors, tasks and frameworks by their fields; offer_constraints and AgentInfo.checkpoint are unknown to mesos-go, GET_ROLES is not compared"},
+	{"JSON: order, unset, base64, numbers, unknown names", "20, 21, 19", []string{"05-volume", "20-scheduler-http", "21-subscribe-errors", "33-operator-reads", "operator fields"}, "", "of 33 health, master and operations are compared whole, agents, executors, tasks and frameworks by their fields; offer_constraints and AgentInfo.checkpoint are unknown to mesos-go, GET_ROLES is not compared; all in JSON"},
 	{"refusals of requests: status, headers and text", "20, 42", []string{"20-scheduler-http", "42-executor-http", "35-operator-errors"}, "", ""},
 	{"refused FrameworkInfo: 200 and an ERROR event", "21, 24, 32, 41", []string{"21-subscribe-errors", "24-expired", "32-teardown", "41-update-framework"}, "", ""},
 	{"a master that does not lead: 307, or 503", "47", []string{"47-redirect", "not recovered"}, "", "one machine has one master, which always leads; the answers are given on demand (Standby)"},
@@ -55,7 +55,7 @@ var rules = []rule{
 	{"KILL and RECONCILE of unknown tasks", "14, 15, 40", []string{"12-launch", "26-agent-killed", "40-old-style"}, "", ""},
 	{"launch refusals, each task alone", "18", []string{"18-invalid-launches"}, "", "the dump of two ExecutorInfos in one message is spelled otherwise"},
 	{"KILL leaves the process to the executor", "07", []string{"05-volume"}, "", ""},
-	{"environment of an executor", "11", []string{"environment"}, "", ""},
+	{"environment of an executor", "11", []string{"environment"}, "names, and the values that are no ids or paths", ""},
 	{"executor SUBSCRIBE, SUBSCRIBED, LAUNCH", "08", []string{"05-volume", "executor heartbeat"}, "the heartbeat's interval is from the source", ""},
 	{"a second SUBSCRIBE takes over", "42", []string{"42-executor-http"}, "", ""},
 	{"nothing reaches an executor that is not connected", "43", []string{"43-executor-lost"}, "", ""},
@@ -80,18 +80,36 @@ func document(passed map[string]bool) string {
 	b.WriteString(`# The single-machine Mesos against Apache Mesos
 
 ` + "`internal/mesos/mini`" + ` is compared with recordings of Apache Mesos 1.12: the test in
-` + "`internal/mesos/mini/conformance`" + ` sends what was sent then and compares status codes, headers,
-bodies, events, the order of their fields and the spelling of their numbers. Ids, times, addresses
-and process ids are the day's own. This file is written by
-` + "`go test ./internal/mesos/mini/conformance -update`" + ` and held by the same test: a rule is *equal* only
-while every comparison named beside it passes, and *in part* where something of it is not built or
-not compared.
+` + "`internal/mesos/mini/conformance`" + ` sends what was sent then, and compares what comes back. This file is written by
+` + "`go test ./internal/mesos/mini/conformance -update`" + ` and held by the same test, which also fails when something named under "by" does.
+
+What "whole" means: of a response the status, all headers but Date, Content-Length and Connection, and the body; of an event all its
+fields, their order, values and the spelling of numbers. Not compared, anywhere:
+
+- ids, times, addresses and process ids, beyond that the same one stands wherever it stood; how long something took: times are a
+  twentieth of Mesos' and less;
+- the order of resources and offers in a list, of events of different kinds or tasks, and of what an executor is told; offers and
+  heartbeats that a recording leaves out may come;
+- what executors send, and what their agent answers: a real one plays their part, with requests of its own (but for 42);
+- protobuf: the recordings are in JSON, and cotton speaks protobuf.
+
+A recording is "as recorded" where all of its exchanges are compared, and pass; "as far as compared" where the part named passes and the
+column beside says what is left; "no" where nothing is.
+
+## By recording
+
+`)
+	b.WriteString(recordingTable(passed))
+	b.WriteString(`
+## By rule
+
+The rules are those that the recordings taught. One "holds" as far as the recordings beside it show it and are compared, see above.
 
 | rule | | recorded in | compared by | mini |
 | --- | --- | --- | --- | --- |
 `)
 	row := func(name string, r rule) {
-		verdict := "equal"
+		verdict := "holds"
 		for _, c := range r.checks {
 			if !passed[c] {
 				verdict = "**differs**: " + c
@@ -101,7 +119,7 @@ not compared.
 			verdict = "no"
 		}
 		if r.lacks != "" {
-			verdict = strings.Replace(verdict, "equal", "in part", 1) + ": " + r.lacks
+			verdict = strings.Replace(verdict, "holds", "in part", 1) + ": " + r.lacks
 		}
 		if r.remark != "" {
 			verdict += "; " + r.remark
@@ -121,11 +139,31 @@ func holdDocument(t *testing.T, passed map[string]bool) {
 	if len(rules) != 36 {
 		t.Fatalf("%d rules of 36", len(rules))
 	}
+	if len(recordings) != 49 {
+		t.Fatalf("%d recordings of 49", len(recordings))
+	}
+	named := map[string]string{}
 	for _, r := range append(append([]rule(nil), rules...), losses...) {
 		for _, c := range r.checks {
-			if _, ran := passed[c]; !ran {
-				t.Errorf("nothing is called %q, which rule %q names", c, r.text)
-			}
+			named[c] = "rule " + r.text
+		}
+	}
+	for i, r := range append(append([]recording(nil), recordings...), unrecorded...) {
+		if i < len(recordings) && r.number != fmt.Sprintf("%02d", i+1) {
+			t.Errorf("recording %s stands where %02d should", r.number, i+1)
+		}
+		for _, c := range r.checks {
+			named[c] = "recording " + r.number
+		}
+	}
+	for c, by := range named {
+		if _, ran := passed[c]; !ran {
+			t.Errorf("nothing is called %q, which %s names", c, by)
+		}
+	}
+	for c := range passed {
+		if named[c] == "" {
+			t.Errorf("the page does not say what %q compares", c)
 		}
 	}
 	text := document(passed)

@@ -15,7 +15,7 @@ import (
 )
 
 func logCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "log <name>", Short: "Show failovers, switchovers and operations, with every step and how long it took", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "log <name>", Short: "Show failovers, switchovers and operations, with every step and how long it took, and errant transactions", Args: cobra.ExactArgs(1)}
 	return clientCommand(cmd, func(ctx context.Context, a *asking, args []string) error {
 		h, err := a.History(ctx, args[0])
 		if err != nil {
@@ -44,6 +44,9 @@ func historyText(w io.Writer, h v1.History) {
 	}
 	for _, op := range operations {
 		all = append(all, entry{op.Began, operationText(op)})
+	}
+	for _, s := range h.Strays {
+		all = append(all, entry{s.At, strayText(s)})
 	}
 	slices.SortStableFunc(all, func(a, b entry) int { return a.began.Compare(b.began) })
 	if len(all) == 0 {
@@ -76,6 +79,18 @@ func operationText(op v1.Operation) string {
 	text := fmt.Sprintf("%s  %s, %s\n%s", op.Began.Format(time.DateTime), op.What, end, stepsText(op.Why, op.Log))
 	if op.Waits != "" {
 		text += "              waits: " + op.Waits + "\n"
+	}
+	return text
+}
+
+func strayText(s v1.Stray) string {
+	did := "lost with the data of " + s.Instance + ", which were replaced"
+	if s.Adopted {
+		did = "adopted: executed on the primary, too"
+	}
+	text := fmt.Sprintf("%s  errant transactions of %s, %s\n              %s\n", s.At.Format(time.DateTime), s.Instance, did, s.GTIDs)
+	if s.Note != "" {
+		text += "              " + s.Note + "\n"
 	}
 	return text
 }

@@ -262,11 +262,7 @@ func (r *Record) AddLineage(uuid string) {
 
 // log has a note for people only: it is kept short, since records are.
 func (c *Change) log(at time.Time, step, note string) {
-	const longest = 300
-	if len(note) > longest {
-		note = note[:longest] + "..."
-	}
-	c.Log = append(c.Log, Step{At: at, Step: step, Note: note})
+	c.Log = append(c.Log, Step{At: at, Step: step, Note: shorten(note)})
 }
 
 // waited tells whether all that a member has more than its successor was acknowledged to nobody: see Change.Waited.

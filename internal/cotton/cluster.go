@@ -112,6 +112,8 @@ type Record struct {
 	// the present primary's.
 	// Transactions of others are errant (I7).
 	Lineage []string `json:"lineage,omitempty"`
+	// Strays is what was done about errant transactions of members, the oldest first; for people.
+	Strays []Stray `json:"strays,omitempty"`
 	// Founded: the primary has executed something (the cluster user). From then on a primary without transactions is one
 	// that lost its data, and is never opened.
 	Founded bool `json:"founded,omitempty"`

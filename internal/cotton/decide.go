@@ -57,11 +57,16 @@ type Seen struct {
 	// Broken is for how long its applier has stood still with an error, although it was started again and again.
 	Broken time.Duration
 	// Held tells whose locks keep its applier from going on, while it has something to apply; "" = nobody's.
-	Held    string
-	HasUser bool   // the cluster's user exists
-	DataMB  int64  // of user tables; measured at the primary only, while a member might be cloned
-	Busy    string // something of ours is under way that must not be disturbed: "clone"
-	Donor   int    // of the clone under way
+	Held string
+	// Strays are what it has and the primary has not; nil = nothing, or nobody has looked.
+	Strays *Strays
+	// Prepared are the XA transactions that are prepared, by PreparedXA.ID; read at the primary only, while a member has ended one; nil = not
+	// known.
+	Prepared map[string]bool
+	HasUser  bool   // the cluster's user exists
+	DataMB   int64  // of user tables; measured at the primary only, while a member might be cloned
+	Busy     string // something of ours is under way that must not be disturbed: "clone"
+	Donor    int    // of the clone under way
 	// Over: its task is over for sure, or never was. What cannot be reached is not over.
 	Over bool
 }
@@ -100,11 +105,12 @@ const (
 type ActionKind string
 
 const (
-	ActChoose   ActionKind = "choose"    // store that Member is the primary, with a new epoch
-	ActFence    ActionKind = "fence"     // close Member for writes: it is writable and not the primary (I2)
-	ActOrder    ActionKind = "order"     // tell Member's executor to close it or to kill it: it does not answer
-	ActAcks     ActionKind = "acks"      // store how many acknowledgements commits have from now on
-	ActBase     ActionKind = "base"      // store what the primary has executed as what was acknowledged: a record of an earlier release has no such set
+	ActChoose ActionKind = "choose" // store that Member is the primary, with a new epoch
+	ActFence  ActionKind = "fence"  // close Member for writes: it is writable and not the primary (I2)
+	ActOrder  ActionKind = "order"  // tell Member's executor to close it or to kill it: it does not answer
+	ActAcks   ActionKind = "acks"   // store how many acknowledgements commits have from now on
+	// store what the primary has executed as what was acknowledged: a record of an earlier release has no such set, or what it has adopted is not in it
+	ActBase     ActionKind = "base"
 	ActStrict   ActionKind = "strict"    // store that the primary has been seen to wait for ever, as its policy says
 	ActSemiSync ActionKind = "semi-sync" // set the primary's side by the policy; off at any other
 	ActPromote  ActionKind = "promote"   // Member is the primary and a replica still: end that, then as for open
@@ -116,6 +122,7 @@ const (
 	ActReattach ActionKind = "reattach"  // have Member's receiver connect anew, to acknowledge
 	ActAttest   ActionKind = "attest"    // see that Member has all of the primary, and store under which boot of its machine
 	ActRefetch  ActionKind = "refetch"   // throw Member's relay log away, which cannot be read, and receive it anew
+	ActAdopt    ActionKind = "adopt"     // have the primary execute errant transactions of Member, under the same GTIDs
 	ActRelieve  ActionKind = "relieve"   // see that what Member acknowledged is safe with others, and store that it acknowledges no more
 	ActClone    ActionKind = "clone"     // replace Member's data by those of Donor
 	ActFreeze   ActionKind = "freeze"    // stop Member's receiver: it acknowledges nothing to the old primary

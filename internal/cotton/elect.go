@@ -32,7 +32,7 @@ type elected struct {
 
 // elect chooses among replicas whose receivers are stopped, and members that were relieved: these bear no witness, and may have all.
 // The one elected has received Base, and all that any of the stopped ones has, less what is errant: by the quorum arithmetic that is
-// all that was ever acknowledged (I1). Where none has, nobody is elected: transactions would be lost. Of several, the one that can be
+// all that was ever acknowledged (I1). Errant transactions that the others can execute are no obstacle. Where none has, nobody is elected: transactions would be lost. Of several, the one that can be
 // open soonest. Where an operator accepts a loss, it is the one that has most.
 func (d *deciding) elect(frozen []int) (elected, string) {
 	others := slices.DeleteFunc(d.bystanders(), func(id int) bool { return slices.Contains(frozen, id) })
@@ -68,6 +68,7 @@ func (d *deciding) elect(frozen []int) (elected, string) {
 		return cmp.Or(
 			// It would have to hand over next. Where it alone has all, it is the one.
 			compareBool(a.member.Leaving, b.member.Leaving),
+			compareBool(!a.errant.Empty(), !b.errant.Empty()),
 			// A source newer than its replicas may send what they cannot read.
 			a.seen.Server.Version.Compare(b.seen.Server.Version),
 			cmp.Compare(a.seen.Stalled.Truncate(stalledFor), b.seen.Stalled.Truncate(stalledFor)),
@@ -76,7 +77,8 @@ func (d *deciding) elect(frozen []int) (elected, string) {
 			cmp.Compare(a.member.ID, b.member.ID),
 		)
 	})
-	return elected{best.member.ID, needed, frozen, d.electionNote(best, all, frozen)}, ""
+	// What it has besides, the others will have of it.
+	return elected{best.member.ID, needed.Union(best.errant), frozen, d.electionNote(best, all, frozen)}, ""
 }
 
 // electMost is an election in which an operator accepts a loss: whoever answers and has most becomes the primary, with all that it has.
@@ -180,7 +182,7 @@ func (d *deciding) unfit(c candidate, needed mysql.GTIDSet) string {
 	switch {
 	case !lacks.Empty():
 		return "lacks " + lacks.String()
-	case !c.errant.Empty():
+	case !c.errant.Empty() && !c.seen.replays(c.errant):
 		return "has errant transactions " + c.errant.String()
 	case c.seen.filters() != "":
 		return "lacks what its replication filter left out: " + c.seen.filters()

@@ -270,11 +270,7 @@ func (r Record) present() int {
 }
 
 func (o *Operation) log(at time.Time, step, note string) {
-	const longest = 300
-	if len(note) > longest {
-		note = note[:longest] + "..."
-	}
-	o.Log = append(o.Log, Step{At: at, Step: step, Note: note})
+	o.Log = append(o.Log, Step{At: at, Step: step, Note: shorten(note)})
 	if len(o.Log) > stepsKept {
 		o.Log = slices.Delete(o.Log, stepsKept/2, stepsKept/2+1)
 	}

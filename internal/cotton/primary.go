@@ -44,7 +44,7 @@ func (d *deciding) primary() {
 		d.act(ActOpen, d.Primary)
 		return // look again before anything is built on it
 	}
-	if d.Founded && d.Base == "" {
+	if d.Founded && (d.Base == "" || d.adopted(p)) {
 		d.act(ActBase, d.Primary)
 	}
 	switch {
@@ -79,6 +79,12 @@ func (d *deciding) outsiders(p Seen) {
 	if len(p.Outsiders) > 0 {
 		d.act(ActExpel, d.Primary)
 	}
+}
+
+// adopted tells whether the primary has executed what other members numbered, and an election would not know that.
+func (d *deciding) adopted(p Seen) bool {
+	theirs, err := mysql.ParseGTIDSet(p.Server.GTIDExecuted)
+	return err == nil && !d.errantIn(theirs).Empty()
 }
 
 // promoting tells whether the primary still is the replica that it was: of a change that is at that step, or since a failover away from it

@@ -70,16 +70,25 @@ func (d *deciding) newcomer(g sets, p Seen) bool {
 }
 
 func (d *deciding) replica(m Member, s, p Seen) {
-	name := d.MemberName(m.ID)
 	g, ok := d.sets(m, s, p)
 	if !ok {
 		return
 	}
-	// The primary was asked at the same moment: what it numbered since then is no error.
-	if errant := g.received.Subtract(g.theirs).Without(p.Server.UUID); !errant.Empty() {
-		d.errant(m, errant)
+	if errant := errantOf(g, p); !errant.Empty() {
+		d.errant(m, s, p, g, errant)
 		return
 	}
+	d.follower(m, s, p, g)
+}
+
+// follows tells whether a member is set up to receive from the primary.
+func (d *deciding) follows(s Seen) bool {
+	return s.Replica != nil && s.Replica.AutoPosition && d.isPrimary(s.Replica.Source)
+}
+
+// follower has a member follow the primary, with the data that it has, or with a clone.
+func (d *deciding) follower(m Member, s, p Seen, g sets) {
+	name := d.MemberName(m.ID)
 	if filters := s.filters(); filters != "" {
 		d.problem("%s has a replication filter, so it lacks what that left out (%s); its data are replaced", name, filters)
 		d.replace(m)
@@ -98,7 +107,7 @@ func (d *deciding) replica(m Member, s, p Seen) {
 		}
 		d.act(ActSemiSync, m.ID)
 	}
-	follows := s.Replica != nil && s.Replica.AutoPosition && d.isPrimary(s.Replica.Source)
+	follows := d.follows(s)
 	switch lacks := g.purged.Subtract(g.mine); {
 	case !lacks.Empty() && !(follows && s.Replica.Receiving()):
 		d.problem("%s lacks what the primary has purged (%s): cloning it", name, lacks)
@@ -138,15 +147,18 @@ func (d *deciding) hindered(m Member, s Seen) {
 	}
 }
 
-// errant is a member with transactions that the primary never had (I7). Its data are replaced by the primary's, unless
-// they may be writes that a client was told of: those that an earlier primary numbered while it did not have to wait for
+// errant is a member with transactions that the primary never had (I7). What can be executed on the primary as well is. Else the
+// member's data are replaced by the primary's, unless they may be writes that a client was told of: those that an earlier primary numbered while it did not have to wait for
 // a replica. Those are an operator's to give up.
-func (d *deciding) errant(m Member, errant mysql.GTIDSet) {
+func (d *deciding) errant(m Member, s, p Seen, g sets, errant mysql.GTIDSet) {
 	if d.out.Errant == nil {
 		d.out.Errant = map[int]string{}
 	}
 	name := d.MemberName(m.ID)
 	d.out.Errant[m.ID] = errant.String()
+	if d.adopts(m, s, p, g, errant) {
+		return
+	}
 	if told := d.told(m, errant); !told.Empty() {
 		d.problem("%s has writes of when it was the primary, that no other member has and clients may have been told of: %s; "+
 			"save them from it, then give it up: cotton replace %s --member %d --discard", name, told, d.Spec.Name, m.ID)
@@ -218,6 +230,11 @@ func (d *deciding) acknowledgers(p Seen) (able, cloning int) {
 // mustClone tells whether a member can follow the primary only with its data.
 func (d *deciding) mustClone(s, p Seen) bool {
 	g, err := setsOf(s, p)
+	if err == nil && s.Strays != nil {
+		if errant := errantOf(g, p); !errant.Empty() && (s.Strays.Reading || s.replays(errant)) {
+			return false // it follows with what it has
+		}
+	}
 	return err == nil && (d.strays(s, p) || !g.purged.Subtract(g.mine).Empty() ||
 		s.Replica == nil && d.newcomer(g, p))
 }
@@ -225,7 +242,7 @@ func (d *deciding) mustClone(s, p Seen) bool {
 // strays tells whether a replica has transactions that the primary never had.
 func (d *deciding) strays(s, p Seen) bool {
 	g, err := setsOf(s, p)
-	return err != nil || !g.received.Subtract(g.theirs).Without(p.Server.UUID).Empty()
+	return err != nil || !errantOf(g, p).Empty()
 }
 
 // donor of a clone: a replica that is well, so that the primary does not carry the load, else the primary. With only two

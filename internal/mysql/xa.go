@@ -10,7 +10,7 @@ import (
 // PreparedXA is a prepared XA transaction, as the server names it.
 type PreparedXA struct {
 	FormatID       int64
-	Global, Branch string // in hexadecimal
+	Global, Branch string // in hexadecimal, lower case
 }
 
 // ID is how statements name it.
@@ -35,7 +35,7 @@ func Prepared(ctx context.Context, db interface {
 		if err := rows.Scan(&x.FormatID, &global, &branch, &data); err != nil {
 			return nil, fmt.Errorf("list prepared XA transactions: %w", err)
 		}
-		data = strings.TrimPrefix(data, "0x")
+		data = strings.ToLower(strings.TrimPrefix(data, "0x"))
 		if len(data) != 2*(global+branch) {
 			return nil, fmt.Errorf("list prepared XA transactions: the xid %q is not of %d and %d bytes", data, global, branch)
 		}

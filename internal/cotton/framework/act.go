@@ -96,6 +96,8 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 		return d.attest(ctx, r, *m)
 	case cotton.ActRefetch:
 		return mysql.RefetchRelayLog(ctx, db)
+	case cotton.ActAdopt:
+		return d.adopt(ctx, r, *m)
 	case cotton.ActRelieve:
 		return d.relieve(ctx, r, *m)
 	case cotton.ActReattach:
@@ -201,7 +203,7 @@ func (d *driver) storeBase(ctx context.Context, r cotton.Record) error {
 		return err
 	}
 	return d.f.change(ctx, d.c, func(stored *cotton.Record) error {
-		if stored.Epoch != r.Epoch || stored.Base != "" {
+		if stored.Epoch != r.Epoch {
 			return errUnchanged
 		}
 		stored.AddLineage(uuid)
@@ -385,10 +387,14 @@ func (d *driver) cloneInBackground(ctx context.Context, r cotton.Record, a cotto
 		return
 	}
 	d.busy[a.Member], d.donor[a.Member] = "clone", a.Donor
+	var lost *cotton.Stray
+	if s, any := cotton.Discarded(r, d.c.seenNow(), a.Member, d.f.clock.now()); any {
+		lost = &s
+	}
 	d.running.Add(1)
 	go func() {
 		defer d.running.Done()
-		err := d.clone(ctx, r, a.Member, a.Donor)
+		err := d.clone(ctx, r, a.Member, a.Donor, lost)
 		d.note(r, a, err)
 		d.mu.Lock()
 		delete(d.busy, a.Member)
@@ -398,7 +404,8 @@ func (d *driver) cloneInBackground(ctx context.Context, r cotton.Record, a cotto
 	}()
 }
 
-func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) error {
+// clone replaces a member's data; lost is what only it has.
+func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int, lost *cotton.Stray) error {
 	if now := d.c.snapshot(); member == now.Primary || now.Epoch != r.Epoch || now.State == cotton.StateDeleting {
 		return errUnchanged
 	}
@@ -439,7 +446,7 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int) e
 	if err := d.endSessions(ctx, db, r.MemberName(member)); err != nil {
 		return err
 	}
-	if err := d.mayOverwrite(ctx, r, member); err != nil {
+	if err := d.mayOverwrite(ctx, r, member, lost); err != nil {
 		return err
 	}
 	if err := cloneFrom(ctx, db, donor); err != nil && !mysql.IsConnection(err) {
@@ -476,8 +483,16 @@ func (d *driver) endSessions(ctx context.Context, db *sql.DB, name string) error
 
 // mayOverwrite stores the record once more, as it is, right before a member's data go: it fails if the member has been made primary, if a
 // change of primary has begun, if the member is counted on again, or if another scheduler has taken over since the clone was decided.
-func (d *driver) mayOverwrite(ctx context.Context, r cotton.Record, member int) error {
-	return d.f.change(ctx, d.c, func(now *cotton.Record) error { return now.MayOverwrite(member, r.Epoch) })
+func (d *driver) mayOverwrite(ctx context.Context, r cotton.Record, member int, lost *cotton.Stray) error {
+	if lost != nil {
+		d.f.cfg.Log.Warn("a member's errant transactions are lost with its data", "cluster", r.Spec.Name, "member", member, "transactions", lost.GTIDs, "note", lost.Note)
+	}
+	return d.f.change(ctx, d.c, func(now *cotton.Record) error {
+		if lost != nil {
+			now.Discard(*lost)
+		}
+		return now.MayOverwrite(member, r.Epoch)
+	})
 }
 
 // forget ends all replication of a server whose data are, or were, replaced.

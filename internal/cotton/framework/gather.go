@@ -82,6 +82,7 @@ type memo struct {
 	executed string    // what it had executed, and since when it has been the same
 	moved    time.Time
 	trouble  trouble
+	strays   *strays
 }
 
 // trouble is an applier that stands still.

@@ -102,6 +102,7 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		return d.f.cfg.Tick
 	}
 	seen := d.gather(ctx, r)
+	d.inspect(ctx, r, seen)
 	decision := cotton.Decide(r, seen, cotton.Limits{
 		Now: d.f.clock.now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Timing.Silence, Quiet: d.f.cfg.Timing.Quiet, Cooldown: d.f.cfg.Cooldown,
 		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),

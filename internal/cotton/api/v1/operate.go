@@ -123,6 +123,16 @@ type History struct {
 	Operation  *Operation  `json:"operation,omitempty"`
 	Changes    []Change    `json:"changes"`
 	Operations []Operation `json:"operations"`
+	Strays     []Stray     `json:"strays,omitempty"`
+}
+
+// Stray is what was done about transactions of an instance that the primary did not have.
+type Stray struct {
+	At       time.Time `json:"at"`
+	Instance string    `json:"instance"`
+	GTIDs    string    `json:"gtids"`
+	Adopted  bool      `json:"adopted"` // the primary has executed them, too; else the instance's data were replaced
+	Note     string    `json:"note,omitempty"`
 }
 
 // Diagnosis is what is wrong with a primary.

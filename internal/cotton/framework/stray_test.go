@@ -1,0 +1,142 @@
+package framework_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aosc/aosc/internal/cotton/discovery"
+	"github.com/aosc/aosc/internal/cotton/framework"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/testkit"
+)
+
+// TestErrant: what an application commits on a member that was the primary is on all members afterwards, and that member keeps its data, as does one
+// on which nothing but FLUSH was executed. One that was written to is cloned, as is one that ended a transaction otherwise than the primary.
+func TestErrant(t *testing.T) {
+	s, f, _, l := begins(t, 3, nil)
+	v := s.await(f, "c0", "all is well", complete(3))
+	old := *v.Endpoints.Primary
+	s.asUser(old, "CREATE TABLE d.xa (id INT PRIMARY KEY)")
+	s.prepare(old, "'commit'", 1)
+	s.prepare(old, "'rollback', 'branch', 7", 2)
+	s.prepare(old, "'otherwise'", 3)
+	if _, err := f.Switchover(t.Context(), "c0", framework.SwitchoverOptions{Why: "a test"}); err != nil {
+		t.Fatal(err)
+	}
+	v = s.await(f, "c0", "the primary was handed over", func(v framework.View) bool { return v.Record.Primary != old.ID && complete(3)(v) })
+	copies := s.copies(v)
+
+	s.asUser(old, "XA COMMIT 'commit'")
+	s.asUser(old, "USE d", "XA ROLLBACK 'rollback', 'branch', 7")
+	v = s.adopted(f, v, old.ID, 2, "XA COMMIT")
+	s.everywhere(v, "SELECT GROUP_CONCAT(id) FROM d.xa", "1")
+
+	for i, r := range v.Endpoints.Replicas {
+		s.asUser(r, "ANALYZE TABLE d.xa UPDATE HISTOGRAM ON id")
+		s.onReplica(r, "FLUSH STATUS")
+		v = s.adopted(f, v, r.ID, 2, "FLUSH")
+		if i == 0 { // its number counts as the primary's from then on
+			base, err := v.Record.Acknowledged()
+			if one, err2 := mysql.ParseGTIDSet(v.Record.Strays[len(v.Record.Strays)-1].GTIDs); err != nil || err2 != nil || !base.Contains(one) {
+				t.Errorf("an election would not look for %s: %v, %v", one, err, err2)
+			}
+		}
+	}
+	if after := s.copies(v); !slices.Equal(copies, after) {
+		t.Errorf("members were cloned: %v, then %v", copies, after)
+	}
+
+	r := v.Endpoints.Replicas[0]
+	s.onReplica(r, "STOP REPLICA SQL_THREAD") // the application is quicker than the primary's answer
+	s.asUser(r, "XA COMMIT 'otherwise'")
+	s.asUser(*v.Endpoints.Primary, "XA ROLLBACK 'otherwise'")
+	v = s.discarded(f, v, r.ID, "X'6f7468657277697365', X'', 1 was committed on c0-")
+	s.onReplica(v.Endpoints.Replicas[1], "SET GLOBAL super_read_only = OFF", "INSERT INTO d.xa VALUES (4)", "SET GLOBAL super_read_only = ON")
+	v = s.discarded(f, v, v.Endpoints.Replicas[1].ID, "changes data (BEGIN, Table_map, Write_rows")
+	s.everywhere(v, "SELECT GROUP_CONCAT(id) FROM d.xa", "1")
+	l.settle(v)
+}
+
+// asUser executes statements in one session of the cluster's user.
+func (s *site) asUser(e discovery.Endpoint, statements ...string) {
+	s.t.Helper()
+	conn, err := s.open("c0", "app", "secret of c0", mysql.Addr{Host: e.Host, Port: e.Port}).Conn(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(s.t.Context(), statement); err != nil {
+			s.t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// prepare prepares an XA transaction that inserts a row, and waits until every member has it prepared.
+func (s *site) prepare(e discovery.Endpoint, xid string, row int) {
+	s.t.Helper()
+	s.asUser(e, "XA START "+xid, "INSERT INTO d.xa VALUES ("+string(rune('0'+row))+")", "XA END "+xid, "XA PREPARE "+xid)
+}
+
+// copies are what was cloned so far, by member: server_uuids, and how many clones there were.
+func (s *site) copies(v framework.View) (all []string) {
+	s.t.Helper()
+	for _, m := range v.Record.Members {
+		var copied string
+		err := s.administrator("c0", mysql.Addr{Host: m.Host, Port: m.Port}).QueryRowContext(s.t.Context(),
+			"SELECT CONCAT(@@server_uuid, ' ', COUNT(*), ' ', COALESCE(MAX(begin_time), '')) FROM performance_schema.clone_status").Scan(&copied)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		all = append(all, copied)
+	}
+	return all
+}
+
+// adopted waits until so many errant transactions of a member were adopted, and all is well.
+func (s *site) adopted(f *framework.Framework, before framework.View, member, count int, note string) framework.View {
+	s.t.Helper()
+	return s.await(f, "c0", "what a closed member numbered is adopted", func(v framework.View) bool {
+		var set mysql.GTIDSet
+		noted := false
+		for _, stray := range v.Record.Strays[len(before.Record.Strays):] {
+			one, err := mysql.ParseGTIDSet(stray.GTIDs)
+			if err != nil || !stray.Adopted || stray.Member != member {
+				s.t.Fatalf("%+v: %v", stray, err)
+			}
+			set, noted = set.Union(one), noted || strings.Contains(stray.Note, note)
+		}
+		return noted && set.Count() == int64(count) && complete(3)(v)
+	})
+}
+
+// discarded waits until a member's data were replaced, with what only it had, and all is well.
+func (s *site) discarded(f *framework.Framework, before framework.View, member int, note string) framework.View {
+	s.t.Helper()
+	v := s.await(f, "c0", "a member is cloned", func(v framework.View) bool {
+		return len(v.Record.Strays) > len(before.Record.Strays) && complete(3)(v) && s.clones(v, member) > 0
+	})
+	if last := v.Record.Strays[len(v.Record.Strays)-1]; last.Adopted || last.Member != member || !strings.Contains(last.Note, note) {
+		s.t.Errorf("%+v", last)
+	}
+	return v
+}
+
+func (s *site) clones(v framework.View, id int) (n int) {
+	m := member(v, id)
+	_ = s.administrator("c0", mysql.Addr{Host: m.Host, Port: m.Port}).QueryRowContext(s.t.Context(), "SELECT COUNT(*) FROM performance_schema.clone_status").Scan(&n)
+	return n
+}
+
+// everywhere waits for a query to give an answer on every member.
+func (s *site) everywhere(v framework.View, query, want string) {
+	s.t.Helper()
+	for _, m := range v.Record.Members {
+		var got string
+		db := s.administrator("c0", mysql.Addr{Host: m.Host, Port: m.Port})
+		testkit.Eventually(s.t, patience, query+" gives "+want+" on "+v.Record.MemberName(m.ID), func() bool {
+			return db.QueryRowContext(s.t.Context(), query).Scan(&got) == nil && got == want
+		})
+	}
+}

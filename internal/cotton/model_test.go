@@ -49,14 +49,84 @@ type world struct {
 	// Defects that can be put back. amnesia: a change of primary forgets what had been acknowledged. twoNames: the diagnosis takes what
 	// a former primary numbered for acknowledged, the election takes it for errant, and nobody counts how often that ends in nothing.
 	amnesia, twoNames bool
-	cloneMB           int64
-	trail             []string
-	left              int  // machines lost
-	strayed           bool // somebody wrote where nothing may be written
+	// blind: nobody reads binary logs, so every stray transaction counts as a write.
+	blind bool
+	// committed are XA COMMITs on closed members: clients were told.
+	committed mysql.GTIDSet
+	cloneMB   int64
+	trail     []string
+	left      int  // machines lost
+	strayed   bool // somebody wrote where nothing may be written
 }
 
 // budget is how often each fault may still strike.
-type budget struct{ writes, kills, machines, cuts, hides, strays, switches, operations, failures int }
+type budget struct{ writes, kills, machines, cuts, hides, strays, commits, forced, switches, operations, failures int }
+
+// What a closed member numbers, by number: FLUSH, XA COMMIT of what is prepared everywhere, writes behind the cluster's back.
+const (
+	flushes = 1000 * (iota + 1)
+	commits
+	forced
+)
+
+// logged is what a member's binary log says of a transaction.
+func logged(one mysql.GTIDSet) mysql.LoggedTransaction {
+	t := mysql.LoggedTransaction{GTID: one.String(), Kind: mysql.LoggedData}
+	var n int64
+	if _, err := fmt.Sscanf(t.GTID[strings.LastIndex(t.GTID, ":")+1:], "%d", &n); err != nil {
+		panic(err)
+	}
+	switch n / 1000 * 1000 {
+	case flushes:
+		t.Kind = mysql.LoggedNothing
+	case commits:
+		t.Kind, t.XID = mysql.LoggedXACommit, mysql.PreparedXA{Global: t.GTID}
+	}
+	return t
+}
+
+// eachOf are the transactions of a set.
+func eachOf(set mysql.GTIDSet) (list []mysql.GTIDSet) {
+	for source := range strings.SplitSeq(set.String(), ",") {
+		uuid, intervals, _ := strings.Cut(source, ":")
+		for part := range strings.SplitSeq(intervals, ":") {
+			var first, last int64
+			if n, _ := fmt.Sscanf(part, "%d-%d", &first, &last); n < 2 {
+				last = first
+			}
+			for n := first; n > 0 && n <= last; n++ {
+				list = append(list, gtid(uuid, n))
+			}
+		}
+	}
+	return list
+}
+
+// inspect reads the binary logs of members, and what is prepared on the primary.
+func (w *world) inspect() []cotton.Seen {
+	seen := w.seen()
+	if w.blind {
+		return seen
+	}
+	unknown := cotton.UnknownOf(w.r, seen)
+	for i := range seen {
+		s := &seen[i]
+		if set, ok := unknown[s.Member]; ok {
+			s.Strays = &cotton.Strays{Of: set}
+			for _, one := range eachOf(set) {
+				s.Strays.List = append(s.Strays.List, logged(one))
+			}
+		}
+		if s.Member != w.r.Primary || s.Err != nil {
+			continue
+		}
+		s.Prepared = map[string]bool{}
+		for _, one := range eachOf(w.committed.Subtract(w.servers[s.Member].has())) {
+			s.Prepared[logged(one).XID.ID()] = true
+		}
+	}
+	return seen
+}
 
 func memberUUID(id int) string { return fmt.Sprintf("%08x-0000-0000-0000-%012d", id, id) }
 
@@ -111,7 +181,7 @@ func (w *world) key() string {
 		r.Change.Log, r.Change.Why, r.Change.Began, r.Change.Deadline = nil, "", time.Time{}, time.Time{}
 	}
 	epoch := r.Epoch
-	r.History, r.Epoch, r.Operations = nil, 0, nil
+	r.History, r.Epoch, r.Operations, r.Strays = nil, 0, nil, nil
 	if r.Operation != nil {
 		r.Operation = new(*r.Operation)
 		r.Operation.Log, r.Operation.Why, r.Operation.Began = nil, "", time.Time{}
@@ -120,7 +190,7 @@ func (w *world) key() string {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Fprintf(&b, "%s %d %s %+v %d\n", text, taken, w.acked, w.budget, w.left)
+	fmt.Fprintf(&b, "%s %d %s %s %+v %d\n", text, taken, w.acked, w.committed, w.budget, w.left)
 	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[id]
 		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %d %d %v %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden, s.alone, s.waits, s.acks,
@@ -247,7 +317,7 @@ func (w *world) look(succeeds func(i, of int) bool) (moved bool) {
 			moved = true
 		}
 	}
-	seen := w.seen()
+	seen := w.inspect()
 	r := w.r
 	if w.twoNames && r.Change == nil {
 		r.Base, r.History = "", nil
@@ -366,6 +436,23 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 		before := s.executed
 		s.executed = s.executed.Union(s.relay)
 		return !s.executed.Equal(before)
+	case cotton.ActAdopt:
+		p := w.servers[w.r.Primary]
+		if p.closed || !p.up || p.hidden {
+			return false
+		}
+		var set mysql.GTIDSet
+		list := cotton.Adoptable(w.r, seen, a.Member)
+		for _, t := range list {
+			one, err := mysql.ParseGTIDSet(t.GTID)
+			w.must(err)
+			set = set.Union(one)
+		}
+		p.pending = p.pending.Union(set.Subtract(p.executed))
+		if w.flow(); p.executed.Contains(set) {
+			w.must(w.r.Adopted(a.Member, set, list, w.now))
+			w.forget()
+		}
 	case cotton.ActRelieve:
 		return w.relieve(a.Member, seen)
 	case cotton.ActClone:
@@ -451,7 +538,7 @@ func (w *world) settle() string {
 		return fmt.Sprintf("livelock: the epoch went from %d to %d after everything was healed", epoch, w.r.Epoch)
 	}
 	problems := func() string {
-		d := cotton.Decide(w.r, w.seen(), cotton.Limits{Now: w.now, CloneMB: w.cloneMB, Silence: 3 * time.Second})
+		d := cotton.Decide(w.r, w.inspect(), cotton.Limits{Now: w.now, CloneMB: w.cloneMB, Silence: 3 * time.Second})
 		return strings.Join(d.Problems, "; ")
 	}
 	// One machine may be lost. A stray transaction beside that may have spoiled the only other copy: that is an operator's to decide.
@@ -460,6 +547,9 @@ func (w *world) settle() string {
 	}
 	if w.left > 0 {
 		return ""
+	}
+	if lost := w.committed.Subtract(w.servers[w.r.Primary].executed); !lost.Empty() {
+		return fmt.Sprintf("what was committed on a closed member is lost: %s", lost)
 	}
 	for _, m := range w.r.Members {
 		if s := w.servers[m.ID]; s == nil || !s.executed.Contains(w.acked) || m.ID != w.r.Primary && !w.connected(m.ID) || m.Relieved && m.ID != w.r.Primary {

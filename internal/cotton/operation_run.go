@@ -322,6 +322,7 @@ func (d *deciding) leave(m Member, s, p Seen) {
 			"cotton failover %s --accept-loss", name, name, d.Spec.Name)
 	case !p.now() || !p.Writable() || d.promoting(p):
 		d.problem("%s is leaving: it stays until the primary is open", name)
+	case s.now() && d.saves(m, s, p):
 	case m.Relieved && (m.Joining || d.SemiSync().Enabled):
 		d.transit(OpRemove, m.ID, "%s", name)
 	case d.outOfReach(m):

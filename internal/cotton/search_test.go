@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/internal/cotton"
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // event is one thing that happens; do returns false where it cannot.
@@ -129,12 +130,30 @@ func (w *world) eventsOf(id int) (list []event) {
 	if s.hidden {
 		add("show", func(w *world, s *server) { s.hidden = false })
 	}
-	if s.up && s.closed && s.cloning == 0 && w.budget.strays > 0 {
+	number := func(s *server, kind int64) mysql.GTIDSet {
+		s.numbered++
+		one := gtid(memberUUID(id), s.numbered+kind)
+		s.executed = s.executed.Union(one)
+		return one
+	}
+	takes := s.up && s.closed && s.cloning == 0
+	if takes && w.budget.strays > 0 {
 		add("FLUSH on", func(w *world, s *server) {
 			w.budget.strays--
+			number(s, flushes)
+		})
+	}
+	if takes && w.budget.commits > 0 {
+		add("XA COMMIT on", func(w *world, s *server) {
+			w.budget.commits--
+			w.committed = w.committed.Union(number(s, commits))
+		})
+	}
+	if takes && w.budget.forced > 0 {
+		add("write to the closed", func(w *world, s *server) {
+			w.budget.forced--
 			w.strayed = true
-			s.numbered++
-			s.executed = s.executed.Union(gtid(memberUUID(id), s.numbered+1000))
+			number(s, forced)
 		})
 	}
 	return list
@@ -235,7 +254,7 @@ func long() (time.Duration, bool) {
 	return d, err == nil && d > 0
 }
 
-var usual = budget{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 2, switches: 1, operations: 1, failures: 1}
+var usual = budget{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, commits: 1, forced: 1, switches: 1, operations: 1, failures: 1}
 
 // TestSearch: whatever fails, in whatever order, no primary is opened that lacks what was acknowledged (I1), never is the second last copy of
 // it given up while all machines are there (I15), and once everything is healed the changes of primary come to an end.
@@ -269,7 +288,7 @@ func TestWalk(t *testing.T) {
 		seed = s
 	}
 	t.Logf("AOSC_SEED=%d", seed)
-	many := budget{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 3, switches: 4, operations: 4, failures: 6}
+	many := budget{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, commits: 2, forced: 1, switches: 4, operations: 4, failures: 6}
 	walks := 0
 	for began := time.Now(); time.Since(began) < limit; walks++ {
 		if bad := walk(newWorld(3+2*(walks%2), many), seed+uint64(walks), 60); bad != nil {
@@ -295,10 +314,10 @@ func TestTrails(t *testing.T) {
 				"hide from the scheduler 2", "look, and only the last step succeeds", "cut off from the members 3", "heal 2", "heal 3", "write",
 				"kill 2", "kill 3", "start 2", "kill 2", "start 3"}},
 		{"a stray transaction of a former primary that a replica has received",
-			[]string{"switchover", "look", "look", "kill 2", "look", "FLUSH on 1"}},
+			[]string{"switchover", "look", "look", "kill 2", "look", "write to the closed 1"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(3, budget{writes: 9, kills: 9, machines: 1, cuts: 9, hides: 9, strays: 9, switches: 9, operations: 9, failures: 9})
+			w := newWorld(3, budget{writes: 9, kills: 9, machines: 1, cuts: 9, hides: 9, strays: 9, forced: 9, switches: 9, operations: 9, failures: 9})
 			for _, name := range tc.trail {
 				events := w.events()
 				i := slices.IndexFunc(events, func(e event) bool { return e.name == name })
@@ -331,7 +350,8 @@ func TestSearchFinds(t *testing.T) {
 		{"a replica that was cut off is elected after a failover that saved what it never had", "I1", budget{writes: 1, machines: 1, cuts: 1},
 			func(w *world) { w.amnesia = true }},
 		{"replicas with stray transactions of former primaries make a loop of failovers", "livelock", budget{strays: 1, switches: 1},
-			func(w *world) { w.twoNames = true }},
+			func(w *world) { w.twoNames, w.blind = true, true }},
+		{"what was committed on a closed member is thrown away with its data", "what was committed", budget{commits: 1}, func(w *world) { w.blind = true }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(3, tc.budget)

@@ -130,6 +130,16 @@ func (d *deciding) adopts(m Member, s, p Seen, g sets, errant mysql.GTIDSet) boo
 	return true
 }
 
+// saves has the primary execute what a member that is to leave has numbered, where it can.
+func (d *deciding) saves(m Member, s, p Seen) bool {
+	g, err := setsOf(s, p)
+	if err != nil {
+		return false
+	}
+	errant := errantOf(g, p)
+	return !errant.Empty() && d.adopts(m, s, p, g, errant)
+}
+
 // ends tells whether a transaction ends one that was prepared.
 func ends(t mysql.LoggedTransaction) bool {
 	return t.Kind == mysql.LoggedXACommit || t.Kind == mysql.LoggedXARollback

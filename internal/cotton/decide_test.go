@@ -59,6 +59,24 @@ func fresh() *scene {
 
 func (s *scene) at(member int) *cotton.Seen { return &s.seen[member-1] }
 
+// stray gives a member errant transactions of these kinds, whose binary logs have been read.
+func (s *scene) stray(member int, kinds ...mysql.LoggedKind) {
+	m := s.at(member)
+	for i, kind := range kinds {
+		one := fmt.Sprintf("%s:%d", uuidB, i+1)
+		m.Server.GTIDExecuted += "," + one
+		of, err := mysql.ParseGTIDSet(one)
+		if err != nil {
+			panic(err)
+		}
+		if m.Strays == nil {
+			m.Strays = &cotton.Strays{}
+		}
+		m.Strays.Of = m.Strays.Of.Union(of)
+		m.Strays.List = append(m.Strays.List, mysql.LoggedTransaction{GTID: one, Kind: kind, Text: string(kind), XID: mysql.PreparedXA{Global: fmt.Sprint(i + 1)}})
+	}
+}
+
 // closed is the primary as its executor starts it.
 func (s *scene) closed() {
 	s.at(1).Server.ReadOnly, s.at(1).Server.SuperReadOnly = true, true
@@ -271,6 +289,65 @@ func TestDecide(t *testing.T) {
 			s.r.History = []cotton.Change{{Kind: cotton.Failover, From: 2, To: 1, Waited: true}}
 			s.at(2).Replica, s.at(2).Server.GTIDExecuted = nil, uuidA+":1-9,"+uuidB+":1"
 		}, "relieve 2, publish 1 [3]", "its data are replaced"},
+		{"one that only flushed keeps its data: the primary executes an empty transaction", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedNothing)
+		}, "adopt 2, " + all, "the primary executes them, too"},
+		{"not before its binary logs are read", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedNothing)
+			s.at(2).Strays.Reading = true
+		}, all, "are being read"},
+		{"whose binary logs cannot be read is replaced", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedNothing)
+			s.at(2).Strays.Problem = "they are purged"
+		}, "relieve 2, " + all, "they are purged"},
+		{"nor is one kept of which only a part is known", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedNothing)
+			s.at(2).Server.GTIDExecuted += "-2"
+		}, "relieve 2, " + all, "its data are replaced"},
+		{"what changes data is replaced, whatever else it has", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedNothing, mysql.LoggedData)
+		}, "relieve 2, " + all, uuidB + ":2 changes data"},
+		{"XA COMMIT of what is prepared on the primary", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedXACommit)
+			s.at(1).Prepared = map[string]bool{"X'1', X'', 0": true}
+		}, "adopt 2, " + all, "the primary executes them, too"},
+		{"not before that is known", well(cotton.PolicyLossless), func(s *scene) { s.stray(2, mysql.LoggedXACommit) }, all, "not known yet what is prepared"},
+		{"what the primary has ended is not executed twice", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedXACommit)
+			s.at(1).Prepared = map[string]bool{}
+		}, "relieve 2, " + all, "X'1', X'', 0 was committed on c-2 and is not prepared on the primary any more"},
+		{"what is committed beside a stray write is saved before the data are replaced", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedData, mysql.LoggedXARollback)
+			s.at(1).Prepared = map[string]bool{"X'2', X'', 0": true}
+		}, "adopt 2, " + all, "the primary executes them, too"},
+		{"it follows before: only then both mean the same transaction", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedXACommit)
+			s.at(1).Prepared = map[string]bool{"X'1', X'', 0": true}
+			s.at(2).Replica = nil
+		}, "follow 2, publish 1 [3]", "the primary executes them, too"},
+		{"and one that cannot apply what the primary did is replaced", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedXACommit)
+			s.at(1).Prepared = map[string]bool{"X'1', X'', 0": true}
+			s.broken(2, time.Minute)
+		}, "relieve 2, publish 1 [3]", "is cloned anew"},
+		{"nothing is executed that would wait for an acknowledgement", well(cotton.PolicyLossless), func(s *scene) {
+			s.stray(2, mysql.LoggedNothing)
+			s.at(1).SemiSync.Clients = 0
+		}, all, "no replica acknowledges"},
+		{"I1: what a client may have been told of is adopted, too", well(cotton.PolicyAvailable), func(s *scene) {
+			s.r.Lineage = []string{uuidB, uuidA}
+			s.stray(2, mysql.LoggedNothing)
+		}, "adopt 2, " + all, "the primary executes them, too"},
+		{"what the primary has adopted is stored", well(cotton.PolicyLossless), func(s *scene) {
+			for id := 1; id <= 3; id++ {
+				s.at(id).Server.GTIDExecuted += "," + uuidB + ":1"
+			}
+		}, "base 1, " + all, ""},
+		{"members that follow with what they have do not keep a primary closed", well(cotton.PolicyLossless), func(s *scene) {
+			s.closed()
+			s.stray(2, mysql.LoggedNothing)
+			s.stray(3, mysql.LoggedNothing)
+		}, "open 1, publish 0 [2 3]", ""},
 		{"what the primary numbered since it was asked is not errant", well(cotton.PolicyLossless), func(s *scene) {
 			s.at(2).Server.GTIDExecuted = uuidA + ":1-12"
 		}, all, ""},

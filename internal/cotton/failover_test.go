@@ -200,6 +200,20 @@ func TestFailover(t *testing.T) {
 		{"I7: an errant one is out", dead(lossless, u10, u10).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
 			s.at(2).Server.GTIDExecuted = u10 + "," + uuidB + ":1"
 		}), "elect 3 " + u10, ""},
+		{"I1: but it is elected if only it has all, and the others can execute what it has besides",
+			dead(lossless, u11, u10).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+				s.at(2).Server.GTIDExecuted = u11
+				s.stray(2, mysql.LoggedXACommit, mysql.LoggedNothing)
+			}), "elect 2 " + u11 + "," + uuidB + ":1-2", ""},
+		{"not while that is not known", dead(lossless, u11, u10).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+			s.at(2).Server.GTIDExecuted = u11
+			s.stray(2, mysql.LoggedXACommit)
+			s.at(2).Strays.Reading = true
+		}), "", "nobody can be elected"},
+		{"a failover begins though both replicas only flushed", dead(lossless, u9, u9).edited(func(s *scene) {
+			s.stray(2, mysql.LoggedNothing)
+			s.stray(3, mysql.LoggedNothing)
+		}), "begin failover", ""},
 		{"I1: but not at the price of what only it received", dead(lossless, u11, u10).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
 			s.at(2).Server.GTIDExecuted = u11 + "," + uuidB + ":1"
 		}), "", "nobody can be elected"},

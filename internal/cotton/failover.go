@@ -196,7 +196,7 @@ func (d *deciding) demote() {
 	switch {
 	case !from.now() || !to.now():
 		d.problem("switchover: %s", d.whySlow(from, to))
-	case from.Writable():
+	case from.Writable(), from.SessionsEnded < d.Epoch:
 		d.act(ActDemote, c.From)
 	default:
 		theirs, err1 := mysql.ParseGTIDSet(from.Server.GTIDExecuted)
@@ -234,6 +234,8 @@ func (d *deciding) whySlow(from, to Seen) string {
 		return fmt.Sprintf("%s does not answer: %v", d.MemberName(d.Change.To), to.Err)
 	case from.Writable():
 		return d.MemberName(d.Change.From) + " could not be closed: a transaction or lock is held on it"
+	case from.SessionsEnded < d.Epoch:
+		return fmt.Sprintf("sessions of clients of %s, which is closed, did not end", d.MemberName(d.Change.From))
 	}
 	return d.MemberName(d.Change.To) + " has not executed all of the primary"
 }

@@ -32,8 +32,9 @@ type server struct {
 	relay        mysql.GTIDSet // received
 	pending      mysql.GTIDSet // in its binary log, waiting for acknowledgements
 	fenced       uint64
-	cloning      int // from whom; its data are gone meanwhile
-	cloneSoon    int // from whom; decided, and not begun
+	ended        uint64 // under which epoch its sessions were ended
+	cloning      int    // from whom; its data are gone meanwhile
+	cloneSoon    int    // from whom; decided, and not begun
 	cloneEpoch   uint64
 	numbered     int64
 	numberedHere int64 // of these, written while it took no writes
@@ -193,8 +194,8 @@ func (w *world) key() string {
 	fmt.Fprintf(&b, "%s %d %s %s %+v %d\n", text, taken, w.acked, w.committed, w.budget, w.left)
 	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[id]
-		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %d %d %v %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden, s.alone, s.waits, s.acks,
-			s.fenced == epoch, s.cloning, s.cloneSoon, s.cloneEpoch == epoch, s.executed, s.relay, s.pending)
+		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %v %d %d %v %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden, s.alone, s.waits, s.acks,
+			s.fenced == epoch, s.ended == epoch, s.cloning, s.cloneSoon, s.cloneEpoch == epoch, s.executed, s.relay, s.pending)
 	}
 	return b.String()
 }
@@ -246,7 +247,7 @@ func (w *world) seen() (all []cotton.Seen) {
 			all = append(all, cotton.Seen{Member: m.ID, Over: true, Err: errors.New("never started")})
 			continue
 		}
-		v := cotton.Seen{Member: m.ID, TaskLives: s.up || s.hidden && !s.lost, Answered: true, HasUser: true, FencedEpoch: s.fenced, Over: s.lost, DataMB: 1}
+		v := cotton.Seen{Member: m.ID, TaskLives: s.up || s.hidden && !s.lost, Answered: true, HasUser: true, FencedEpoch: s.fenced, SessionsEnded: s.ended, Over: s.lost, DataMB: 1}
 		if donor := cmp.Or(s.cloning, s.cloneSoon); donor != 0 {
 			v.Busy, v.Donor = "clone", donor
 		}
@@ -391,7 +392,7 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 	}
 	switch a.Kind {
 	case cotton.ActFence, cotton.ActDemote:
-		s.closed = true
+		s.closed, s.ended = true, w.r.Epoch
 		s.executed, s.pending = s.executed.Union(s.pending), mysql.GTIDSet{} // its sessions are ended, and nobody was told
 	case cotton.ActOrder:
 		if s.lost || s.hidden || !s.up || s.fenced == w.r.Epoch {

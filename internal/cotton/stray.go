@@ -150,7 +150,7 @@ func (s *Strays) Ends() bool { return s != nil && slices.ContainsFunc(s.List, en
 
 // acknowledges tells whether a commit on the primary would not wait.
 func (d *deciding) acknowledges(p Seen) bool {
-	return p.Writable() && (d.Spec.Policy != PolicyLossless || p.SemiSync.Clients >= d.AcksWanted())
+	return p.Writable() && (d.Spec.Policy != PolicyLossless || p.SemiSync.Clients >= p.SourceSemiSync.Acks)
 }
 
 // Adoptable are the errant transactions of a member that the primary is to execute, in the order of the member's binary logs.

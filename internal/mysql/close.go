@@ -77,34 +77,18 @@ func callOff(db *sql.DB, id uint64, hangUp func(), done <-chan error) error {
 	}
 }
 
-// KillClients ends the sessions of all clients but of the accounts in keep and our own, and the events that run, and tells how many
-// there were.
-// Replication's are no clients.
-func KillClients(ctx context.Context, db interface {
+// querier is a server, or a session on it.
+type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}, keep ...string) (int, error) {
-	query := `SELECT processlist_id, processlist_user FROM performance_schema.threads
-		WHERE name IN ('thread/sql/one_connection', 'thread/sql/event_worker') AND processlist_id <> CONNECTION_ID()
-		AND processlist_command NOT LIKE 'Binlog Dump%'`
-	rows, err := db.QueryContext(ctx, query)
+}
+
+// KillClients ends the sessions of all clients but of the accounts in keep and our own, and the events that run, and tells how many
+// there were. Replication's are no clients.
+func KillClients(ctx context.Context, db querier, keep ...string) (int, error) {
+	ids, err := clientSessions(ctx, db, keep...)
 	if err != nil {
-		return 0, fmt.Errorf("list client sessions: %w", err)
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		var user sql.NullString
-		if err := rows.Scan(&id, &user); err != nil {
-			return 0, fmt.Errorf("list client sessions: %w", err)
-		}
-		if !slices.Contains(keep, user.String) {
-			ids = append(ids, id)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return 0, fmt.Errorf("list client sessions: %w", err)
+		return 0, err
 	}
 	for _, id := range ids {
 		if _, err := db.ExecContext(ctx, "KILL "+id); err != nil && !IsNumber(err, ErrNoSuchThread) {
@@ -112,4 +96,64 @@ func KillClients(ctx context.Context, db interface {
 		}
 	}
 	return len(ids), nil
+}
+
+// endLook is how often it is looked whether sessions that were ended are gone.
+const endLook = 10 * time.Millisecond
+
+// EndClients is KillClients that returns once these sessions are gone: what they had begun is committed, prepared or rolled back by
+// then. Of a server that is closed nothing comes of it any more. Sessions that began meanwhile are left.
+func EndClients(ctx context.Context, db querier, keep ...string) error {
+	ids, err := clientSessions(ctx, db, keep...)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(endLook)
+	defer tick.Stop()
+	for len(ids) > 0 {
+		for _, id := range ids {
+			if _, err := db.ExecContext(ctx, "KILL "+id); err != nil && !IsNumber(err, ErrNoSuchThread) {
+				return fmt.Errorf("end client session %s: %w", id, err)
+			}
+		}
+		now, err := clientSessions(ctx, db, keep...)
+		if err != nil {
+			return err
+		}
+		if ids = slices.DeleteFunc(ids, func(id string) bool { return !slices.Contains(now, id) }); len(ids) == 0 {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("end client sessions: %d are not gone yet: %w", len(ids), ctx.Err())
+		}
+	}
+	return nil
+}
+
+// clientSessions are the sessions, by number, of all clients but of the accounts in keep and our own, and the events that run.
+func clientSessions(ctx context.Context, db querier, keep ...string) (ids []string, err error) {
+	query := `SELECT processlist_id, processlist_user FROM performance_schema.threads
+		WHERE name IN ('thread/sql/one_connection', 'thread/sql/event_worker') AND processlist_id <> CONNECTION_ID()
+		AND processlist_command NOT LIKE 'Binlog Dump%'`
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("list client sessions: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var user sql.NullString
+		if err := rows.Scan(&id, &user); err != nil {
+			return nil, fmt.Errorf("list client sessions: %w", err)
+		}
+		if !slices.Contains(keep, user.String) {
+			ids = append(ids, id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list client sessions: %w", err)
+	}
+	return ids, nil
 }

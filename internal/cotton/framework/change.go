@@ -267,7 +267,7 @@ func (d *driver) waitExecuted(ctx context.Context, m cotton.Member, set mysql.GT
 }
 
 // demote closes the primary for its successor. Its clients get a part of the time to finish; those that are left
-// afterwards are ended, so that they look for the new primary.
+// afterwards are ended, so that they look for the new primary, and prepare nothing on a closed server: nobody else would have it.
 func (d *driver) demote(ctx context.Context, r cotton.Record, m cotton.Member) error {
 	if r.Change == nil {
 		return errUnchanged
@@ -284,8 +284,13 @@ func (d *driver) demote(ctx context.Context, r cotton.Record, m cotton.Member) e
 		return err
 	}
 	fault.Point(faultDemoted)
-	_, err = mysql.KillClients(ctx, db, ours...)
-	return err
+	if err := mysql.EndClients(ctx, db, ours...); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended[m.ID] = r.Epoch
+	return nil
 }
 
 // catchUp waits for the target of a switchover to have executed all of the closed primary.

@@ -57,6 +57,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 		s.Down = down[m.ID]
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
 		s.FencedEpoch, s.Leased = d.promised(m)
+		s.SessionsEnded = d.ended[m.ID]
 		s.Stalled, s.VolumeError = d.volume(m)
 		d.remember(&s, now)
 		if m.ID == r.Primary {

@@ -35,6 +35,7 @@ type driver struct {
 	donor   map[int]int // of each member that is being cloned
 	leases  map[int]*granted
 	ordered map[int]time.Time // when the last fence was sent
+	ended   map[int]uint64    // under which epoch a member was closed for its successor and its clients' sessions had ended
 	epoch   uint64            // of the steps in backoff
 	// rotation is of the loop's goroutine alone.
 	rotation rotation
@@ -74,7 +75,7 @@ const (
 func (f *Framework) loop(ctx context.Context, c *cluster) {
 	d := &driver{
 		f: f, c: c, since: f.clock.now(), busy: map[int]string{}, backoff: map[cotton.Action]backoff{}, memos: map[int]*memo{},
-		donor: map[int]int{}, leases: map[int]*granted{}, ordered: map[int]time.Time{},
+		donor: map[int]int{}, leases: map[int]*granted{}, ordered: map[int]time.Time{}, ended: map[int]uint64{},
 		dbs: map[serverKey]*sql.DB{},
 	}
 	defer d.closeAll()

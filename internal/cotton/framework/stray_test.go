@@ -140,3 +140,35 @@ func (s *site) everywhere(v framework.View, query, want string) {
 		})
 	}
 }
+
+// TestPreparedWhileClosing: a transaction that has changed rows cannot be prepared on a primary that was closed for its successor, also when the
+// scheduler that closed it is killed before it has ended that session: the application would be told that it is prepared, and nobody else had it.
+func TestPreparedWhileClosing(t *testing.T) {
+	s, f, stop, l := begins(t, 3, nil)
+	v := s.await(f, "c0", "all is well", complete(3))
+	old := *v.Endpoints.Primary
+	s.asUser(old, "CREATE TABLE d.xa (id INT PRIMARY KEY)")
+	conn, err := s.open("c0", "app", "secret of c0", mysql.Addr{Host: old.Host, Port: old.Port}).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, statement := range []string{"XA START 'late'", "INSERT INTO d.xa VALUES (1)", "XA END 'late'"} {
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	stop()
+	killed(t, s.process("cotton.switchover.demoted=kill", switchOver))
+	f, _ = s.scheduler()
+	v = s.await(f, "c0", "the switchover is over", func(v framework.View) bool {
+		return v.Record.Change == nil && v.Record.Primary != old.ID && complete(3)(v)
+	})
+	if _, err := conn.ExecContext(t.Context(), "XA PREPARE 'late'"); err == nil {
+		t.Error("a closed primary has prepared a transaction that nobody else has")
+	}
+	if n := len(v.Record.Strays); n > 0 {
+		t.Errorf("errant transactions: %+v", v.Record.Strays)
+	}
+	l.settle(v)
+}

@@ -15,7 +15,9 @@ import (
 )
 
 func logCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "log <name>", Short: "Show failovers, switchovers and operations, with every step and how long it took, and errant transactions", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "log <name>",
+		Short: "Show failovers, switchovers and operations, with every step and how long it took, and errant transactions",
+		Args:  cobra.ExactArgs(1)}
 	return clientCommand(cmd, func(ctx context.Context, a *asking, args []string) error {
 		h, err := a.History(ctx, args[0])
 		if err != nil {

@@ -73,7 +73,8 @@ func (s *scene) stray(member int, kinds ...mysql.LoggedKind) {
 			m.Strays = &cotton.Strays{}
 		}
 		m.Strays.Of = m.Strays.Of.Union(of)
-		m.Strays.List = append(m.Strays.List, mysql.LoggedTransaction{GTID: one, Kind: kind, Text: string(kind), XID: mysql.PreparedXA{Global: fmt.Sprint(i + 1)}})
+		m.Strays.List = append(m.Strays.List, mysql.LoggedTransaction{GTID: one, Kind: kind, Text: string(kind),
+			XID: mysql.PreparedXA{Global: fmt.Sprint(i + 1)}})
 	}
 }
 
@@ -311,7 +312,8 @@ func TestDecide(t *testing.T) {
 			s.stray(2, mysql.LoggedXACommit)
 			s.at(1).Prepared = map[string]bool{"X'1', X'', 0": true}
 		}, "adopt 2, " + all, "the primary executes them, too"},
-		{"not before that is known", well(cotton.PolicyLossless), func(s *scene) { s.stray(2, mysql.LoggedXACommit) }, all, "not known yet what is prepared"},
+		{"not before that is known", well(cotton.PolicyLossless), func(s *scene) { s.stray(2, mysql.LoggedXACommit) }, all,
+			"not known yet what is prepared"},
 		{"what the primary has ended is not executed twice", well(cotton.PolicyLossless), func(s *scene) {
 			s.stray(2, mysql.LoggedXACommit)
 			s.at(1).Prepared = map[string]bool{}

@@ -32,8 +32,8 @@ type elected struct {
 
 // elect chooses among replicas whose receivers are stopped, and members that were relieved: these bear no witness, and may have all.
 // The one elected has received Base, and all that any of the stopped ones has, less what is errant: by the quorum arithmetic that is
-// all that was ever acknowledged (I1). Errant transactions that the others can execute are no obstacle. Where none has, nobody is elected: transactions would be lost. Of several, the one that can be
-// open soonest. Where an operator accepts a loss, it is the one that has most.
+// all that was ever acknowledged (I1). Errant transactions that the others can execute are no obstacle. Where none has, nobody is elected:
+// transactions would be lost. Of several, the one that can be open soonest. Where an operator accepts a loss, it is the one that has most.
 func (d *deciding) elect(frozen []int) (elected, string) {
 	others := slices.DeleteFunc(d.bystanders(), func(id int) bool { return slices.Contains(frozen, id) })
 	all, why := d.candidates(slices.Concat(frozen, others))

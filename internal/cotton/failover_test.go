@@ -371,7 +371,8 @@ func TestSwitchover(t *testing.T) {
 		problem string
 	}{
 		{"the primary is closed", func(*scene) {}, "demote 1", ""},
-		{"its sessions are ended, also where another scheduler closed it: they could prepare what they have begun", func(s *scene) { s.closed() }, "demote 1", ""},
+		{"its sessions are ended, also where another scheduler closed it: they could prepare what they have begun",
+			func(s *scene) { s.closed() }, "demote 1", ""},
 		{"the target catches up", func(s *scene) { s.closed(); s.sessionsEnded(); s.at(1).Server.GTIDExecuted = u10 }, "catch up 3", ""},
 		{"and is promoted; what it must have is stored", func(s *scene) { s.closed(); s.sessionsEnded() }, "promote 3 " + uuidA + ":1-9", ""},
 		{"it takes too long to close", func(s *scene) { s.r.Change.Deadline = limits.Now }, "take back", ""},

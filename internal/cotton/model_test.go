@@ -194,7 +194,8 @@ func (w *world) key() string {
 	fmt.Fprintf(&b, "%s %d %s %s %+v %d\n", text, taken, w.acked, w.committed, w.budget, w.left)
 	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[id]
-		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %v %d %d %v %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden, s.alone, s.waits, s.acks,
+		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %v %d %d %v %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden,
+			s.alone, s.waits, s.acks,
 			s.fenced == epoch, s.ended == epoch, s.cloning, s.cloneSoon, s.cloneEpoch == epoch, s.executed, s.relay, s.pending)
 	}
 	return b.String()
@@ -247,7 +248,8 @@ func (w *world) seen() (all []cotton.Seen) {
 			all = append(all, cotton.Seen{Member: m.ID, Over: true, Err: errors.New("never started")})
 			continue
 		}
-		v := cotton.Seen{Member: m.ID, TaskLives: s.up || s.hidden && !s.lost, Answered: true, HasUser: true, FencedEpoch: s.fenced, SessionsEnded: s.ended, Over: s.lost, DataMB: 1}
+		v := cotton.Seen{Member: m.ID, TaskLives: s.up || s.hidden && !s.lost, Answered: true, HasUser: true, FencedEpoch: s.fenced,
+			SessionsEnded: s.ended, Over: s.lost, DataMB: 1}
 		if donor := cmp.Or(s.cloning, s.cloneSoon); donor != 0 {
 			v.Busy, v.Donor = "clone", donor
 		}

@@ -148,8 +148,8 @@ func (d *deciding) hindered(m Member, s Seen) {
 }
 
 // errant is a member with transactions that the primary never had (I7). What can be executed on the primary as well is. Else the
-// member's data are replaced by the primary's, unless they may be writes that a client was told of: those that an earlier primary numbered while it did not have to wait for
-// a replica. Those are an operator's to give up.
+// member's data are replaced by the primary's, unless they may be writes that a client was told of: those that an earlier primary numbered
+// while it did not have to wait for a replica. Those are an operator's to give up.
 func (d *deciding) errant(m Member, s, p Seen, g sets, errant mysql.GTIDSet) {
 	if d.out.Errant == nil {
 		d.out.Errant = map[int]string{}

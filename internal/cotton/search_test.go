@@ -254,7 +254,8 @@ func long() (time.Duration, bool) {
 	return d, err == nil && d > 0
 }
 
-var usual = budget{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, commits: 1, forced: 1, switches: 1, operations: 1, failures: 1}
+var usual = budget{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, commits: 1, forced: 1, switches: 1, operations: 1,
+	failures: 1}
 
 // TestSearch: whatever fails, in whatever order, no primary is opened that lacks what was acknowledged (I1), never is the second last copy of
 // it given up while all machines are there (I15), and once everything is healed the changes of primary come to an end.
@@ -288,7 +289,8 @@ func TestWalk(t *testing.T) {
 		seed = s
 	}
 	t.Logf("AOSC_SEED=%d", seed)
-	many := budget{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, commits: 2, forced: 1, switches: 4, operations: 4, failures: 6}
+	many := budget{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, commits: 2, forced: 1, switches: 4, operations: 4,
+		failures: 6}
 	walks := 0
 	for began := time.Now(); time.Since(began) < limit; walks++ {
 		if bad := walk(newWorld(3+2*(walks%2), many), seed+uint64(walks), 60); bad != nil {
@@ -317,7 +319,8 @@ func TestTrails(t *testing.T) {
 			[]string{"switchover", "look", "look", "kill 2", "look", "write to the closed 1"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(3, budget{writes: 9, kills: 9, machines: 1, cuts: 9, hides: 9, strays: 9, forced: 9, switches: 9, operations: 9, failures: 9})
+			w := newWorld(3, budget{writes: 9, kills: 9, machines: 1, cuts: 9, hides: 9, strays: 9, forced: 9, switches: 9, operations: 9,
+				failures: 9})
 			for _, name := range tc.trail {
 				events := w.events()
 				i := slices.IndexFunc(events, func(e event) bool { return e.name == name })
@@ -351,7 +354,8 @@ func TestSearchFinds(t *testing.T) {
 			func(w *world) { w.amnesia = true }},
 		{"replicas with stray transactions of former primaries make a loop of failovers", "livelock", budget{strays: 1, switches: 1},
 			func(w *world) { w.twoNames, w.blind = true, true }},
-		{"what was committed on a closed member is thrown away with its data", "what was committed", budget{commits: 1}, func(w *world) { w.blind = true }},
+		{"what was committed on a closed member is thrown away with its data", "what was committed", budget{commits: 1},
+			func(w *world) { w.blind = true }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(3, tc.budget)

@@ -64,8 +64,8 @@ func (s Seen) strays(set mysql.GTIDSet) (list []mysql.LoggedTransaction, read bo
 	return list, true
 }
 
-// replays tells whether other members, which lack errant transactions of this one, can execute them as they are in its binary logs: they change
-// nothing, or end what is prepared on all of them. Such a member may be elected.
+// replays tells whether other members, which lack errant transactions of this one, can execute them as they are in its binary logs: they
+// change nothing, or end what is prepared on all of them. Such a member may be elected.
 func (s Seen) replays(errant mysql.GTIDSet) bool {
 	list, read := s.strays(errant)
 	return read && !slices.ContainsFunc(list, func(t mysql.LoggedTransaction) bool { return t.Kind == mysql.LoggedData })
@@ -92,8 +92,9 @@ func (d *deciding) adoptable(s Seen, errant mysql.GTIDSet) (list []mysql.LoggedT
 			list, some = append(list, t), true
 		default:
 			did := map[mysql.LoggedKind]string{mysql.LoggedXACommit: "committed", mysql.LoggedXARollback: "rolled back"}[t.Kind]
-			others = append(others, fmt.Sprintf("the XA transaction %s was %s on %s and is not prepared on the primary any more: it was ended there, too, in one way or "+
-				"the other", t.XID.ID(), did, d.MemberName(s.Member)))
+			others = append(others,
+				fmt.Sprintf("the XA transaction %s was %s on %s and is not prepared on the primary any more: it was ended there, too, in one way or "+
+					"the other", t.XID.ID(), did, d.MemberName(s.Member)))
 		}
 	}
 	if len(others) > 0 && !some {
@@ -102,8 +103,9 @@ func (d *deciding) adoptable(s Seen, errant mysql.GTIDSet) (list []mysql.LoggedT
 	return list, strings.Join(others, "; ")
 }
 
-// adopts has a member with errant transactions follow the primary, and the primary execute them, as far as they are adoptable; false when its
-// data are to be replaced. It follows first: once it has applied all that the primary has, and not failed, what was prepared on both is the same.
+// adopts has a member with errant transactions follow the primary, and the primary execute them, as far as they are adoptable; false when
+// its data are to be replaced. It follows first: once it has applied all that the primary has, and not failed, what was prepared on both
+// is the same.
 func (d *deciding) adopts(m Member, s, p Seen, g sets, errant mysql.GTIDSet) bool {
 	name := d.MemberName(m.ID)
 	if s.Strays != nil && s.Strays.Reading {
@@ -111,7 +113,8 @@ func (d *deciding) adopts(m Member, s, p Seen, g sets, errant mysql.GTIDSet) boo
 		return true
 	}
 	if strays, _ := s.strays(errant); p.Prepared == nil && slices.ContainsFunc(strays, ends) {
-		d.problem("%s has errant transactions, which the primary never had (I7): %s; it is not known yet what is prepared on the primary", name, errant)
+		d.problem("%s has errant transactions, which the primary never had (I7): %s; it is not known yet what is prepared on the primary", name,
+			errant)
 		return true
 	}
 	list, why := d.adoptable(s, errant)
@@ -121,7 +124,8 @@ func (d *deciding) adopts(m Member, s, p Seen, g sets, errant mysql.GTIDSet) boo
 		}
 		return false
 	}
-	d.problem("%s has errant transactions, which the primary never had (I7): %s; the primary executes them, too: %s", name, errant, strayText(list))
+	d.problem("%s has errant transactions, which the primary never had (I7): %s; the primary executes them, too: %s", name, errant,
+		strayText(list))
 	n := len(d.out.Actions)
 	d.follower(m, s, p, g)
 	if len(d.out.Actions) == n && d.follows(s) && s.Replica.Receiving() && s.Replica.SQLRunning == "Yes" && d.acknowledges(p) {
@@ -168,8 +172,8 @@ func Adoptable(r Record, seen []Seen, member int) []mysql.LoggedTransaction {
 	return list
 }
 
-// errantOf are the transactions that a member has and the primary does not. The primary was asked at the same moment: what it numbered since
-// then is no error.
+// errantOf are the transactions that a member has and the primary does not. The primary was asked at the same moment: what it numbered
+// since then is no error.
 func errantOf(g sets, p Seen) mysql.GTIDSet {
 	return g.received.Subtract(g.theirs).Without(p.Server.UUID)
 }

@@ -39,7 +39,7 @@ var (
 	loggedUse = regexp.MustCompile("^use `(?:[^`]|``)*`; ")
 	// loggedIdle are statements that are logged and change neither a row nor a definition. REPAIR leaves an InnoDB table as it is, and of
 	// a damaged MyISAM table, which is no copy any more, what can be read.
-	loggedIdle = regexp.MustCompile(`(?i)^(?:FLUSH|ANALYZE\s+(?:NO_WRITE_TO_BINLOG\s+|LOCAL\s+)?TABLES?|OPTIMIZE\s+TABLES?|REPAIR\s+TABLES?)\b`)
+	loggedIdle = regexp.MustCompile(`(?i)^(?:FLUSH|(?:ANALYZE|OPTIMIZE|REPAIR)\s+(?:(?:NO_WRITE_TO_BINLOG|LOCAL)\s+)?TABLES?)\b`)
 )
 
 // Classify tells what a transaction does by all of its events, the one with the GTID left out.
@@ -304,7 +304,8 @@ func ExecuteAs(ctx context.Context, db *sql.DB, t LoggedTransaction) error {
 	defer conn.Close()
 	var done, closed bool
 	var owned string
-	err = conn.QueryRowContext(ctx, "SELECT GTID_SUBSET(?, @@GLOBAL.gtid_executed), @@GLOBAL.super_read_only, @@GLOBAL.gtid_owned", one.String()).Scan(&done, &closed, &owned)
+	err = conn.QueryRowContext(ctx, "SELECT GTID_SUBSET(?, @@GLOBAL.gtid_executed), @@GLOBAL.super_read_only, @@GLOBAL.gtid_owned",
+		one.String()).Scan(&done, &closed, &owned)
 	switch {
 	case err != nil:
 		return failed(err)

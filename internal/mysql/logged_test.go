@@ -18,7 +18,8 @@ func TestClassify(t *testing.T) {
 		}
 		return events
 	}
-	rows := []mysql.LoggedEvent{{Type: "Query", Info: "BEGIN"}, {Type: "Table_map", Info: "table_id: 85 (d.t)"}, {Type: "Write_rows", Info: "table_id: 85"},
+	rows := []mysql.LoggedEvent{{Type: "Query", Info: "BEGIN"}, {Type: "Table_map", Info: "table_id: 85 (d.t)"}, {Type: "Write_rows",
+		Info: "table_id: 85"},
 		{Type: "Xid", Info: "COMMIT /* xid=1 */"}}
 	const nothing, data, commit, rollback = mysql.LoggedNothing, mysql.LoggedData, mysql.LoggedXACommit, mysql.LoggedXARollback
 	for _, tc := range []struct {
@@ -31,7 +32,8 @@ func TestClassify(t *testing.T) {
 		{"nothing at all is not known to be empty", nil, data, ""},
 		{"rows", rows, data, ""},
 		{"the beginning of a transaction", query("BEGIN"), data, ""},
-		{"a transaction that ends as an XA one", append(query("XA START X'61',X'',1"), mysql.LoggedEvent{Type: "XA_prepare", Info: "XA PREPARE X'61',X'',1"}), data, ""},
+		{"a transaction that ends as an XA one", append(query("XA START X'61',X'',1"), mysql.LoggedEvent{Type: "XA_prepare",
+			Info: "XA PREPARE X'61',X'',1"}), data, ""},
 		{"compressed", []mysql.LoggedEvent{{Type: "Transaction_payload", Info: "compression='ZSTD'"}}, data, ""},
 		{"FLUSH", query("FLUSH STATUS"), nothing, ""},
 		{"in lower case, with a default database", query("use `a``b; c`; flush  tables"), nothing, ""},
@@ -64,8 +66,8 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// TestExecuteAs: what a closed replica has numbered is read from its binary logs, executed by the primary under the same GTIDs, and passed over by
-// the replica when it comes back to it; all have the same rows and the same GTIDs then, without an applier that stands still.
+// TestExecuteAs: what a closed replica has numbered is read from its binary logs, executed by the primary under the same GTIDs, and passed
+// over by the replica when it comes back to it; all have the same rows and the same GTIDs then, without an applier that stands still.
 func TestExecuteAs(t *testing.T) {
 	ctx := t.Context()
 	c := testkit.FreshCluster(t, 3, mysqld.ReplicaOptions{SemiSync: true, SuperReadOnly: true}, nil)
@@ -86,8 +88,10 @@ func TestExecuteAs(t *testing.T) {
 	conn, err := closed.Conn(ctx)
 	check(t, err)
 	defer conn.Close()
-	for _, s := range []string{"USE d", "XA COMMIT 'commit'", "FLUSH LOCAL STATUS", "FLUSH STATUS", "FLUSH BINARY LOGS", "XA ROLLBACK 'rollback','b',7",
-		"ANALYZE TABLE t UPDATE HISTOGRAM ON id", "SET gtid_next = 'aaaaaaaa-0000-4000-8000-000000000000:t1:5'", "COMMIT", "SET gtid_next = AUTOMATIC",
+	for _, s := range []string{"USE d", "XA COMMIT 'commit'", "FLUSH LOCAL STATUS", "FLUSH STATUS", "FLUSH BINARY LOGS",
+		"XA ROLLBACK 'rollback','b',7",
+		"ANALYZE TABLE t UPDATE HISTOGRAM ON id", "SET gtid_next = 'aaaaaaaa-0000-4000-8000-000000000000:t1:5'", "COMMIT",
+		"SET gtid_next = AUTOMATIC",
 		"FLUSH BINARY LOGS", "XA COMMIT X'00ff27','',3"} {
 		if _, err := conn.ExecContext(ctx, s); err != nil {
 			t.Fatalf("%s: %v", s, err)

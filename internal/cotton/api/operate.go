@@ -283,7 +283,8 @@ func (s *server) history(w http.ResponseWriter, r *http.Request) error {
 		out.Operations = append(out.Operations, *operationDocument(v, &op))
 	}
 	for _, s := range v.Record.Strays {
-		out.Strays = append(out.Strays, v1.Stray{At: s.At, Instance: v.Record.MemberName(s.Member), GTIDs: s.GTIDs, Adopted: s.Adopted, Note: s.Note})
+		out.Strays = append(out.Strays, v1.Stray{At: s.At, Instance: v.Record.MemberName(s.Member), GTIDs: s.GTIDs, Adopted: s.Adopted,
+			Note: s.Note})
 	}
 	return writeJSON(w, http.StatusOK, out)
 }

@@ -485,7 +485,8 @@ func (d *driver) endSessions(ctx context.Context, db *sql.DB, name string) error
 // change of primary has begun, if the member is counted on again, or if another scheduler has taken over since the clone was decided.
 func (d *driver) mayOverwrite(ctx context.Context, r cotton.Record, member int, lost *cotton.Stray) error {
 	if lost != nil {
-		d.f.cfg.Log.Warn("a member's errant transactions are lost with its data", "cluster", r.Spec.Name, "member", member, "transactions", lost.GTIDs, "note", lost.Note)
+		d.f.cfg.Log.Warn("a member's errant transactions are lost with its data", "cluster", r.Spec.Name, "member", member, "transactions",
+			lost.GTIDs, "note", lost.Note)
 	}
 	return d.f.change(ctx, d.c, func(now *cotton.Record) error {
 		if lost != nil {

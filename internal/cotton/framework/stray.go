@@ -78,7 +78,8 @@ func (d *driver) straysOf(ctx context.Context, r cotton.Record, member int, set 
 		defer d.c.poke()
 		is := &strays{Strays: cotton.Strays{Of: set, List: list}, tries: reading.tries}
 		if err != nil {
-			d.f.cfg.Log.Warn("a member's errant transactions are not known", "cluster", r.Spec.Name, "member", member, "tries", is.tries, "error", err)
+			d.f.cfg.Log.Warn("a member's errant transactions are not known", "cluster", r.Spec.Name, "member", member, "tries", is.tries, "error",
+				err)
 			is.Problem = err.Error()
 			if mysql.IsConnection(err) && is.tries < straysTries {
 				is.again = time.Now().Add(time.Second)
@@ -133,7 +134,8 @@ func (d *driver) preparedOf(ctx context.Context, r cotton.Record, member int) ma
 
 // adopt has the primary execute a member's errant transactions, under the GTIDs that they have. What was prepared is ended only once the
 // member has applied all that the primary had executed when it still had it prepared: then both mean the same transaction. Any step may be
-// lost: the same GTID is never executed twice, and what the primary has executed under another member's number is stored with the next look.
+// lost: the same GTID is never executed twice, and what the primary has executed under another member's number is stored with the next
+// look.
 func (d *driver) adopt(ctx context.Context, r cotton.Record, m cotton.Member) error {
 	seen := d.c.seenNow()
 	list := cotton.Adoptable(r, seen, m.ID)
@@ -187,7 +189,8 @@ func (d *driver) adopt(ctx context.Context, r cotton.Record, m cotton.Member) er
 		return failed
 	}
 	fault.Point(faultAdopted)
-	d.f.cfg.Log.Info("the primary has executed what a closed member had numbered", "cluster", r.Spec.Name, "member", m.ID, "transactions", set.String(), "of", len(list))
+	d.f.cfg.Log.Info("the primary has executed what a closed member had numbered", "cluster", r.Spec.Name, "member", m.ID, "transactions",
+		set.String(), "of", len(list))
 	err = d.f.change(ctx, d.c, func(stored *cotton.Record) error {
 		if stored.Epoch != r.Epoch || stored.Primary != r.Primary {
 			return errUnchanged

@@ -11,8 +11,9 @@ import (
 	"github.com/aosc/aosc/internal/testkit"
 )
 
-// TestErrant: what an application commits on a member that was the primary is on all members afterwards, and that member keeps its data, as does one
-// on which nothing but FLUSH was executed. One that was written to is cloned, as is one that ended a transaction otherwise than the primary.
+// TestErrant: what an application commits on a member that was the primary is on all members afterwards, and that member keeps its data,
+// as does one on which nothing but FLUSH was executed. One that was written to is cloned, as is one that ended a transaction otherwise
+// than the primary.
 func TestErrant(t *testing.T) {
 	s, f, _, l := begins(t, 3, nil)
 	v := s.await(f, "c0", "all is well", complete(3))
@@ -125,7 +126,8 @@ func (s *site) discarded(f *framework.Framework, before framework.View, member i
 
 func (s *site) clones(v framework.View, id int) (n int) {
 	m := member(v, id)
-	_ = s.administrator("c0", mysql.Addr{Host: m.Host, Port: m.Port}).QueryRowContext(s.t.Context(), "SELECT COUNT(*) FROM performance_schema.clone_status").Scan(&n)
+	_ = s.administrator("c0", mysql.Addr{Host: m.Host, Port: m.Port}).QueryRowContext(s.t.Context(),
+		"SELECT COUNT(*) FROM performance_schema.clone_status").Scan(&n)
 	return n
 }
 
@@ -141,8 +143,9 @@ func (s *site) everywhere(v framework.View, query, want string) {
 	}
 }
 
-// TestPreparedWhileClosing: a transaction that has changed rows cannot be prepared on a primary that was closed for its successor, also when the
-// scheduler that closed it is killed before it has ended that session: the application would be told that it is prepared, and nobody else had it.
+// TestPreparedWhileClosing: a transaction that has changed rows cannot be prepared on a primary that was closed for its successor, also
+// when the scheduler that closed it is killed before it has ended that session: the application would be told that it is prepared, and
+// nobody else had it.
 func TestPreparedWhileClosing(t *testing.T) {
 	s, f, stop, l := begins(t, 3, nil)
 	v := s.await(f, "c0", "all is well", complete(3))

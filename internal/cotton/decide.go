@@ -112,8 +112,8 @@ const (
 	ActFence  ActionKind = "fence"  // close Member for writes: it is writable and not the primary (I2)
 	ActOrder  ActionKind = "order"  // tell Member's executor to close it or to kill it: it does not answer
 	ActAcks   ActionKind = "acks"   // store how many acknowledgements commits have from now on
-	// store what the primary has executed as what was acknowledged: a record of an earlier release has no such set, or what it has adopted is
-	// not in it
+	// ActBase: store what the primary has executed as what was acknowledged. A record of an earlier release has no such set, and what was
+	// adopted may not be in it.
 	ActBase     ActionKind = "base"
 	ActStrict   ActionKind = "strict"    // store that the primary has been seen to wait for ever, as its policy says
 	ActSemiSync ActionKind = "semi-sync" // set the primary's side by the policy; off at any other

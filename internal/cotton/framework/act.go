@@ -396,6 +396,7 @@ func (d *driver) cloneInBackground(ctx context.Context, r cotton.Record, a cotto
 		defer d.running.Done()
 		err := d.clone(ctx, r, a.Member, a.Donor, lost)
 		d.note(r, a, err)
+		d.forgetStrays(a.Member)
 		d.mu.Lock()
 		delete(d.busy, a.Member)
 		delete(d.donor, a.Member)

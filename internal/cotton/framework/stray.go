@@ -40,6 +40,8 @@ func (d *driver) inspect(ctx context.Context, r cotton.Record, seen []cotton.See
 		if set, any := unknown[s.Member]; any {
 			s.Strays = d.straysOf(ctx, r, s.Member, set)
 			prepared = prepared || s.Strays.Ends()
+		} else {
+			d.forgetStrays(s.Member)
 		}
 	}
 	if !prepared {
@@ -85,9 +87,20 @@ func (d *driver) straysOf(ctx context.Context, r cotton.Record, member int, set 
 				is.again = time.Now().Add(time.Second)
 			}
 		}
-		memo.strays = is
+		if memo.strays == reading { // else it has been cloned meanwhile
+			memo.strays = is
+		}
 	})
 	return new(reading.Strays)
+}
+
+// forgetStrays drops what is known of a member's errant transactions: once it is cloned it numbers others with the same GTIDs.
+func (d *driver) forgetStrays(member int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if memo := d.memos[member]; memo != nil {
+		memo.strays = nil
+	}
 }
 
 func (d *driver) readStrays(ctx context.Context, r cotton.Record, member int, set mysql.GTIDSet) ([]mysql.LoggedTransaction, error) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -61,5 +63,13 @@ func (a *asking) followChange(ctx context.Context, name string, f *asked, planne
 			return err
 		}
 	}
-	return err
+	if planned.ID == 0 { // also of a scheduler of an earlier release
+		return err
+	}
+	// The others follow, and the next operation is accepted.
+	op, after := a.WaitOperation(ctx, name, planned.ID, func(op v1.Operation) { shown.show(nil, op.Began, op.Waits) })
+	if op.Missing != "" && !a.json {
+		fmt.Fprintln(a.out, "note:", op.Missing)
+	}
+	return cmp.Or(err, after)
 }

@@ -101,6 +101,8 @@ type Transition struct {
 	Op     *Operation
 	Spec   *Spec // of a configuration or upgrade: the new settings and package
 	Result OperationResult
+	// Missing is what was not as it should be when it ended.
+	Missing string
 }
 
 // ErrOvertaken is returned by Apply for what was decided on a record that has changed meanwhile.

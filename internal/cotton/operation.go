@@ -19,7 +19,7 @@ type Operation struct {
 	Auto  bool      `json:"auto,omitempty"`
 	Began time.Time `json:"began"`
 
-	Member  int    `json:"member,omitempty"`  // of a replace: the one that goes
+	Member  int    `json:"member,omitempty"`  // of a replace: the one that goes; of a switchover: the next primary
 	New     int    `json:"new,omitempty"`     // the member that is being added
 	Target  string `json:"target,omitempty"`  // what it must have executed to be in step: all that the primary had when it followed
 	Nodes   int    `json:"nodes,omitempty"`   // of a scale: how many there are to be
@@ -29,8 +29,12 @@ type Operation struct {
 	Discard bool   `json:"discard,omitempty"`
 	NoNew   bool   `json:"no_new,omitempty"` // the one that takes its place is there already
 
-	Canceled bool            `json:"canceled,omitempty"` // what can be taken back is being taken back
-	Log      []Step          `json:"log"`
+	Canceled bool   `json:"canceled,omitempty"` // what can be taken back is being taken back
+	Log      []Step `json:"log"`
+	// Settling is since when all its steps are taken: it ends once the cluster is in step and what was removed is gone. Missing is what
+	// was not so when it had waited long enough, or when nobody knows how long that would take.
+	Settling time.Time       `json:"settling,omitzero"`
+	Missing  string          `json:"missing,omitempty"`
 	Ended    time.Time       `json:"ended,omitzero"`
 	Result   OperationResult `json:"result,omitempty"`
 }
@@ -44,6 +48,9 @@ const (
 	OpRestart   OperationKind = "restart"   // launch tasks anew, one after the other
 	OpUpgrade   OperationKind = "upgrade"   // restart with another package
 	OpConfigure OperationKind = "configure" // restart with other settings
+	// OpSwitchover is a switchover that an operator asked for, and what follows it. While another operation is under way it is a change of
+	// primary alone.
+	OpSwitchover OperationKind = "switchover"
 )
 
 // OperationResult is how an operation ended.
@@ -70,6 +77,7 @@ const (
 	OpLeave  TransitionKind = "leave"         // To is to go; it is not relieved yet
 	OpRemove TransitionKind = "remove member" // nothing rests on To: kill, destroy, unreserve; Target is what an election must find from then on
 	OpStop   TransitionKind = "stop task"     // kill To's task
+	OpSettle TransitionKind = "settle"        // all steps are taken; what is left takes its time
 	OpCancel TransitionKind = "cancel"
 	OpEnd    TransitionKind = "end operation"
 )
@@ -125,6 +133,7 @@ func (r *Record) applyOperation(t Transition, now time.Time) error {
 		op.log(now, string(t.Kind), t.Note)
 	}
 	if t.Kind == OpEnd {
+		op.Missing = t.Missing
 		r.endOperation(t.Result, now)
 	}
 	return nil
@@ -148,6 +157,8 @@ func (r *Record) stepOperation(op *Operation, m *Member, t Transition, now time.
 		m.Leaving, m.Discard = true, op.Discard
 	case t.Kind == OpCancel && !op.Canceled:
 		return r.cancelOperation(op)
+	case t.Kind == OpSettle && op.Settling.IsZero():
+		op.Settling = now
 	case t.Kind == OpEnd:
 	default:
 		return ErrOvertaken
@@ -227,6 +238,9 @@ func (r *Record) cannotCancel() string {
 	if op.Canceled {
 		return "it is being taken back already"
 	}
+	if op.Kind == OpSwitchover {
+		return "a switchover is taken back by itself if it is not done in time"
+	}
 	if added, ok := r.Member(op.New); op.Kind == OpReplace && r.going(op.Member) && ok && !added.Joining {
 		return fmt.Sprintf("%s has taken the place of %s already", r.MemberName(op.New), r.MemberName(op.Member))
 	}
@@ -283,6 +297,8 @@ func (o Operation) Text(r Record) string {
 		return fmt.Sprintf("replace %s", r.MemberName(o.Member))
 	case OpScale:
 		return fmt.Sprintf("scale to %d nodes", o.Nodes)
+	case OpSwitchover:
+		return fmt.Sprintf("switchover to %s", r.MemberName(o.Member))
 	}
 	if len(o.Members) == 1 && len(r.Members) > 1 {
 		return fmt.Sprintf("%s %s", o.Kind, r.MemberName(o.Members[0]))

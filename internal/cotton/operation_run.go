@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
@@ -26,7 +27,7 @@ func (d *deciding) operate() {
 	p, _ := d.Member(d.Primary)
 	switch op := d.Operation; {
 	case d.Change != nil:
-		if op != nil {
+		if op != nil && op.Kind != OpSwitchover {
 			d.waits("a %s is under way", d.Change.Kind)
 		}
 	case d.beingEnded(p):
@@ -45,6 +46,8 @@ func (d *deciding) operate() {
 		d.replaceMember()
 	case op.Kind == OpScale:
 		d.scale()
+	case op.Kind == OpSwitchover:
+		d.switchedOver()
 	default:
 		d.restart()
 	}
@@ -68,8 +71,86 @@ func (d *deciding) transit(kind TransitionKind, member int, format string, args 
 	}
 }
 
-func (d *deciding) endOperation(result OperationResult, format string, args ...any) {
-	d.out.Transition = &Transition{Kind: OpEnd, Result: result, Note: fmt.Sprintf(format, args...)}
+// How long an operation whose steps are all taken waits for the cluster to be in step, and for what was removed to be gone: as long as that
+// takes where all goes well. A server that is restarted may have to recover first.
+const (
+	settleFor  = 2 * time.Minute
+	recoverFor = 15 * time.Minute
+)
+
+// settle ends an operation whose steps are all taken, once the cluster is in step and what was removed is gone: the next one is accepted
+// then. What takes longer, or nobody knows how long, such as the return of an agent, holds no operation: it ends, and says what is
+// missing.
+func (d *deciding) settle(result OperationResult, format string, args ...any) {
+	op, note := d.Operation, fmt.Sprintf(format, args...)
+	missing, waits := d.unsettled()
+	limit := settleFor
+	if len(op.Members) > 0 {
+		limit = recoverFor
+	}
+	switch {
+	case missing == "":
+		d.out.Transition = &Transition{Kind: OpEnd, Result: result, Note: note}
+	case !waits, !op.Settling.IsZero() && d.lim.Now.Sub(op.Settling) >= limit:
+		d.out.Transition = &Transition{Kind: OpEnd, Result: result, Note: note + ", but " + missing, Missing: missing}
+	case op.Settling.IsZero():
+		d.waits("%s", missing)
+		d.transit(OpSettle, 0, "%s", note)
+	default:
+		d.waits("%s", missing)
+	}
+}
+
+// unsettled says what is not as it is to be once an operation is over, and whether it is worth to wait for some of that.
+func (d *deciding) unsettled() (missing string, waits bool) {
+	var texts []string
+	for _, m := range d.Members {
+		name, s := d.MemberName(m.ID), d.seen[m.ID]
+		switch {
+		case m.Phase == PhaseRemoving && !m.away():
+			waits = true
+			text := fmt.Sprintf("volume and reservation of %s on the agent %s are being given back", name, m.Hostname)
+			if s.TaskLives || !s.Over && m.TaskID != "" {
+				text = fmt.Sprintf("the task of %s on the agent %s has not ended yet", name, m.Hostname)
+			}
+			texts = append(texts, text)
+		case m.Phase == PhaseRemoving:
+			texts = append(texts, fmt.Sprintf("%s waits for its agent %s, which Mesos does not reach: its task is ended and its volume destroyed when it is back",
+				name, m.Hostname))
+		case m.Leaving && d.outOfReach(m):
+			texts = append(texts, fmt.Sprintf("%s cannot be reached and stays until it is known that it is off", name))
+		case m.Leaving && m.ID != d.Primary:
+			waits = true
+			texts = append(texts, name+" is leaving")
+		case m.Joining:
+		default:
+			if why := d.unready(m.ID); why != "" {
+				waits = waits || !m.away()
+				texts = append(texts, why)
+			}
+		}
+	}
+	return strings.Join(texts, "; "), waits
+}
+
+// away: Mesos does not reach its agent.
+func (m Member) away() bool { return m.TaskState == "TASK_UNREACHABLE" }
+
+// switchedOver ends the operation of a switchover that an operator asked for.
+func (d *deciding) switchedOver() {
+	for _, c := range slices.Backward(d.History) {
+		if c.Began.Before(d.Operation.Began) {
+			break
+		}
+		if c.Taken {
+			d.settle(ResultCanceled, "it was taken back: %s", c.Log[len(c.Log)-1].Note)
+			return
+		}
+		if c.To == d.Operation.Member {
+			break
+		}
+	}
+	d.settle(ResultDone, "%s is the primary", d.MemberName(d.Primary))
 }
 
 // takeOperationBack ends a canceled operation once what it had added is gone.
@@ -78,7 +159,7 @@ func (d *deciding) takeOperationBack() {
 		d.waits("%s, which was added, leaves again", d.MemberName(m.ID))
 		return
 	}
-	d.endOperation(ResultCanceled, "what could be taken back is as it was")
+	d.settle(ResultCanceled, "what could be taken back is as it was")
 }
 
 // unready says why a member does not serve beside the others as it should, empty when it does.
@@ -239,9 +320,9 @@ func (d *deciding) replaceMember() {
 		return
 	}
 	if op.NoNew {
-		d.endOperation(ResultDone, "%s is gone", d.MemberName(op.Member))
+		d.settle(ResultDone, "%s is gone", d.MemberName(op.Member))
 	} else if d.join() {
-		d.endOperation(ResultDone, "%s has taken the place of %s", d.MemberName(op.New), d.MemberName(op.Member))
+		d.settle(ResultDone, "%s has taken the place of %s", d.MemberName(op.New), d.MemberName(op.Member))
 	}
 }
 
@@ -263,7 +344,7 @@ func (d *deciding) dismiss(m Member) {
 	name := d.MemberName(m.ID)
 	if m.Leaving {
 		if d.outOfReach(m) && d.Operation.Kind == OpReplace && d.Operation.New != 0 {
-			d.endOperation(ResultDone, "%s has been added; %s cannot be reached and stays until it is known that it is off", d.MemberName(d.Operation.New), name)
+			d.settle(ResultDone, "%s has been added", d.MemberName(d.Operation.New))
 			return
 		}
 		d.waits("%s is leaving", name)
@@ -367,7 +448,7 @@ func (d *deciding) scale() {
 			d.waits("%s", why) // what is promised must be true from its first moment on
 			return
 		}
-		d.endOperation(ResultDone, "%d nodes", n)
+		d.settle(ResultDone, "%d nodes", n)
 	}
 }
 
@@ -425,11 +506,7 @@ func (d *deciding) restart() {
 		}
 	}
 	if len(left) == 0 {
-		if why := d.unwell(); why != "" {
-			d.waits("%s", why)
-			return
-		}
-		d.endOperation(ResultDone, "all are back and in step")
+		d.settle(ResultDone, "all are back and in step")
 		return
 	}
 	next := slices.MaxFunc(left, func(a, b int) int {

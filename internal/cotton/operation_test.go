@@ -135,7 +135,7 @@ func TestOperate(t *testing.T) {
 			s.m(2).Leaving, s.m(2).Relieved = true, true
 			s.closed()
 		}), "open 1", "c-2 is leaving"},
-		{"that ends it", replacing(2).edited(func(s *scene) { s.m(2).Phase = cotton.PhaseRemoving }), "end operation", ""},
+		{"it is waited for until it is gone", replacing(2).edited(func(s *scene) { s.m(2).Phase = cotton.PhaseRemoving }), "settle", "c-2"},
 		{"the primary is handed over", replacing(1).edited(func(s *scene) { *s.at(3).Replica.SecondsBehind = 3; *s.at(4).Replica.SecondsBehind = 2 }), "begin switchover 2", ""},
 		{"before there is a new one, if somebody can", operating(lossless, 3).doing(replace(1)), "begin switchover 2", ""},
 		{"else the new one is added for it", operating(single, 1).doing(replace(1)), "add member", ""},
@@ -243,14 +243,15 @@ func TestOperate(t *testing.T) {
 		}), "begin switchover 2", ""},
 		{"and leaves, without another one for it", operating(lossless, 3).doing(with(replace(3), func(op *cotton.Operation) { op.Auto, op.NoNew = true, true })).edited(func(s *scene) {
 			s.m(3).Leaving, s.m(3).Phase = true, cotton.PhaseRemoving
-		}), "end operation", ""},
+		}), "settle", "c-3"},
 		{"hands over whatever else is done", scale(5, 3).edited(func(s *scene) { s.m(1).Leaving = true }), "begin switchover 2", ""},
 		{"hands over when what added it is taken back", replacing(2).edited(func(s *scene) { s.r.Operation.Canceled, s.m(1).Leaving = true, true }), "begin switchover 2", ""},
 		{"older settings after a cancel are told", operating(lossless, 3).edited(func(s *scene) { s.m(2).Restart = true }), "", ""},
 
 		// Cancel.
 		{"what was added leaves again", replacing(2).edited(func(s *scene) { s.r.Operation.Canceled, s.m(4).Leaving = true, true }), "relieve 4", "leaves again"},
-		{"then it is over", replacing(2).edited(func(s *scene) { s.r.Operation.Canceled, s.m(4).Phase = true, cotton.PhaseRemoving }), "end operation", ""},
+		{"and is waited for until it is gone", replacing(2).edited(func(s *scene) { s.r.Operation.Canceled, s.m(4).Phase = true, cotton.PhaseRemoving }), "settle", "c-4"},
+		{"then it is over", operating(lossless, 3).doing(with(replace(2), func(op *cotton.Operation) { op.New, op.Canceled = 4, true })), "end operation", ""},
 
 		// Scale.
 		{"up", scale(3, 5), "add member", ""},
@@ -286,6 +287,87 @@ func TestOperate(t *testing.T) {
 				t.Errorf("got %q, waits %q; want %q, waits %q; problems %q", text, got.Waits, tc.want, tc.waits, got.Problems)
 			}
 		})
+	}
+}
+
+// TestSettle: an operation is over once the cluster is in step and what was removed is gone, so that the next one is accepted; what takes
+// longer, or nobody knows how long, is told and holds none.
+func TestSettle(t *testing.T) {
+	scaled := func(edit func(*scene)) *scene {
+		s := operating(lossless, 4).doing(cotton.Operation{Kind: cotton.OpScale, Nodes: 3, Policy: lossless})
+		s.m(4).Phase, s.at(4).TaskLives = cotton.PhaseRemoving, false
+		edit(s)
+		return s
+	}
+	switched := func(edit func(*scene)) *scene {
+		s := operating(lossless, 3).doing(cotton.Operation{Kind: cotton.OpSwitchover, Member: 1})
+		s.r.History = []cotton.Change{{Kind: cotton.Switchover, From: 2, To: 1, Began: s.r.Operation.Began, Log: []cotton.Step{{Note: "a lock is held"}}}}
+		edit(s)
+		return s
+	}
+	restarted := func(edit func(*scene)) *scene {
+		s := operating(lossless, 3).doing(cotton.Operation{Kind: cotton.OpRestart, Members: []int{1, 2, 3}})
+		edit(s)
+		return s
+	}
+	since := func(s *scene, ago time.Duration) { s.r.Operation.Settling = limits.Now.Add(-ago) }
+	for _, tc := range []struct {
+		name   string
+		scene  *scene
+		want   string
+		result cotton.OperationResult
+		text   string // what it waits for, or what is missing at its end
+	}{
+		{"a task runs still", scaled(func(*scene) {}), "settle", "", "the task of c-4 on the agent agent4 has not ended yet"},
+		{"its volume is there still", scaled(func(s *scene) { s.at(4).Over = true }), "settle", "",
+			"volume and reservation of c-4 on the agent agent4 are being given back"},
+		{"and a while later", scaled(func(s *scene) { s.at(4).Over = true; since(s, time.Minute) }), "", "", "volume and reservation of c-4"},
+		{"for too long", scaled(func(s *scene) { s.at(4).Over = true; since(s, 2*time.Minute) }), "end operation", cotton.ResultDone, "volume and reservation of c-4"},
+		{"its agent is not reached", scaled(func(s *scene) { s.m(4).TaskState = "TASK_UNREACHABLE" }), "end operation", cotton.ResultDone,
+			"c-4 waits for its agent agent4, which Mesos does not reach"},
+		{"it is gone", scaled(func(s *scene) { s.r.Members = s.r.Members[:3] }), "end operation", cotton.ResultDone, ""},
+		{"it is gone, another one does not follow", scaled(func(s *scene) { s.r.Members = s.r.Members[:3]; s.at(2).Acknowledging = false }), "settle", "",
+			"c-2 does not acknowledge"},
+		{"it is gone, the agent of another one is not reached", scaled(func(s *scene) { s.r.Members = s.r.Members[:3]; s.lostSight(2, 0) }), "end operation",
+			cotton.ResultDone, "c-2 does not answer"},
+		{"it is gone, two are amiss, of which one may be back soon", scaled(func(s *scene) {
+			s.r.Members = s.r.Members[:3]
+			s.lostSight(2, 0)
+			s.at(3).Acknowledging = false
+		}), "settle", "", "c-2 does not answer: i/o timeout; c-3 does not acknowledge"},
+
+		{"the former primary does not follow yet", switched(func(s *scene) { s.at(2).Replica = nil }), "settle", "", "c-2 does not replicate from the primary"},
+		{"it follows", switched(func(*scene) {}), "end operation", cotton.ResultDone, ""},
+		{"it is cloned, which takes long", switched(func(s *scene) { s.at(2).Busy = "clone"; since(s, time.Hour) }), "end operation", cotton.ResultDone,
+			"clone is under way"},
+		{"it was taken back", switched(func(s *scene) { s.r.History[0].Taken = true }), "end operation", cotton.ResultCanceled, ""},
+		{"of one before it, that is nothing", switched(func(s *scene) {
+			s.r.History = append([]cotton.Change{{Kind: cotton.Switchover, Taken: true, Began: s.r.Operation.Began.Add(-time.Minute)}}, s.r.History...)
+		}), "end operation", cotton.ResultDone, ""},
+		{"a failover took its place", switched(func(s *scene) {
+			s.r.History[0].Taken = true
+			s.r.History = append(s.r.History, cotton.Change{Kind: cotton.Failover, From: 2, To: 1, Began: s.r.Operation.Began.Add(time.Second)})
+		}), "end operation", cotton.ResultDone, ""},
+		{"while the primary changes, it waits for nothing else", switched(func(s *scene) {
+			s.r.History = nil
+			s.r.Change = &cotton.Change{Kind: cotton.Switchover, Step: cotton.StepPromote, From: 2, To: 1}
+		}), "finish", "", ""},
+
+		{"restarted, one recovers", restarted(func(s *scene) { s.ended(3, "TASK_RUNNING", 0); since(s, 14*time.Minute) }), "", "", "c-3 is"},
+		{"restarted, one does not come back", restarted(func(s *scene) { s.ended(3, "TASK_RUNNING", 0); since(s, 15*time.Minute) }), "end operation",
+			cotton.ResultDone, "c-3 is"},
+	} {
+		got := cotton.Decide(tc.scene.r, tc.scene.seen, limits)
+		kind, text := "", got.Waits
+		var result cotton.OperationResult
+		if got.Transition != nil {
+			if kind, result = string(got.Transition.Kind), got.Transition.Result; kind == "end operation" {
+				text = got.Transition.Missing
+			}
+		}
+		if kind != tc.want || result != tc.result || (text == "") != (tc.text == "") || !strings.Contains(text, tc.text) {
+			t.Errorf("%s: %s as %q, %q; want %s as %q, %q", tc.name, kind, result, text, tc.want, tc.result, tc.text)
+		}
 	}
 }
 

@@ -97,8 +97,11 @@ func (s *server) switchover(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return named(err, name)
 	}
-	to := fmt.Sprintf("%s-%d", name, t.To)
-	return writeJSON(w, accepted(asked.DryRun), v1.Planned{Cluster: name, What: "switchover to " + to, DryRun: asked.DryRun, Warnings: []string{},
+	to, id := fmt.Sprintf("%s-%d", name, t.To), 0
+	if t.Op != nil {
+		id = t.Op.ID
+	}
+	return writeJSON(w, accepted(asked.DryRun), v1.Planned{Cluster: name, ID: id, What: "switchover to " + to, DryRun: asked.DryRun, Warnings: []string{},
 		Steps: []string{"close the primary for writes", "wait until " + to + " has executed all of it", "open " + to + ", publish it, and have the others follow it"}})
 }
 
@@ -307,7 +310,7 @@ func operationDocument(v framework.View, op *cotton.Operation) *v1.Operation {
 		return nil
 	}
 	out := &v1.Operation{ID: op.ID, Kind: string(op.Kind), What: op.Text(v.Record), Why: op.Why, Auto: op.Auto, Canceled: op.Canceled,
-		Began: op.Began, Ended: op.Ended, Result: string(op.Result), Log: stepDocuments(op.Log, op.Began, op.Ended)}
+		Missing: op.Missing, Began: op.Began, Ended: op.Ended, Result: string(op.Result), Log: stepDocuments(op.Log, op.Began, op.Ended)}
 	if op.Result == "" {
 		out.Waits = v.Waits
 	}

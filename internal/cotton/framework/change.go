@@ -529,7 +529,8 @@ type SwitchoverOptions struct {
 }
 
 // Switchover hands the primary over. It returns once that is stored; the cluster's loop does it, and takes it back when
-// it is not done in time. Errors: a *cotton.RefusedError, ErrUnknown, ErrNotReady. With DryRun only the check is made.
+// it is not done in time. It is an operation (Op of what is returned), which is over once all are in step again, unless another one is
+// under way. Errors: a *cotton.RefusedError, ErrUnknown, ErrNotReady. With DryRun only the check is made.
 func (f *Framework) Switchover(ctx context.Context, name string, o SwitchoverOptions) (cotton.Transition, error) {
 	c, err := f.known(name)
 	if err != nil {
@@ -555,7 +556,15 @@ func (f *Framework) Switchover(ctx context.Context, name string, o SwitchoverOpt
 		if o.DryRun {
 			return errUnchanged
 		}
-		return r.Apply(t, f.clock.now())
+		now := f.clock.now()
+		if r.Operation == nil { // what follows is a part of it; it is under way until the cluster is in step
+			op := &cotton.Operation{Kind: cotton.OpSwitchover, Member: t.To, Why: o.Why}
+			if err := r.Apply(cotton.Transition{Kind: cotton.OpBegin, Op: op, Note: op.Text(*r)}, now); err != nil {
+				return err
+			}
+			t.Op = new(*r.Operation)
+		}
+		return r.Apply(t, now)
 	})
 	switch {
 	case errors.Is(err, errUnchanged):

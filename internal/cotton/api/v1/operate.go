@@ -72,7 +72,8 @@ type Drain struct {
 type Planned struct {
 	Cluster string `json:"cluster"`
 	What    string `json:"what"`
-	// ID of the operation, for its progress in GET /clusters/<name>/history; 0 for a switchover and a dry run.
+	// ID of the operation, for its progress in GET /clusters/<name>/history; 0 for a dry run, and for a switchover while another
+	// operation is under way.
 	ID       int      `json:"id,omitempty"`
 	DryRun   bool     `json:"dry_run,omitempty"`
 	Steps    []string `json:"steps"`
@@ -82,7 +83,7 @@ type Planned struct {
 // Operation is work on a cluster that takes more than one step.
 type Operation struct {
 	ID       int       `json:"id"`
-	Kind     string    `json:"kind"` // replace, scale, restart, configure or upgrade
+	Kind     string    `json:"kind"` // replace, scale, restart, configure, upgrade or switchover
 	What     string    `json:"what"`
 	Why      string    `json:"why,omitempty"`
 	Auto     bool      `json:"auto,omitempty"`  // nobody asked for it
@@ -91,6 +92,8 @@ type Operation struct {
 	Began    time.Time `json:"began"`
 	Ended    time.Time `json:"ended,omitzero"`
 	Result   string    `json:"result,omitempty"` // done or canceled; empty while it is under way
+	// Missing is what was not as it should be when it ended: it takes long, or nobody knows how long, such as the return of an agent.
+	Missing string `json:"missing,omitempty"`
 	Log      []Step    `json:"log"`
 }
 

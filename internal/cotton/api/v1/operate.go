@@ -94,7 +94,7 @@ type Operation struct {
 	Result   string    `json:"result,omitempty"` // done or canceled; empty while it is under way
 	// Missing is what was not as it should be when it ended: it takes long, or nobody knows how long, such as the return of an agent.
 	Missing string `json:"missing,omitempty"`
-	Log      []Step    `json:"log"`
+	Log     []Step `json:"log"`
 }
 
 // Change is a change of primary.

@@ -39,6 +39,20 @@ func TestTally(t *testing.T) {
 	}
 }
 
+// A pass that hangs does not hide behind the success of the one before it.
+func TestLongPass(t *testing.T) {
+	env := NewEnv("test", nil, nil)
+	env.SetReady(nil)
+	env.state.pass(time.Now().Add(-time.Hour))
+	if note, err := env.Ready(); err != nil || !strings.Contains(note, "a pass has been under way since") {
+		t.Errorf("%q, %v", note, err)
+	}
+	env.state.pass(time.Time{})
+	if note, err := env.Ready(); err != nil || note != "" {
+		t.Errorf("%q, %v", note, err)
+	}
+}
+
 // What Health finds wrong makes /readyz say so, and neither fails the pass nor delays the next.
 func TestLoopHealth(t *testing.T) {
 	env := NewEnv("test", nil, nil)

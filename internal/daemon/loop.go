@@ -72,7 +72,9 @@ type loop struct {
 // run does one pass and measures it. A pass cut short by the end of ctx is not counted: it neither failed nor not.
 func (l *loop) run(ctx context.Context) error {
 	begin := time.Now()
+	l.env.state.pass(begin)
 	err := l.pass(ctx)
+	l.env.state.pass(time.Time{})
 	if ctx.Err() == nil || err == nil {
 		l.env.chassisMetrics().pass(err, time.Since(begin))
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 )
 
 // ErrStarting is why a daemon is not ready before its first pass has finished.
@@ -18,6 +19,17 @@ type readiness struct {
 	known bool
 	err   error
 	note  string
+	began time.Time // of the pass under way, zero = none is
+}
+
+// longPass is the age from which a pass under way is worth a note: it may hang.
+const longPass = 2 * time.Minute
+
+// pass notes that a pass begins, or with the zero time that none is under way.
+func (r *readiness) pass(began time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.began = began
 }
 
 func (r *readiness) set(err error, note string) {
@@ -33,7 +45,13 @@ func (r *readiness) get() (note string, err error) {
 	if !r.known {
 		return "", ErrStarting
 	}
-	return r.note, r.err
+	note = r.note
+	if !r.began.IsZero() && time.Since(r.began) > longPass {
+		if note = fmt.Sprintf("a pass has been under way since %s UTC", r.began.UTC().Format(time.DateTime)); r.note != "" {
+			note = r.note + "; " + note
+		}
+	}
+	return note, r.err
 }
 
 // newHolder names this process: the host and pid for people, random bytes because pids come again.

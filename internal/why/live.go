@@ -19,6 +19,7 @@ type Liveness struct {
 	Stopped bool      // it ended as it was asked to
 	Holder  string
 	Error   string // why it does not do its work
+	Note    string // what people should know of it although it does
 	Others  int    // live processes that serve other instances
 }
 
@@ -48,7 +49,11 @@ func (l Liveness) String() string {
 	if r, bad := l.trouble(); bad {
 		return r.Text
 	}
-	return fmt.Sprintf("the %s lives: last seen at %s (%s)", l.Name, stamp(l.Seen), l.Holder)
+	text := fmt.Sprintf("the %s lives: last seen at %s (%s)", l.Name, stamp(l.Seen), l.Holder)
+	if l.Note != "" {
+		text += "; " + l.Note
+	}
+	return text
 }
 
 // Bad reports whether the daemon does not do its work.
@@ -83,9 +88,22 @@ func (f *facts) serving(name, tier string, addr mysql.Addr) Liveness {
 	return l
 }
 
-// best picks the process that is best off: alive without an error, then alive, then the one seen last.
+// rank orders processes: one that does its work, one that stands by, one that fails, one that is down.
+func rank(d aoscdb.DaemonRow, alive bool) int {
+	switch {
+	case !alive:
+		return 0
+	case d.Error != "":
+		return 1
+	case strings.HasPrefix(d.Note, "standing by"):
+		return 2
+	}
+	return 3
+}
+
+// best picks the process that is best off, of equals the one seen last.
 func (f *facts) best(name string, serves func(Serves) bool) Liveness {
-	out := Liveness{Name: name}
+	out, top := Liveness{Name: name}, -1
 	for _, d := range f.daemonsOf[name] {
 		alive := d.StoppedAt == nil && f.Now.Sub(d.SeenAt) <= aoscdb.DownAfter
 		if !serves(ParseServes(d.Serves)) {
@@ -94,11 +112,9 @@ func (f *facts) best(name string, serves func(Serves) bool) Liveness {
 			}
 			continue
 		}
-		better := out.Seen.IsZero() || alive && !out.Alive ||
-			alive == out.Alive && (d.Error == "" && out.Error != "" && alive || (d.Error == "") == (out.Error == "") && d.SeenAt.After(out.Seen))
-		if better {
-			others := out.Others
-			out = Liveness{Name: name, Alive: alive, Seen: d.SeenAt, Stopped: d.StoppedAt != nil, Holder: d.Holder, Error: d.Error, Others: others}
+		if r := rank(d, alive); r > top || r == top && d.SeenAt.After(out.Seen) {
+			out, top = Liveness{Name: name, Alive: alive, Seen: d.SeenAt, Stopped: d.StoppedAt != nil, Holder: d.Holder, Error: d.Error,
+				Note: d.Note, Others: out.Others}, r
 		}
 	}
 	return out

@@ -104,7 +104,11 @@ func (a alter) admission() Reason {
 	if r, bad := a.Brain.trouble(); bad {
 		return because(r.Code, "waits for admission, and %s", r.Text)
 	}
-	return because(Admission, "waits for admission: the brain judges it, and was last seen at %s", stamp(a.Brain.Seen))
+	r := because(Admission, "waits for admission: the brain judges it, and was last seen at %s", stamp(a.Brain.Seen))
+	if a.Brain.Note != "" {
+		r.Text += "; " + a.Brain.Note
+	}
+	return r
 }
 
 func (a alter) hold() Reason {

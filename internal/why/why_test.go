@@ -86,6 +86,11 @@ func TestEachReason(t *testing.T) {
 		"not admitted, brain stopped": {func(x *tables) { x.Current = nil; daemon(x, "brain", stopped) }, nil, DaemonDown, []string{"brain is down", "stopped"}},
 		"not admitted, brain fails":   {func(x *tables) { x.Current = nil; daemon(x, "brain", failing) }, nil, DaemonFailing, []string{"no such branch"}},
 		"not admitted, never a brain": {func(x *tables) { x.Current = nil; x.Daemons = nil }, nil, DaemonDown, []string{"none has ever been seen"}},
+		"not admitted, a pass of the leader hangs": {func(x *tables) {
+			x.Current = nil
+			daemon(x, "brain", func(d *aoscdb.DaemonRow) { d.Note = "a pass has been under way since noon" })
+			x.Daemons = append(x.Daemons, aoscdb.DaemonRow{Name: "brain", Holder: "b", SeenAt: now, Note: "standing by: lease is held"})
+		}, nil, Admission, []string{"a pass has been under way since noon"}},
 		"HOLD": {func(x *tables) {
 			x.Current[0].Status, x.Current[0].HoldBy, x.Current[0].Reason = "HOLD", "worker", "duplicates"
 		}, nil, Hold, []string{"worker", "duplicates"}},

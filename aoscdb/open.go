@@ -52,8 +52,9 @@ type Store struct {
 	database string
 	cfg      *driver.Config
 
-	mu    sync.Mutex
-	views map[string]string // alter views this process made: name to statement
+	mu         sync.Mutex
+	views      map[string]string // alter views this process made: name to statement
+	lockSecret string            // once it was needed
 }
 
 // Open prepares access to the central database named by the DSN (github.com/go-sql-driver/mysql format). It does not

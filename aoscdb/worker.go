@@ -2,25 +2,10 @@ package aoscdb
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
-
-	"github.com/aosc/aosc/internal/mysql"
 )
-
-// WorkerLock is the name of the lock a worker holds on an instance while it alters there (I3). Whoever finds it free
-// knows that nothing is being altered. It fits the server's 64 characters, also where a host's name does not.
-func WorkerLock(a mysql.Addr) string {
-	const prefix, most = "aosc.osc.", 64
-	if name := prefix + a.String(); len(name) <= most {
-		return name
-	}
-	sum := sha256.Sum256([]byte(a.String()))
-	return prefix + hex.EncodeToString(sum[:16])
-}
 
 // ErrNotPermitted is returned by Claim when the row may not be begun: it was withdrawn, the alter is on HOLD, was
 // revoked, or was pinned to another version of the table. The text says which.

@@ -11,15 +11,25 @@ import (
 
 func isErr(err, target error) bool { return errors.Is(err, target) }
 
-func TestWorkerLock(t *testing.T) {
-	short := WorkerLock(mysql.Addr{Host: "db1.example.com", Port: 3306})
-	if short != "aosc.osc.db1.example.com:3306" {
-		t.Errorf("got %q: a person should recognise it in performance_schema.metadata_locks", short)
+// TestLockNames: all daemons of one aoscdb call a lock the same, and nobody else can know how.
+func TestLockNames(t *testing.T) {
+	s, other := newStore(t), newStore(t)
+	name := func(s *Store, host string) string {
+		t.Helper()
+		return must(s.WorkerLock(t.Context(), mysql.Addr{Host: host, Port: 3306}))(t)
 	}
-	long := strings.Repeat("x", 250)
-	a, b := WorkerLock(mysql.Addr{Host: long, Port: 1}), WorkerLock(mysql.Addr{Host: long, Port: 2})
-	if a == b || len(a) > 64 {
-		t.Errorf("%q and %q: must differ and fit 64 characters", a, b)
+	again := must(Open(s.cfg.FormatDSN()))(t)
+	defer again.Close()
+	mine := name(s, "db1")
+	switch {
+	case name(again, "db1") != mine:
+		t.Error("two daemons of one aoscdb do not exclude each other")
+	case name(s, "db2") == mine, must(s.LockName(t.Context(), "checksum db1:3306"))(t) == mine:
+		t.Error("two purposes have one lock")
+	case name(other, "db1") == mine:
+		t.Error("the name can be known without aoscdb")
+	case len(mine) > 64 || !strings.HasPrefix(mine, "aosc."):
+		t.Errorf("%q: a person should see in performance_schema.metadata_locks whose it is, and it must fit 64 characters", mine)
 	}
 }
 

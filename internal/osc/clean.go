@@ -84,7 +84,11 @@ func due(rows []Leftover) bool {
 // cleanTable deals with the leftovers of one table, under the table's lock.
 func (r *Runner) cleanTable(ctx context.Context, db *sql.DB, rows []Leftover) (int, error) {
 	t := rows[0].Target
-	lock, free, err := mysql.TryLock(ctx, db, tableLock(t.Database, t.Table))
+	name, err := r.tableLock(ctx, t.Database, t.Table)
+	if err != nil {
+		return 0, err
+	}
+	lock, free, err := mysql.TryLock(ctx, db, name)
 	if err != nil || !free {
 		return 0, err // a run is at work on it
 	}

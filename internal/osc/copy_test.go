@@ -236,7 +236,7 @@ func TestLockLost(t *testing.T) {
 	before := b.form("t")
 	a := b.begin(b.plan("t", newT))
 	a.until("rows are copied", copying)
-	holder := testkit.Ask(t, srv, "SELECT IS_USED_LOCK(?)", tableLock(b.database, "t"))
+	holder := testkit.Ask(t, srv, "SELECT IS_USED_LOCK(?)", b.tableLock("t"))
 	b.exec("KILL " + holder)
 	<-a.done
 	if !errors.Is(a.err, mysql.ErrLockLost) {

@@ -190,7 +190,7 @@ func TestOneRunPerTable(t *testing.T) {
 	b := newBench(t, testkit.Server(t))
 	b.exec(oldT)
 	p := b.plan("t", newT)
-	lock, ok, err := mysql.TryLock(t.Context(), b.srv.DB(), tableLock(b.database, "t"))
+	lock, ok, err := mysql.TryLock(t.Context(), b.srv.DB(), b.tableLock("t"))
 	if err != nil || !ok {
 		t.Fatal(ok, err)
 	}

@@ -288,3 +288,13 @@ func final(err error) bool {
 	var differs *VerifyError
 	return errors.As(err, &refused) || errors.As(err, &differs)
 }
+
+// tableLock is the name of the lock of a table of the bench.
+func (b *bench) tableLock(table string) string {
+	b.t.Helper()
+	name, err := b.runner.tableLock(b.t.Context(), b.database, table)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return name
+}

@@ -24,6 +24,8 @@ type Runner struct {
 	// Child is the argv that starts the gh-ost child: the own binary and its sub-command "ghost-child".
 	Child []string
 	Token string // of this process, recorded with each leftover
+	// LockName names the lock for a purpose, so that nobody else can take it (aoscdb.Store.LockName); nil = the purpose itself.
+	LockName func(ctx context.Context, purpose string) (string, error)
 	// Replicas are those of a cluster, whose lag paces Clean; nil = none are known.
 	Replicas func(cluster string) []mysql.Addr
 }
@@ -47,7 +49,13 @@ func (r *Runner) writer() *mysql.Pool {
 const lockPatience = 20 * time.Second
 
 // tableLock names the lock that every run, and every clean-up, holds on the server whose table it touches.
-func tableLock(database, table string) string { return "aosc.table." + database + "." + table }
+func (r *Runner) tableLock(ctx context.Context, database, table string) (string, error) {
+	purpose := "aosc.table." + database + "." + table
+	if r.LockName == nil {
+		return purpose, nil
+	}
+	return r.LockName(ctx, purpose)
+}
 
 // run is one call of Run.
 type run struct {
@@ -89,7 +97,7 @@ func (r *Runner) Run(ctx context.Context, p Plan, s Settings, c *Control, report
 	if err != nil {
 		return Outcome{}, err
 	}
-	lock, err := takeTableLock(ctx, db, p.Target)
+	lock, err := r.takeTableLock(ctx, db, p.Target)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -193,10 +201,14 @@ func (r *run) degrade(ctx context.Context, db *sql.DB, cause error) error {
 }
 
 // takeTableLock waits a little for the lock of a table. The error is ErrBusy when another process keeps it.
-func takeTableLock(ctx context.Context, db *sql.DB, t Target) (*mysql.Lock, error) {
+func (r *Runner) takeTableLock(ctx context.Context, db *sql.DB, t Target) (*mysql.Lock, error) {
+	name, err := r.tableLock(ctx, t.Database, t.Table)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t, err)
+	}
 	deadline := time.Now().Add(lockPatience)
 	for {
-		lock, ok, err := mysql.TryLock(ctx, db, tableLock(t.Database, t.Table))
+		lock, ok, err := mysql.TryLock(ctx, db, name)
 		if err != nil && ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

@@ -161,7 +161,11 @@ func (d *Daemon) remove(ctx context.Context, status *aoscdb.StatusStore, i fleet
 	if err != nil {
 		return err
 	}
-	lock, free, err := mysql.TryLock(ctx, db, aoscdb.WorkerLock(i.Addr()))
+	name, err := d.Store.WorkerLock(ctx, i.Addr())
+	if err != nil {
+		return err
+	}
+	lock, free, err := mysql.TryLock(ctx, db, name)
 	if err != nil || !free {
 		return err
 	}

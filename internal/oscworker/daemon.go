@@ -80,6 +80,7 @@ func New(p Parts, cfg Config) (*Daemon, error) {
 		found:     make(chan struct{}, 1),
 	}
 	d.runner = &osc.Runner{
+		LockName:  d.Store.LockName,
 		Pool:      p.Pool,
 		Writer:    p.Writer,
 		Leftovers: leftovers{rows: p.Store.Leftovers(), retry: time.Second},

@@ -119,8 +119,12 @@ func (j *job) look(ctx context.Context) (step, error) {
 	if err != nil {
 		return stepNone, err
 	}
+	name, err := j.d.Store.WorkerLock(ctx, j.inst.Addr())
+	if err != nil {
+		return stepNone, err
+	}
 	var holder sql.NullInt64
-	if err := db.QueryRowContext(ctx, "SELECT IS_USED_LOCK(?)", aoscdb.WorkerLock(j.inst.Addr())).Scan(&holder); err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT IS_USED_LOCK(?)", name).Scan(&holder); err != nil {
 		return stepNone, fmt.Errorf("ask %s who holds it: %w", j.inst, err)
 	}
 	if holder.Valid {
@@ -148,7 +152,11 @@ func (j *job) readRow(ctx context.Context, rows *aoscdb.StatusStore) (step, erro
 func (j *job) tryLock(ctx context.Context) (*mysql.Lock, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.d.cfg.Timeout)
 	defer cancel()
-	return mysql.TryLock(ctx, j.own, aoscdb.WorkerLock(j.inst.Addr()))
+	name, err := j.d.Store.WorkerLock(ctx, j.inst.Addr())
+	if err != nil {
+		return nil, false, err
+	}
+	return mysql.TryLock(ctx, j.own, name)
 }
 
 // take makes the row this worker's. It is read again under the lock: what was read before may be another worker's past.

@@ -34,8 +34,12 @@ func (m mysqlServers) Busy(ctx context.Context, a mysql.Addr) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	name, err := m.store.WorkerLock(ctx, a)
+	if err != nil {
+		return false, err
+	}
 	var holder sql.NullInt64
-	if err := db.QueryRowContext(ctx, "SELECT IS_USED_LOCK(?)", aoscdb.WorkerLock(a)).Scan(&holder); err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT IS_USED_LOCK(?)", name).Scan(&holder); err != nil {
 		return false, fmt.Errorf("ask %s who holds it: %w", a, err)
 	}
 	return holder.Valid, nil

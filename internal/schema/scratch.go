@@ -3,9 +3,12 @@ package schema
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,8 +24,10 @@ const (
 	dropTimeout = 15 * time.Second
 )
 
-// WithScratch runs fn with an empty schema of its own, named after the connection that fn gets: the default database of
-// that connection, with the character set, collation and sql_mode of env, foreign keys not checked and nothing written
+// scratchSuffix is what follows ScratchPrefix: at random, or a connection's number in earlier releases.
+var scratchSuffix = regexp.MustCompile(`^[0-9a-f]{1,20}$`)
+
+// WithScratch runs fn with an empty schema of its own: the default database of the connection that fn gets, with the character set, collation and sql_mode of env, foreign keys not checked and nothing written
 // to the binary log (I7). The schema is dropped afterwards, whatever happened; one that a killed daemon left behind is
 // dropped by the next call (I5). The server must take DDL: one that is super_read_only refuses it, for which
 // mysql.IsReadOnly holds.
@@ -43,18 +48,19 @@ func WithScratch(ctx context.Context, db *sql.DB, env DBEnv, fn func(ctx context
 // openScratch drops what dead owners left, and creates the schema of this connection. The name is returned as soon as
 // there may be something to drop.
 func openScratch(ctx context.Context, conn *sql.Conn, env DBEnv) (string, error) {
-	var id int64
+	// At random: any account may take any named lock, and nobody must be able to take ours beforehand.
+	suffix := hex.EncodeToString(binary.BigEndian.AppendUint64(nil, rand.Uint64()))
 	var got sql.NullBool
-	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), GET_LOCK(CONCAT(?, CONNECTION_ID()), 0)", scratchLock).Scan(&id, &got); err != nil {
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", scratchLock+suffix).Scan(&got); err != nil {
 		return "", err
 	}
 	if !got.Bool {
-		return "", fmt.Errorf("the lock %s%d is held by another connection", scratchLock, id)
+		return "", fmt.Errorf("the lock %s%s is held by another connection", scratchLock, suffix)
 	}
-	if err := dropStale(ctx, conn, id); err != nil {
+	if err := dropStale(ctx, conn); err != nil {
 		return "", err
 	}
-	name := ScratchPrefix + strconv.FormatInt(id, 10)
+	name := ScratchPrefix + suffix
 	_, err := conn.ExecContext(ctx, "CREATE DATABASE "+name+" CHARACTER SET "+mysql.QuoteIdent(env.Charset)+" COLLATE "+mysql.QuoteIdent(env.Collation))
 	if err != nil {
 		return "", err
@@ -63,47 +69,44 @@ func openScratch(ctx context.Context, conn *sql.Conn, env DBEnv) (string, error)
 	return name, err
 }
 
-// dropStale drops scratch schemas whose owner's lock is free. That of this connection's own id is one left before the
-// server was restarted.
-func dropStale(ctx context.Context, conn *sql.Conn, own int64) error {
+// dropStale drops scratch schemas whose owner's lock is free.
+func dropStale(ctx context.Context, conn *sql.Conn) error {
 	rows, err := conn.QueryContext(ctx, "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE ?",
 		strings.ReplaceAll(ScratchPrefix, "_", `\_`)+"%")
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	var ids []int64
+	var suffixes []string
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
 			return err
 		}
-		if id, err := strconv.ParseInt(strings.TrimPrefix(name, ScratchPrefix), 10, 64); err == nil {
-			ids = append(ids, id)
+		if suffix := strings.TrimPrefix(name, ScratchPrefix); scratchSuffix.MatchString(suffix) {
+			suffixes = append(suffixes, suffix)
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	rows.Close()
-	for _, id := range ids {
-		if err := dropOne(ctx, conn, id, id == own); err != nil {
+	for _, suffix := range suffixes {
+		if err := dropOne(ctx, conn, suffix); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func dropOne(ctx context.Context, conn *sql.Conn, id int64, ours bool) error {
-	lock := scratchLock + strconv.FormatInt(id, 10)
-	if !ours {
-		var got sql.NullBool
-		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", lock).Scan(&got); err != nil || !got.Bool {
-			return err // its owner lives
-		}
-		defer conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", lock) // else the end of the connection frees it
+func dropOne(ctx context.Context, conn *sql.Conn, suffix string) error {
+	lock := scratchLock + suffix
+	var got sql.NullBool
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", lock).Scan(&got); err != nil || !got.Bool {
+		return err // its owner lives
 	}
-	_, err := conn.ExecContext(ctx, "DROP DATABASE IF EXISTS "+ScratchPrefix+strconv.FormatInt(id, 10))
+	defer conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", lock) // else the end of the connection frees it
+	_, err := conn.ExecContext(ctx, "DROP DATABASE IF EXISTS "+ScratchPrefix+suffix)
 	return err
 }
 

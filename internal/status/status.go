@@ -154,12 +154,16 @@ func probe(ctx context.Context, p *pass) (mysql.Server, error) {
 
 // takeTurn waits for the instance's checksum lock.
 func takeTurn(ctx context.Context, p *pass) (*mysql.Lock, error) {
+	name, err := p.Store.LockName(ctx, "checksum "+p.inst.String())
+	if err != nil {
+		return nil, err
+	}
 	deadline := time.NewTimer(turnTimeout)
 	defer deadline.Stop()
 	tick := time.NewTicker(turnPoll)
 	defer tick.Stop()
 	for busy := false; ; busy = true {
-		lock, got, err := mysql.TryLock(ctx, p.db, "aosc.checksum."+p.inst.String())
+		lock, got, err := mysql.TryLock(ctx, p.db, name)
 		switch {
 		case busy && err != nil && ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: %w", ErrBusy, err)

@@ -3,17 +3,43 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
 	"github.com/aosc/aosc/internal/testkit/site"
 )
 
+// squat takes, as an account without any privilege, the named locks that could be guessed: anybody may.
+func squat(t *testing.T, server *mysqld.Server) {
+	t.Helper()
+	testkit.Exec(t, server, "CREATE USER nobody IDENTIFIED BY 'x'")
+	db, err := mysql.Open(server.Addr(), mysql.Credentials{User: "nobody", Password: "x"}, mysql.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"aosc.osc." + server.Addr().String(), "aosc.checksum." + server.Addr().String(), "aosc.table.dbid1.tabla1"}
+	for n := range 500 {
+		names = append(names, "aosc.scratch."+strconv.Itoa(n))
+	}
+	for _, name := range names {
+		if _, err := conn.ExecContext(t.Context(), "DO GET_LOCK(?, 0)", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestManual is a team's first day: the accounts exactly as docs/operations.md has them, and nobody does anything as root. Whatever
 // aosc runs on an instance or in aoscdb it runs with these privileges: a copy under a writer, an instant change, a small table, a missing
-// one, a stop and a resume. Also that a logged UPDATE by hand is refused.
+// one, a stop and a resume; while an account without any privilege holds all named locks that can be guessed. Also that a logged UPDATE by hand is refused.
 func TestManual(t *testing.T) {
 	t.Parallel()
 	const password = "its Secret 1"
@@ -38,6 +64,7 @@ func TestManual(t *testing.T) {
 	s.Command("init")
 	s.Command("tier", "set", "udb", "--max-running", "4", "--verify-tries", "1", "--verify-interval", "0", "--direct-max-rows", "100")
 
+	squat(t, c.Primary)
 	loaded := s.Fill(site.Plain, 0)
 	s.Fill(site.Plain, 20)
 	s.Fill("", 0)

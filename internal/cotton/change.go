@@ -210,9 +210,9 @@ func (r *Record) promote(t Transition, now time.Time) error {
 	}
 	c.Step = StepPromote
 	c.log(now, string(StepPromote), t.Note)
-	to.Relieved = false
+	to.CountAgain()
 	if from, ok := r.Member(c.From); ok {
-		from.Relieved = true // it follows nobody: it acknowledges nothing
+		from.Relieved, from.Unheld = true, true // it follows nobody: it acknowledges nothing
 	}
 	r.Primary = c.To
 	r.AddLineage(t.UUID)

@@ -167,6 +167,9 @@ type Member struct {
 	// Relieved: it does not acknowledge, and all that it may have acknowledged is safe with others. Stored before its data
 	// are replaced or removed; taken back before it follows the primary.
 	Relieved bool `json:"relieved,omitempty"`
+	// Unheld: it was relieved by a change of primary alone, from which it follows nobody. That others have what it has is still to be seen
+	// to before its data may go.
+	Unheld bool `json:"unheld,omitempty"`
 	// Boot of its machine under which it was last seen to have all of the primary. What it acknowledged before another boot
 	// may not have come to its disk, so it bears witness to nothing until it has caught up again.
 	Boot    string    `json:"boot,omitempty"`

@@ -235,7 +235,11 @@ func (d *deciding) waiting(p Seen) bool {
 	if p.Foreign > 0 && !d.semiSyncRight(p) { // somebody outside may have let them go on
 		return false
 	}
-	return !p.TaskLives && p.Answered && p.Silent < lastWord && (d.Spec.Policy == PolicyLossless || p.SemiSync.Active && p.SemiSync.Clients > 0)
+	limit := lastWord
+	if d.Spec.Policy != PolicyLossless {
+		limit = fallBack / 2 // later than that it may have gone on alone
+	}
+	return !p.TaskLives && p.Answered && p.Silent < limit && (d.Spec.Policy == PolicyLossless || p.SemiSync.Active && p.SemiSync.Clients > 0)
 }
 
 // startGrace is how long a scheduler that has just started waits for a primary whose task is being launched: after an

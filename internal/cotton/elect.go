@@ -50,7 +50,7 @@ func (d *deciding) elect(frozen []int) (elected, string) {
 		}
 	}
 	if d.Change.Forced {
-		return d.electMost(all, frozen)
+		return d.electMost(all, frozen, needed)
 	}
 	var fit []candidate
 	var unfit []string
@@ -81,8 +81,9 @@ func (d *deciding) elect(frozen []int) (elected, string) {
 	return elected{best.member.ID, needed.Union(best.errant), frozen, d.electionNote(best, all, frozen)}, ""
 }
 
-// electMost is an election in which an operator accepts a loss: whoever answers and has most becomes the primary, with all that it has.
-func (d *deciding) electMost(all []candidate, frozen []int) (elected, string) {
+// electMost is an election in which an operator accepts a loss: whoever answers and lacks least of what was acknowledged, as far as that is
+// known, becomes the primary, with all that it has. Stray transactions are no merit.
+func (d *deciding) electMost(all []candidate, frozen []int, needed mysql.GTIDSet) (elected, string) {
 	var unfit []string
 	able := slices.DeleteFunc(slices.Clone(all), func(c candidate) bool {
 		problem := d.unable(c)
@@ -97,6 +98,8 @@ func (d *deciding) electMost(all []candidate, frozen []int) (elected, string) {
 	best := slices.MinFunc(able, func(a, b candidate) int {
 		return cmp.Or(
 			compareBool(a.seen.filters() != "", b.seen.filters() != ""),
+			cmp.Compare(needed.Subtract(a.received).Count(), needed.Subtract(b.received).Count()),
+			cmp.Compare(b.received.Subtract(b.errant).Count(), a.received.Subtract(a.errant).Count()),
 			cmp.Compare(b.received.Count(), a.received.Count()),
 			cmp.Compare(a.member.ID, b.member.ID),
 		)

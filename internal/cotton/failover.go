@@ -159,12 +159,20 @@ func (d *deciding) drain() {
 	switch {
 	case err != nil:
 		d.problem("failover: %v", err)
+	case !d.hasReceived(to, missing):
+		again(name+" has lost a part of what it was elected for: its machine, or its volume, has failed meanwhile", 0)
 	case missing.Empty():
 		d.out.Transition = &Transition{Kind: Promote, To: c.To, UUID: to.Server.UUID, Note: name + " has applied all that it received"}
 	default:
 		d.problem("failover: %s applies what it received before it is opened; still missing: %s", name, missing)
 		d.act(ActDrain, c.To)
 	}
+}
+
+// hasReceived tells whether a member has a set, applied or not.
+func (d *deciding) hasReceived(s Seen, set mysql.GTIDSet) bool {
+	has, err := received(s)
+	return err == nil && has.Contains(set)
 }
 
 // missing is what the elected one has not applied yet.

@@ -564,3 +564,25 @@ func TestMayOverwrite(t *testing.T) {
 		}
 	}
 }
+
+// TestLastWord: an available primary falls back a second after its replicas are gone. What it said longer ago than that says nothing of its
+// last commits: they may have been acknowledged to clients by it alone, and are an operator's to give up.
+func TestLastWord(t *testing.T) {
+	for _, tc := range []struct {
+		policy cotton.Policy
+		silent time.Duration
+		waited bool
+	}{
+		{cotton.PolicyAvailable, 300 * time.Millisecond, true},
+		{cotton.PolicyAvailable, 2900 * time.Millisecond, false},
+		{cotton.PolicyLossless, 2900 * time.Millisecond, true},
+	} {
+		s := dead(tc.policy, uuidA+":1-9", uuidA+":1-9")
+		s.silent(1, tc.silent)
+		s.at(1).TaskLives = false
+		s.at(1).SemiSync.Active, s.at(1).SemiSync.Clients = true, 2
+		if tr := cotton.Decide(s.r, s.seen, limits).Transition; tr == nil || tr.Kind != cotton.BeginFailover || tr.Waited != tc.waited {
+			t.Errorf("%s, silent for %s: %+v, want waited %v", tc.policy, tc.silent, tr, tc.waited)
+		}
+	}
+}

@@ -38,6 +38,11 @@ type server struct {
 	cloneEpoch   uint64
 	numbered     int64
 	numberedHere int64 // of these, written while it took no writes
+	slow         bool  // its applier applies nothing
+	boot         int
+	damaged      bool // its relay log cannot be read
+	anew         bool // it has thrown its relay log away, and has not received it anew yet
+	known        bool // it answered this scheduler
 }
 
 // world is a state of the model.
@@ -57,11 +62,14 @@ type world struct {
 	cloneMB   int64
 	trail     []string
 	left      int  // machines lost
+	power     bool // something of a copy was lost: a machine went down and came back, or a relay log is damaged
+	half      bool // the first step that can be taken in part is
+	full      bool // relay logs reach the disk only with their last transactions
 	strayed   bool // somebody wrote where nothing may be written
 }
 
 // budget is how often each fault may still strike.
-type budget struct{ writes, kills, machines, cuts, hides, strays, commits, forced, switches, operations, failures int }
+type budget struct{ writes, kills, machines, cuts, hides, strays, commits, forced, switches, operations, failures, halves, powers, slows, anews, damages int }
 
 // What a closed member numbers, by number: FLUSH, XA COMMIT of what is prepared everywhere, writes behind the cluster's back.
 const (
@@ -146,8 +154,8 @@ func newWorld(nodes int, b budget) *world {
 	w.r = cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: nodes, Policy: cotton.PolicyLossless}, State: cotton.StateRunning, Primary: 1, Epoch: 1,
 		Founded: true, Lineage: []string{memberUUID(1)}, Base: first.String(), FoundedSet: first.String(), NextID: nodes + 1}
 	for id := 1; id <= nodes; id++ {
-		w.r.Members = append(w.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id, TaskID: "t", TaskState: "TASK_RUNNING", HasData: true})
-		w.servers[id] = &server{up: true, closed: id != 1, source: 1, receiving: true, executed: first, relay: first}
+		w.r.Members = append(w.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id, TaskID: "t", TaskState: "TASK_RUNNING", HasData: true, Boot: "0"})
+		w.servers[id] = &server{up: true, known: true, closed: id != 1, source: 1, receiving: true, executed: first, relay: first}
 	}
 	w.r.Acks = w.r.AcksWanted()
 	p := w.servers[1]
@@ -194,6 +202,7 @@ func (w *world) key() string {
 	fmt.Fprintf(&b, "%s %d %s %s %+v %d\n", text, taken, w.acked, w.committed, w.budget, w.left)
 	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[id]
+		fmt.Fprintf(&b, "%v %v %v %v %v ", s.damaged, s.anew, s.slow, s.boot, s.known)
 		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %v %d %d %v %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden,
 			s.alone, s.waits, s.acks,
 			s.fenced == epoch, s.ended == epoch, s.cloning, s.cloneSoon, s.cloneEpoch == epoch, s.executed, s.relay, s.pending)
@@ -214,7 +223,7 @@ func (w *world) connected(id int) bool {
 // flow replicates, acknowledges and applies all that can be.
 func (w *world) flow() {
 	for id, s := range w.servers {
-		if w.connected(id) {
+		if w.connected(id) && !s.anew {
 			src := w.servers[s.source]
 			s.relay = s.relay.Union(src.executed.Union(src.pending).Subtract(s.executed))
 		}
@@ -225,7 +234,7 @@ func (w *world) flow() {
 		}
 		have := 0
 		for other, s := range w.servers {
-			if s.source == id && w.connected(other) {
+			if s.source == id && w.connected(other) && !s.anew {
 				have++
 			}
 		}
@@ -234,7 +243,7 @@ func (w *world) flow() {
 		}
 	}
 	for _, s := range w.servers {
-		if s.up && s.cloning == 0 && s.source != 0 {
+		if s.up && s.cloning == 0 && s.source != 0 && !s.slow && !s.damaged {
 			s.executed = s.executed.Union(s.relay)
 		}
 	}
@@ -280,6 +289,15 @@ func (w *world) seen() (all []cotton.Seen) {
 				v.Replica.IORunning, v.Deaf = "Connecting", time.Hour
 			}
 		}
+		v.Boot = fmt.Sprint(s.boot)
+		if s.damaged && v.Replica != nil {
+			v.Replica.SQLRunning, v.Replica.SQLError, v.Broken = "No", "error 13121: relay log read failure", time.Minute
+		}
+		if s.up && !s.hidden {
+			s.known = true
+		} else if !s.known {
+			v = cotton.Seen{Member: m.ID, TaskLives: v.TaskLives, FencedEpoch: v.FencedEpoch, Over: v.Over, Down: v.Down, Busy: v.Busy, Donor: v.Donor}
+		}
 		if !s.up || s.hidden {
 			v.Err, v.Silent = errors.New("i/o timeout"), time.Hour
 		}
@@ -299,14 +317,11 @@ func (w *world) look(succeeds func(i, of int) bool) (moved bool) {
 			w.now = w.now.Add(30 * time.Second)
 		}
 	}()
+	for _, s := range w.servers {
+		s.anew = false
+	}
 	w.flow()
 	moved = w.tasks()
-	for id, s := range w.servers { // clones that were decided begin, if they still may
-		if s.cloneSoon != 0 && s.up && !s.hidden {
-			w.beginClone(id, s)
-			moved = true
-		}
-	}
 	for _, s := range w.servers { // clones that are under way end, or break off
 		donor := w.servers[s.cloning]
 		switch {
@@ -317,6 +332,12 @@ func (w *world) look(succeeds func(i, of int) bool) (moved bool) {
 		default:
 			s.executed, s.relay, s.pending, s.cloning = donor.executed, mysql.GTIDSet{}, mysql.GTIDSet{}, 0
 			s.source, s.receiving, s.closed, s.waits = 0, false, true, false
+			moved = true
+		}
+	}
+	for id, s := range w.servers { // clones that were decided begin, if they still may
+		if s.cloneSoon != 0 && s.up && !s.hidden {
+			w.beginClone(id, s)
 			moved = true
 		}
 	}
@@ -389,7 +410,8 @@ func (w *world) forget() {
 func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 	s := w.servers[a.Member]
 	m, ok := w.r.Member(a.Member)
-	if s == nil || !ok || a.Kind != cotton.ActOrder && (!s.up || s.hidden) {
+	gone := s != nil && ok && a.Kind == cotton.ActRelieve && s.lost && m.TaskState == "TASK_GONE_BY_OPERATOR"
+	if s == nil || !ok || a.Kind != cotton.ActOrder && (!s.up || s.hidden) && !gone {
 		return false
 	}
 	switch a.Kind {
@@ -426,10 +448,34 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 		if !s.executed.Contains(s.relay) && s.source != 0 {
 			return false
 		}
+		if w.half {
+			w.half = false
+			s.source, s.receiving, s.relay = 0, false, mysql.GTIDSet{}
+			return true
+		}
 		s.source, s.receiving, s.closed, s.waits, s.acks = 0, false, false, true, w.r.SemiSync().Acks
+		s.relay = mysql.GTIDSet{}
 		w.r.AddLineage(memberUUID(a.Member))
+	case cotton.ActRefetch:
+		p := w.servers[w.r.Primary]
+		if !p.up || p.hidden {
+			return false
+		}
+		w.must(w.r.RaiseBase(p.executed))
+		s.relay, s.damaged, s.anew = mysql.GTIDSet{}, false, true
+		return true
+	case cotton.ActAttest:
+		p := w.servers[w.r.Primary]
+		if !p.up || p.hidden || !s.executed.Contains(p.executed) {
+			return false
+		}
+		m.Boot = fmt.Sprint(s.boot)
 	case cotton.ActFollow:
-		m.Relieved = false
+		m.CountAgain()
+		if w.half {
+			w.half = false
+			return true
+		}
 		s.source, s.receiving = w.r.Primary, true
 	case cotton.ActStart, cotton.ActReattach:
 		s.receiving = true
@@ -437,6 +483,9 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 		s.receiving = false
 	case cotton.ActDrain, cotton.ActCatchUp:
 		before := s.executed
+		if s.slow {
+			return false
+		}
 		s.executed = s.executed.Union(s.relay)
 		return !s.executed.Equal(before)
 	case cotton.ActAdopt:
@@ -459,6 +508,11 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 	case cotton.ActRelieve:
 		return w.relieve(a.Member, seen)
 	case cotton.ActClone:
+		if w.half { // replication is forgotten, and the rest fails
+			w.half = false
+			s.source, s.receiving, s.relay = 0, false, mysql.GTIDSet{}
+			return true
+		}
 		s.cloneSoon, s.cloneEpoch = a.Donor, w.r.Epoch
 	default:
 		panic("the model does not know the step " + string(a.Kind))
@@ -475,9 +529,18 @@ func (w *world) must(err error) {
 // relieve does what the framework's step does.
 func (w *world) relieve(member int, seen []cotton.Seen) bool {
 	s := w.servers[member]
-	s.receiving = false
-	set := s.executed.Union(s.relay)
-	set = set.Subtract(cotton.Errant(w.r, seen, set))
+	if p := w.servers[w.r.Primary]; !p.up || p.hidden {
+		return false
+	}
+	var set mysql.GTIDSet
+	if s.up {
+		s.receiving = false
+		set = s.executed.Union(s.relay)
+		set = set.Subtract(cotton.Errant(w.r, seen, set))
+	}
+	if !s.up {
+		set = set.Union(w.servers[w.r.Primary].executed)
+	}
 	need := w.r.HoldersNeeded(member)
 	if set.Empty() {
 		need = 0
@@ -485,7 +548,7 @@ func (w *world) relieve(member int, seen []cotton.Seen) bool {
 	var holders []int
 	for _, id := range w.r.Ackers() {
 		o := w.servers[id]
-		if id != member && o.up && !o.hidden && o.executed.Contains(set) && len(holders) < need {
+		if om, _ := w.r.Member(id); id != member && !om.Leaving && o != nil && o.up && !o.hidden && o.executed.Contains(set) && len(holders) < need {
 			holders = append(holders, id)
 		}
 	}
@@ -509,43 +572,43 @@ func (w *world) wrong() string {
 				whole++
 			}
 		}
-		if whole < 2 {
+		if whole < 2 && !w.power || whole < 1 {
 			return fmt.Sprintf("I15: %d copies of what was acknowledged are left, with no machine lost", whole)
 		}
 	}
 	return ""
 }
 
-// settle heals all that can be, and looks until nothing moves any more, or says that it never ends.
+// settle heals all that can be, and says what is still not as it should be when nothing moves any more.
 func (w *world) settle() string {
 	for _, s := range w.servers {
-		s.alone, s.hidden = false, false
+		s.alone, s.hidden, s.slow = false, false, false
 		if !s.up && !s.lost {
 			w.start(s)
 		}
 	}
-	const rounds, enough = 80, 4 // enough: looks without a step, in which every pause of Decide is over
-	still, epoch := 0, uint64(0)
-	for n := 0; n < rounds && still < enough; n++ {
-		if n == rounds/2 {
-			epoch = w.r.Epoch
-		}
-		if still++; w.round() {
-			still = 0
-		}
-		if wrong := w.wrong(); wrong != "" {
-			return wrong
+	for i := range w.r.Members { // somebody says at last that a machine is gone for good
+		if m := &w.r.Members[i]; w.servers[m.ID] != nil && w.servers[m.ID].lost {
+			m.TaskState = "TASK_GONE_BY_OPERATOR"
 		}
 	}
-	if still < enough && w.r.Epoch != epoch {
-		return fmt.Sprintf("livelock: the epoch went from %d to %d after everything was healed", epoch, w.r.Epoch)
+	if wrong := w.calm(); wrong != "" {
+		return wrong
+	}
+	if p := w.servers[w.r.Primary]; (!p.up || p.closed) && w.left > 0 && !w.power && !w.strayed {
+		// What is left may be a copy with a commit that nobody was told of, or a stray transaction: an operator decides, and loses nothing.
+		if t, _, err := cotton.PlanFailover(w.r, w.inspect(), ""); err == nil && w.r.Apply(t, w.now) == nil {
+			if wrong := w.calm(); wrong != "" {
+				return wrong + ", after an operator's failover"
+			}
+		}
 	}
 	problems := func() string {
 		d := cotton.Decide(w.r, w.inspect(), cotton.Limits{Now: w.now, CloneMB: w.cloneMB, Silence: 3 * time.Second})
 		return strings.Join(d.Problems, "; ")
 	}
 	// One machine may be lost. A stray transaction beside that may have spoiled the only other copy: that is an operator's to decide.
-	if p := w.servers[w.r.Primary]; (!p.up || p.closed) && (w.left == 0 || w.left == 1 && !w.strayed) {
+	if p := w.servers[w.r.Primary]; (!p.up || p.closed) && (w.left == 0 || w.left == 1 && !w.strayed && !w.power) {
 		return fmt.Sprintf("no primary is open although everything was healed (machines lost: %d): %s", w.left, problems())
 	}
 	if w.left > 0 {
@@ -561,6 +624,27 @@ func (w *world) settle() string {
 	}
 	if op := w.r.Operation; op != nil {
 		return fmt.Sprintf("%s never ends although everything was healed: %s", op.Text(w.r), problems())
+	}
+	return ""
+}
+
+// calm looks until nothing moves any more, or says that it never ends.
+func (w *world) calm() string {
+	const rounds, enough = 80, 4 // enough: looks without a step, in which every pause of Decide is over
+	still, epoch := 0, uint64(0)
+	for n := 0; n < rounds && still < enough; n++ {
+		if n == rounds/2 {
+			epoch = w.r.Epoch
+		}
+		if still++; w.round() {
+			still = 0
+		}
+		if wrong := w.wrong(); wrong != "" {
+			return wrong
+		}
+	}
+	if still < enough && w.r.Epoch != epoch {
+		return fmt.Sprintf("livelock: the epoch went from %d to %d after everything was healed", epoch, w.r.Epoch)
 	}
 	return ""
 }

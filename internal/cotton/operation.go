@@ -105,7 +105,7 @@ func (r *Record) applyOperation(t Transition, now time.Time) error {
 	}
 	switch t.Kind {
 	case OpRemove: // also after the operation that began it
-		if !m.Leaving || m.ID == r.Primary || !m.Relieved && !m.Discard && r.SemiSync().Enabled {
+		if !m.Leaving || m.ID == r.Primary || !m.spare() && !m.Discard && r.SemiSync().Enabled {
 			return ErrOvertaken
 		}
 		executed, err := mysql.ParseGTIDSet(t.Target)
@@ -153,7 +153,7 @@ func (r *Record) stepOperation(op *Operation, m *Member, t Transition, now time.
 		if op.Kind == OpScale {
 			op.New = 0 // the next one
 		}
-	case t.Kind == OpLeave && m != nil && m.ID != r.Primary && !op.Canceled:
+	case t.Kind == OpLeave && m != nil && m.ID != r.Primary && (!op.Canceled || m.ID == op.New):
 		m.Leaving, m.Discard = true, op.Discard
 	case t.Kind == OpCancel && !op.Canceled:
 		return r.cancelOperation(op)

@@ -134,7 +134,9 @@ func (d *deciding) unsettled() (missing string, waits bool) {
 }
 
 // away: Mesos does not reach its agent.
-func (m Member) away() bool { return m.TaskState == "TASK_UNREACHABLE" }
+func (m Member) away() bool {
+	return m.TaskState == "TASK_UNREACHABLE" || m.TaskState == "TASK_UNKNOWN"
+}
 
 // switchedOver ends the operation of a switchover that an operator asked for.
 func (d *deciding) switchedOver() {
@@ -155,7 +157,12 @@ func (d *deciding) switchedOver() {
 
 // takeOperationBack ends a canceled operation once what it had added is gone.
 func (d *deciding) takeOperationBack() {
-	if m, ok := d.Member(d.Operation.New); ok && m.Phase != PhaseRemoving && m.ID != d.Primary && !d.outOfReach(*m) {
+	m, ok := d.Member(d.Operation.New)
+	if ok && m.Phase != PhaseRemoving && m.ID != d.Primary && !m.Leaving { // it was the primary when the operation was canceled
+		d.transit(OpLeave, m.ID, "%s, which was added", d.MemberName(m.ID))
+		return
+	}
+	if ok && m.Phase != PhaseRemoving && m.ID != d.Primary && !d.outOfReach(*m) {
 		d.waits("%s, which was added, leaves again", d.MemberName(m.ID))
 		return
 	}
@@ -398,13 +405,13 @@ func (d *deciding) leave(m Member, s, p Seen) {
 		// It may have acknowledged commits that no other replica has. What an operator gives up is what it alone has: an election must
 		// still find all of the primary.
 		d.out.Transition = cmp.Or(d.out.Transition, &Transition{Kind: OpRemove, To: m.ID, Target: p.Server.GTIDExecuted, Note: name})
-	case m.Discard && !m.Relieved:
+	case m.Discard && !m.spare():
 		d.problem("%s is given up once the primary answers, since commits may have been acknowledged by %s alone; if the primary is gone for good, too: "+
 			"cotton failover %s --accept-loss", name, name, d.Spec.Name)
 	case !p.now() || !p.Writable() || d.promoting(p):
 		d.problem("%s is leaving: it stays until the primary is open", name)
 	case s.now() && d.saves(m, s, p):
-	case m.Relieved && (m.Joining || d.SemiSync().Enabled):
+	case m.spare() && (m.Joining || d.SemiSync().Enabled):
 		d.transit(OpRemove, m.ID, "%s", name)
 	case d.outOfReach(m):
 		d.problem("%s is leaving: it cannot be reached and may still acknowledge, so it stays. If its machine is off for good: "+

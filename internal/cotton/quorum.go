@@ -61,11 +61,11 @@ func (r Record) Need() int {
 
 // HoldersNeeded is how many other ackers must have all that one has, before that one may be relieved: as many as had to
 // acknowledge, so that every quorum of the rest has one of them. Members that were relieved hold nothing, and take nothing off the
-// number: what was given up cannot make it right to give up more (I15).
+// number: what was given up cannot make it right to give up more (I15). Those whose machines are gone for good do: nobody waits for them.
 func (r Record) HoldersNeeded(member int) int {
 	others := 0
 	for _, m := range r.Members {
-		if m.ID != member && m.ID != r.Primary && m.Phase != PhaseRemoving {
+		if m.ID != member && m.ID != r.Primary && m.Phase != PhaseRemoving && !gone(m) {
 			others++
 		}
 	}
@@ -86,6 +86,12 @@ func (r Record) SemiSyncBeside(foreign int) mysql.SemiSyncSource {
 	return s
 }
 
+// spare tells whether a member's data may go: it acknowledges nothing, and others were seen to have all that it had.
+func (m Member) spare() bool { return m.Relieved && !m.Unheld }
+
+// CountAgain stores that a member may acknowledge from now on.
+func (m *Member) CountAgain() { m.Relieved, m.Unheld = false, false }
+
 // Relieve stores that nothing rests on a member's data any more, since holders have all that it has. It is for the record as it is
 // stored by now: ErrOvertaken when one of the holders has been relieved meanwhile, or the primary has changed. From then on an election
 // must find what the primary had executed.
@@ -102,7 +108,7 @@ func (r *Record) Relieve(member int, holders []int, executed mysql.GTIDSet) erro
 	if err := r.RaiseBase(executed); err != nil {
 		return err
 	}
-	m.Relieved = true
+	m.Relieved, m.Unheld = true, false
 	return nil
 }
 
@@ -110,7 +116,7 @@ func (r *Record) Relieve(member int, holders []int, executed mysql.GTIDSet) erro
 // primary has a new epoch from its first step on. While the new primary waits to be opened a clone may be what it waits for.
 func (r Record) MayOverwrite(member int, epoch uint64) error {
 	m, ok := r.Member(member)
-	if !ok || r.Epoch != epoch || r.Primary == member || r.State == StateDeleting || !m.Relieved && r.SemiSync().Enabled {
+	if !ok || r.Epoch != epoch || r.Primary == member || r.State == StateDeleting || !m.spare() && r.SemiSync().Enabled {
 		return fmt.Errorf("%s keeps its data: %w since it was decided to clone it", r.MemberName(member), ErrOvertaken)
 	}
 	return nil

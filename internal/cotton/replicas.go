@@ -181,7 +181,7 @@ func (d *deciding) told(m Member, errant mysql.GTIDSet) mysql.GTIDSet {
 
 // replace has a member's data replaced by a clone, once nothing rests on them.
 func (d *deciding) replace(m Member) {
-	if !m.Relieved && d.SemiSync().Enabled {
+	if !m.spare() && d.SemiSync().Enabled {
 		d.act(ActRelieve, m.ID)
 		return
 	}

@@ -96,3 +96,16 @@ func ApplyFrom(ctx context.Context, db *sql.DB, first string, until GTIDSet, bef
 	}
 	return exec(ctx, db, fmt.Sprintf("START REPLICA SQL_THREAD UNTIL %s = '%s'", which, until), "apply relay logs until "+until.String())
 }
+
+// Cloning tells whether a server's data are being replaced by a CLONE at this moment, whoever began it.
+func Cloning(ctx context.Context, db *sql.DB) (bool, error) {
+	var n int
+	err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM performance_schema.clone_status WHERE state = 'In Progress'").Scan(&n)
+	if IsNoSuchTable(err) { // without the plugin there is no such table
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask whether a clone is under way: %w", err)
+	}
+	return n > 0, nil
+}

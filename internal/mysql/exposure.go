@@ -12,6 +12,7 @@ import (
 type Exposure struct {
 	ReadOnly, SuperReadOnly bool
 	SemiSync                bool // enabled at the source's side
+	Waits                   bool // commits wait for an acknowledgement: it has not fallen back
 	Acknowledgers           int  // semi-synchronous replicas connected, under the accounts that were asked for
 	Waiting                 int  // sessions that wait for an acknowledgement now
 }
@@ -23,8 +24,9 @@ func (e Exposure) Open() bool { return !e.ReadOnly }
 // Closed tells whether nobody can write any more, nor commit what was begun.
 func (e Exposure) Closed() bool { return e.ReadOnly && e.SuperReadOnly }
 
-// Acknowledged tells whether some replica acknowledges what is written.
-func (e Exposure) Acknowledged() bool { return e.SemiSync && e.Acknowledgers > 0 }
+// Acknowledged tells whether some replica acknowledges what is written. That one is connected says little by itself: a source does not notice
+// for minutes that packets vanish. One that falls back has noticed with the first commit.
+func (e Exposure) Acknowledged() bool { return e.SemiSync && e.Waits && e.Acknowledgers > 0 }
 
 // ReadExposure asks a server, in one statement that waits for no lock of the server's data: neither FLUSH TABLES WITH READ
 // LOCK nor sessions that wait for an acknowledgement hold it up. Who acknowledges under another account than those given does not count;
@@ -34,7 +36,8 @@ func ReadExposure(ctx context.Context, db *sql.DB, accounts ...string) (Exposure
 		WHERE variable_name IN ('read_only', 'super_read_only', 'rpl_semi_sync_source_enabled', 'rpl_semi_sync_master_enabled')
 		UNION ALL SELECT LOWER(variable_name), variable_value FROM performance_schema.global_status
 		WHERE variable_name IN ('Rpl_semi_sync_source_clients', 'Rpl_semi_sync_master_clients',
-			'Rpl_semi_sync_source_wait_sessions', 'Rpl_semi_sync_master_wait_sessions')`
+			'Rpl_semi_sync_source_wait_sessions', 'Rpl_semi_sync_master_wait_sessions',
+			'Rpl_semi_sync_source_status', 'Rpl_semi_sync_master_status')`
 	args := make([]any, len(accounts))
 	for i, a := range accounts {
 		args[i] = a
@@ -63,6 +66,8 @@ func ReadExposure(ctx context.Context, db *sql.DB, accounts ...string) (Exposure
 			e.SuperReadOnly = value == "ON"
 		case "rpl_semi_sync_source_enabled":
 			e.SemiSync = value == "ON"
+		case "rpl_semi_sync_source_status":
+			e.Waits = value == "ON"
 		case "rpl_semi_sync_source_clients":
 			e.Acknowledgers = number
 		case "rpl_semi_sync_source_wait_sessions":

@@ -289,13 +289,13 @@ func TestLeaseUnheard(t *testing.T) {
 	}
 }
 
-// TestLeaseAcknowledged: the scheduler is away for ever, a replica acknowledges: writes go on. When the replica goes, too,
-// and commits wait for it, the server is killed rather than closed: nothing that waits is let through.
-func TestLeaseAcknowledged(t *testing.T) {
+// acknowledged is a guarded server that is open, and a replica that acknowledges to it.
+func acknowledged(t *testing.T, set mysql.SemiSyncSource) (*guarded, *mysqld.Server) {
+	t.Helper()
 	g := startGuarded(t, nil)
 	g.open()
 	db := g.i.server.DB()
-	if err := mysql.SetSemiSyncSource(t.Context(), db, g.i.server.Version(), mysql.SemiSyncSource{Enabled: true}); err != nil {
+	if err := mysql.SetSemiSyncSource(t.Context(), db, g.i.server.Version(), set); err != nil {
 		t.Fatal(err)
 	}
 	replica, err := mysqld.Start(t.Context(), mysqld.Options{})
@@ -320,6 +320,13 @@ func TestLeaseAcknowledged(t *testing.T) {
 		e, err := mysql.ReadExposure(t.Context(), db)
 		return err == nil && e.Acknowledged()
 	})
+	return g, replica
+}
+
+// TestLeaseAcknowledged: the scheduler is away for ever, a replica acknowledges: writes go on. When the replica goes, too,
+// and commits wait for it, the server is killed rather than closed: nothing that waits is let through.
+func TestLeaseAcknowledged(t *testing.T) {
+	g, replica := acknowledged(t, mysql.SemiSyncSource{Enabled: true})
 	g.order(3, cotton.OrderLease, 100*time.Millisecond)
 	app := g.app()
 	for n, begun := 0, time.Now(); time.Since(begun) < 2*time.Second; n++ {
@@ -337,6 +344,24 @@ func TestLeaseAcknowledged(t *testing.T) {
 	if !strings.Contains(g.heard.messages(), "mysqld was killed (the scheduler's lease ended") {
 		t.Error("it was not killed")
 	}
+}
+
+// TestLeaseFallenBack: a primary whose policy falls back is not kept open by a replica that is connected and acknowledges nothing, as one
+// whose packets vanish. Its scheduler takes it for closed by then (I2).
+func TestLeaseFallenBack(t *testing.T) {
+	g, replica := acknowledged(t, mysql.SemiSyncSource{Enabled: true, Acks: 1, Timeout: time.Second})
+	g.order(3, cotton.OrderLease, 2*time.Second)
+	app := g.app()
+	if err := replica.Pause(); err != nil { // its connection stays
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	testkit.Eventually(t, patience, "it is closed", func() bool {
+		_, err := app.ExecContext(t.Context(), "INSERT INTO d.t VALUES (?)", time.Since(begun).Microseconds())
+		return err != nil
+	})
+	g.awaitClosed()
+	t.Logf("closed %s after the replica stopped acknowledging, with a lease of 2 s", time.Since(begun).Round(time.Millisecond))
 }
 
 // TestSilence: a mysqld that hangs is reported within moments, and again while it does; facts go on.

@@ -95,7 +95,7 @@ func (d *driver) take(ctx context.Context, r cotton.Record, a cotton.Action) err
 	case cotton.ActAttest:
 		return d.attest(ctx, r, *m)
 	case cotton.ActRefetch:
-		return mysql.RefetchRelayLog(ctx, db)
+		return d.refetch(ctx, r, db)
 	case cotton.ActAdopt:
 		return d.adopt(ctx, r, *m)
 	case cotton.ActRelieve:
@@ -140,7 +140,7 @@ func (d *driver) choose(ctx context.Context, member int) error {
 		r.Primary = member
 		r.Epoch++
 		if m, ok := r.Member(member); ok {
-			m.Relieved = false
+			m.CountAgain()
 		}
 		return nil
 	})
@@ -179,6 +179,25 @@ func (d *driver) storeAcks(ctx context.Context, r cotton.Record) error {
 		stored.Acks = stored.AcksWanted()
 		return stored.RaiseBase(executed)
 	})
+}
+
+// refetch throws a member's relay log away, which cannot be read, to receive it anew. What was in it may have been acknowledged by nobody
+// else, and until it is received again only the primary has it: an election must find that.
+func (d *driver) refetch(ctx context.Context, r cotton.Record, db *sql.DB) error {
+	_, executed, err := d.executedByPrimary(ctx, r)
+	if err != nil {
+		return err
+	}
+	err = d.f.change(ctx, d.c, func(stored *cotton.Record) error {
+		if stored.Epoch != r.Epoch || stored.Change != nil {
+			return errUnchanged
+		}
+		return stored.RaiseBase(executed)
+	})
+	if err != nil {
+		return err
+	}
+	return mysql.RefetchRelayLog(ctx, db)
 }
 
 // storeStrict stores that commits wait for ever from now on. Those before may have waited for nobody, so an election must find them.

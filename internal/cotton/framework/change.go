@@ -393,16 +393,17 @@ func (d *driver) relieve(ctx context.Context, r cotton.Record, m cotton.Member) 
 	return err
 }
 
-// acknowledged is all that a member may have acknowledged, from then on it acknowledges nothing; and what the primary has executed. Of a
-// member that answers, and has not lost its memory, it is what it has, less what is errant; of any other, all of the primary.
+// acknowledged is what must not be lost with a member, from then on it acknowledges nothing; and what the primary has executed. Of a
+// member that answers it is what it has, less what is errant; of any other, all of the primary. What a member acknowledged and has lost
+// since, with its machine, cannot be lost with it again; that an election finds it is what Base is raised for.
 func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Member) (set, executed mysql.GTIDSet, err error) {
 	primary, err := d.primaryDB(r)
 	if err != nil {
 		return set, executed, err
 	}
 	var theirs mysql.GTIDSet
-	witness := false
-	if mayLive(m) {
+	answers := mayLive(m)
+	if answers {
 		db, err := d.db(m)
 		if err != nil {
 			return set, executed, err
@@ -413,11 +414,6 @@ func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Mem
 		if theirs, err = receivedBy(ctx, db); err != nil {
 			return set, executed, err
 		}
-		boot, err := mysql.ReadReportUser(ctx, db)
-		if err != nil {
-			return set, executed, err
-		}
-		witness = boot == "" || boot == m.Boot
 	}
 	server, err := mysql.ReadServer(ctx, primary)
 	if err != nil {
@@ -427,7 +423,7 @@ func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Mem
 		return set, executed, err
 	}
 	set = theirs.Subtract(cotton.Errant(r, d.c.seenNow(), theirs))
-	if !witness {
+	if !answers {
 		set = set.Union(executed)
 	}
 	return set, executed, nil
@@ -436,8 +432,15 @@ func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Mem
 // receivedBy is all that a server has: executed, or in its relay log.
 func receivedBy(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
 	status, err := mysql.ReadReplicaStatus(ctx, db)
-	if err != nil || status == nil {
+	if err != nil {
 		return mysql.GTIDSet{}, err
+	}
+	if status == nil { // it follows nobody: what it has, it has executed
+		server, err := mysql.ReadServer(ctx, db)
+		if err != nil {
+			return mysql.GTIDSet{}, err
+		}
+		return mysql.ParseGTIDSet(server.GTIDExecuted)
 	}
 	retrieved, err1 := mysql.ParseGTIDSet(status.Retrieved)
 	executed, err2 := mysql.ParseGTIDSet(status.Executed)
@@ -484,7 +487,7 @@ func (d *driver) countAgain(ctx context.Context, member int, epoch uint64) error
 		if !ok || r.Epoch != epoch {
 			return errUnchanged
 		}
-		m.Relieved = false
+		m.CountAgain()
 		return nil
 	})
 }

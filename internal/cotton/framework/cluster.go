@@ -145,14 +145,20 @@ func (f *Framework) changeMember(ctx context.Context, c *cluster, id int, edit f
 	})
 }
 
-// dead tells whether a task in this state is over, or never was. What cannot be reached is not over.
+// dead tells whether a task in this state is over, or never was. What cannot be reached is not over, and neither is TASK_UNKNOWN: the
+// master does not know the agent, and the task may run there (I11).
 func dead(state string) bool {
 	switch mesos.TaskState(mesos.TaskState_value[state]) {
 	case mesos.TASK_FINISHED, mesos.TASK_FAILED, mesos.TASK_KILLED, mesos.TASK_ERROR, mesos.TASK_LOST, mesos.TASK_DROPPED,
-		mesos.TASK_GONE, mesos.TASK_GONE_BY_OPERATOR, mesos.TASK_UNKNOWN:
+		mesos.TASK_GONE, mesos.TASK_GONE_BY_OPERATOR:
 		return state != ""
 	}
 	return false
+}
+
+// outOfSight tells whether a task in this state may run on an agent that the master does not reach, or does not know any more.
+func outOfSight(state string) bool {
+	return state == mesos.TASK_UNREACHABLE.String() || state == mesos.TASK_UNKNOWN.String()
 }
 
 // gone tells whether the machine, and the data with it, is gone for good: an operator said so.

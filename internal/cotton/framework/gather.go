@@ -1,6 +1,7 @@
 package framework
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -52,7 +53,11 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 			}
 			s.Silent = now.Sub(last)
 		}
-		s.Member, s.Busy, s.Donor = m.ID, d.busy[m.ID], d.donor[m.ID]
+		busy := ""
+		if result.Err == nil {
+			busy = s.Busy
+		}
+		s.Member, s.Busy, s.Donor = m.ID, cmp.Or(d.busy[m.ID], busy), d.donor[m.ID]
 		s.Over = !mayLive(m)
 		s.Down = down[m.ID]
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""
@@ -246,6 +251,17 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 		}
 	}
 	if m.ID != r.Primary {
+		// A CLONE goes on although the scheduler that began it is gone. Meanwhile the server can be made to follow, would acknowledge, and
+		// lose what it acknowledged.
+		if r.Founded && s.Server.GTIDExecuted == "" {
+			cloning, err := mysql.Cloning(ctx, db)
+			if err != nil {
+				return s, err
+			}
+			if cloning {
+				s.Busy = "clone"
+			}
+		}
 		return s, nil
 	}
 	if r.SemiSync().Enabled {

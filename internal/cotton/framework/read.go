@@ -147,8 +147,6 @@ func (f *Framework) keepOrphans(seen []cotton.Orphan) {
 	f.metrics.orphanMB.Set(mb)
 }
 
-const taskUnreachable = "TASK_UNREACHABLE"
-
 func since(at time.Time) string {
 	if at.IsZero() {
 		return ""
@@ -160,7 +158,7 @@ func since(at time.Time) string {
 func unreachableProblems(r cotton.Record, replaceAfter time.Duration) []string {
 	var problems []string
 	for _, m := range r.Members {
-		if m.Phase != cotton.PhaseRunning || m.TaskState != taskUnreachable {
+		if m.Phase != cotton.PhaseRunning || !outOfSight(m.TaskState) {
 			continue
 		}
 		what := "it is left alone until the agent returns or is declared gone at Mesos: there is no --replace-after"
@@ -174,7 +172,7 @@ func unreachableProblems(r cotton.Record, replaceAfter time.Duration) []string {
 				m.DownSince.Add(replaceAfter).UTC().Format(time.DateTime), replaceAfter)
 		}
 		problems = append(problems, fmt.Sprintf("%s: Mesos does not reach its agent %s%s (%s); %s", r.MemberName(m.ID), m.Hostname, since(m.DownSince),
-			taskUnreachable, what))
+			m.TaskState, what))
 	}
 	return problems
 }
@@ -207,8 +205,8 @@ func (c *cluster) instance(m cotton.Member) Instance {
 	case !seen || s.Err != nil: // what Mesos or the executor said last, such as why it did not start
 		i.Problem = strings.TrimSpace(string(m.Phase) + " " + m.TaskState + " " + m.Reason)
 	}
-	if m.Phase == cotton.PhaseRunning && m.TaskState == taskUnreachable { // also while its server answers us
-		i.Problem = strings.TrimSuffix("Mesos does not reach its agent"+since(m.DownSince)+" ("+taskUnreachable+"): "+i.Problem, ": ")
+	if m.Phase == cotton.PhaseRunning && outOfSight(m.TaskState) { // also while its server answers us
+		i.Problem = strings.TrimSuffix("Mesos does not reach its agent"+since(m.DownSince)+" ("+m.TaskState+"): "+i.Problem, ": ")
 	}
 	if f, ok := c.facts[m.ID]; ok {
 		i.Version, i.DiskUsedMB, i.DiskFreeMB, i.Restarts = f.Version, f.DiskUsedMB, f.DiskFreeMB, f.Restarts

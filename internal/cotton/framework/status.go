@@ -111,6 +111,10 @@ func (f *Framework) keepStatus(ctx context.Context, s mesos.TaskStatus) (news bo
 
 // applyStatus is pure: what a status of its present task means for a member.
 func applyStatus(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now time.Time) error {
+	if s.GetState() == mesos.TASK_UNKNOWN && !m.HasData {
+		// Its agent was lost before it was known to run. It wants another; should it run all the same, it is nobody's and is ended.
+		s.State = mesos.TASK_DROPPED.Enum()
+	}
 	state := s.GetState().String()
 	if m.TaskState == state && (m.AgentID == s.GetAgentID().GetValue() || s.AgentID == nil) {
 		return errUnchanged
@@ -123,7 +127,7 @@ func applyStatus(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now tim
 	if id := s.GetAgentID().GetValue(); id != "" {
 		m.AgentID = id
 	}
-	if m.DownSince.IsZero() && m.HasData && (dead(state) || s.GetState() == mesos.TASK_UNREACHABLE) {
+	if m.DownSince.IsZero() && m.HasData && (dead(state) || outOfSight(state)) {
 		m.DownSince = now.UTC()
 	}
 	switch {

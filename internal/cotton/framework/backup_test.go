@@ -274,6 +274,7 @@ func (s *site) awaitFor(limit time.Duration, f *framework.Framework, name, what 
 // the newest logs lead to is all that was acknowledged, before and after (I1). A restore that fails says why, is no cluster
 // that takes writes, and is done once the reason is gone.
 func TestRestoreAcrossFailover(t *testing.T) {
+	long(t)
 	s := newSite(t, "executor", 4)
 	root := s.withBackups()
 	f, _ := s.scheduler()

@@ -178,6 +178,7 @@ func cloned(t *testing.T, db *sql.DB) {
 
 // TestLargeIsCloned: a new member of a cluster with much data in few transactions is cloned, although it could receive all.
 func TestLargeIsCloned(t *testing.T) {
+	long(t)
 	s := newSite(t, "executor", 3)
 	s.settings.CloneMB = 8
 	f, _ := s.scheduler()

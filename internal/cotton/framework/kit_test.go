@@ -411,3 +411,11 @@ func (s *site) administrator(name string, a mysql.Addr) *sql.DB {
 	s.t.Helper()
 	return s.open(name, cotton.AdminAccount, s.password(name, cotton.AdminAccount), a)
 }
+
+// long leaves a test to `make faults`, where every test runs: what it holds is held by a shorter one, or by pure tests, in `make test`.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("AOSC_E2E") != "full" {
+		t.Skip("takes a minute and more: make faults, or AOSC_E2E=full")
+	}
+}

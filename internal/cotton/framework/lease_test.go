@@ -74,6 +74,7 @@ func TestLease(t *testing.T) {
 // TestClockIsSet: the clock of the scheduler's machine is set back by an hour while a primary dies, and is an hour behind at the next
 // scheduler: a failover comes as soon as at any other time, and so does the one after it, once the cooldown is over.
 func TestClockIsSet(t *testing.T) {
+	long(t)
 	s := newSite(t, "executor", 3)
 	var step atomic.Int64
 	step.Store(int64(time.Hour))

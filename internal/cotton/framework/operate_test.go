@@ -100,6 +100,7 @@ func begins(t *testing.T, agents int, edit func(*settings)) (*site, *framework.F
 // TestRolling: settings are changed under load by schedulers of which one is killed in between; every member has them, the
 // primary was handed over, nothing that was acknowledged is lost (I1). Scaled up and down again, nothing is left behind.
 func TestRolling(t *testing.T) {
+	long(t)
 	s, f, stop, l := begins(t, 4, nil)
 	v, err := f.Cluster(t.Context(), "c0")
 	if err != nil {
@@ -169,6 +170,7 @@ func replacing() []string {
 // is gone for good, and another takes its place by itself; and an agent is drained. Nothing that was acknowledged is lost
 // (I1), and of what was replaced nothing is left.
 func TestReplacing(t *testing.T) {
+	long(t)
 	s, f, stop, l := begins(t, 5, nil)
 	v, err := f.Cluster(t.Context(), "c0")
 	if err != nil {

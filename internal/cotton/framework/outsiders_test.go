@@ -41,6 +41,7 @@ func (s *site) outsider(admin *sql.DB, source mysql.Addr) *sql.DB {
 // TestOutsideAcknowledger: a server outside of the cluster that acknowledges takes no member's place: commits wait for the members, and nothing
 // that was acknowledged is lost with the primary.
 func TestOutsideAcknowledger(t *testing.T) {
+	long(t)
 	s := newSite(t, "executor", 3)
 	f, stop := s.scheduler()
 	if _, err := f.Create(t.Context(), spec("c0", 3)); err != nil {

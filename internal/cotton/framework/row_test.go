@@ -30,6 +30,7 @@ func (s *site) over(f *framework.Framework, id int) cotton.Operation {
 
 // TestInARow: when an operation is over the cluster is in step, what was removed is gone, and the next one is accepted at once.
 func TestInARow(t *testing.T) {
+	long(t)
 	s, f, _, l := begins(t, 6, nil)
 	for _, do := range []struct {
 		what  string

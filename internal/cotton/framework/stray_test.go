@@ -147,6 +147,7 @@ func (s *site) everywhere(v framework.View, query, want string) {
 // when the scheduler that closed it is killed before it has ended that session: the application would be told that it is prepared, and
 // nobody else had it.
 func TestPreparedWhileClosing(t *testing.T) {
+	long(t)
 	s, f, stop, l := begins(t, 3, nil)
 	v := s.await(f, "c0", "all is well", complete(3))
 	old := *v.Endpoints.Primary

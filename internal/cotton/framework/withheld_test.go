@@ -30,6 +30,7 @@ func says(v framework.View, parts ...string) bool {
 // member waits for its agent, `why` and the problems say so, and it is back on its volume after REACTIVATE_AGENT. One whose agent
 // is drained for good is replaced. Nothing that was acknowledged is lost (I1).
 func TestDrainedByMesos(t *testing.T) {
+	long(t)
 	s, f, _, l := begins(t, 4, nil)
 	v, err := f.Cluster(t.Context(), "c0")
 	if err != nil {

@@ -400,7 +400,11 @@ func TestHardNames(t *testing.T) {
 // I8: of two on one instance, one works.
 func TestOneAtATime(t *testing.T) {
 	f := newFixture(t, testkit.Server(t))
-	lock, got, err := mysql.TryLock(t.Context(), f.server.DB(), "aosc.checksum."+f.inst.String())
+	name, err := f.refresher.Store.LockName(t.Context(), "checksum "+f.inst.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, got, err := mysql.TryLock(t.Context(), f.server.DB(), name)
 	if err != nil || !got {
 		t.Fatal(got, err)
 	}

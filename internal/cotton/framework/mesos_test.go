@@ -218,13 +218,13 @@ func TestExecutorsEndInTime(t *testing.T) {
 		how  func(m cotton.Member, executor int) error
 		most time.Duration
 	}{
-		{"the agent ends itself", func(m cotton.Member, _ int) error { return s.mini.UnregisterAgent(m.Hostname) }, 3 * time.Second},
+		{"the agent ends itself", func(m cotton.Member, _ int) error { return s.mini.UnregisterAgent(m.Hostname) }, 9 * time.Second},
 		{"the agent is gone", func(m cotton.Member, executor int) error {
 			if err := s.mini.KillAgent(m.Hostname); err != nil {
 				return err
 			}
 			return syscall.Kill(executor, syscall.SIGTERM)
-		}, 8 * time.Second},
+		}, 9 * time.Second}, // it took 10 s where it waited for an acknowledgement
 	} {
 		m := v.Record.Members[i]
 		server := s.mysqldOf(m.TaskID)

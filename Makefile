@@ -2,7 +2,7 @@
 
 GO      ?= go
 BINARIES = bin
-# Packages under test at once. Most of a test's time is waiting for servers, but each package runs its own.
+# Packages under test at once, of those that do not watch seconds (scripts/test). Most of a test's time is waiting for servers.
 TEST_PACKAGES ?= 2
 # Of the slowest package, on a slow machine.
 TEST_TIMEOUT  ?= 20m

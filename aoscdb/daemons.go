@@ -3,6 +3,7 @@ package aoscdb
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 )
 
@@ -93,19 +94,12 @@ func (s *Store) RecordObstacles(ctx context.Context, l Lease, foundBy string, fo
 	if err != nil {
 		return wrap(err, "read the obstacles in %s", s)
 	}
-	gone := map[placeKey]Obstacle{}
-	for _, o := range stored {
-		gone[placeKey{o.Group, o.Table, o.Host, o.Port}] = o
+	found = slices.Clone(found)
+	for i := range found {
+		found[i].Reason = clip(found[i].Reason, maxReason)
 	}
-	var put []Obstacle
-	for _, o := range found {
-		k := placeKey{o.Group, o.Table, o.Host, o.Port}
-		o.Reason = clip(o.Reason, maxReason)
-		if old, ok := gone[k]; !ok || old.Code != o.Code || old.Reason != o.Reason {
-			put = append(put, o)
-		}
-		delete(gone, k)
-	}
+	put, gone := changes(stored, found, func(o Obstacle) placeKey { return placeKey{o.Group, o.Table, o.Host, o.Port} },
+		func(a, b Obstacle) bool { return a.Code == b.Code && a.Reason == b.Reason })
 	if len(put)+len(gone) == 0 {
 		return nil
 	}
@@ -125,6 +119,21 @@ func (s *Store) RecordObstacles(ctx context.Context, l Lease, foundBy string, fo
 		})
 	})
 	return wrap(err, "record what the %s found in %s", foundBy, s)
+}
+
+// changes are the rows that are new or not the same as those stored, and those that are stored and not wanted any more.
+func changes[V any](stored, wanted []V, key func(V) placeKey, same func(a, b V) bool) (put []V, gone map[placeKey]V) {
+	gone = map[placeKey]V{}
+	for _, v := range stored {
+		gone[key(v)] = v
+	}
+	for _, v := range wanted {
+		if old, ok := gone[key(v)]; !ok || !same(old, v) {
+			put = append(put, v)
+		}
+		delete(gone, key(v))
+	}
+	return put, gone
 }
 
 // deletePlaces deletes rows by group, table_name, host and port.
@@ -232,19 +241,12 @@ func (s *Store) putWhy(ctx context.Context, rows []WhyRow) error {
 	if err != nil {
 		return err
 	}
-	gone := map[placeKey]WhyRow{}
-	for _, r := range stored {
-		gone[placeKey{r.Group, r.Table, r.Host, r.Port}] = r
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Why = clip(rows[i].Why, maxReason)
 	}
-	var put []WhyRow
-	for _, r := range rows {
-		k := placeKey{r.Group, r.Table, r.Host, r.Port}
-		r.Why = clip(r.Why, maxReason)
-		if old, ok := gone[k]; !ok || old.Code != r.Code || old.Why != r.Why {
-			put = append(put, r)
-		}
-		delete(gone, k)
-	}
+	put, gone := changes(stored, rows, func(r WhyRow) placeKey { return placeKey{r.Group, r.Table, r.Host, r.Port} },
+		func(a, b WhyRow) bool { return a.Code == b.Code && a.Why == b.Why })
 	if len(put)+len(gone) == 0 {
 		return nil
 	}

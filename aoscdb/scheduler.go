@@ -117,8 +117,10 @@ func (s *Store) RequeueRunning(ctx context.Context, l Lease, seen RunningAlter) 
 }
 
 // requeued is what an alter given back looks like.
-const requeued = "SET osc_status = 'READY', percentage = 0, state = '', note = '', rows_copied = 0, rows_total = 0, rows_per_s = 0, " +
-	"eta_s = 0, lag_s = NULL, queued_at = NOW(6), last_updated = NOW(), started_at = NULL"
+const requeued = "SET osc_status = 'READY', " + noProgress + ", queued_at = NOW(6), last_updated = NOW(), started_at = NULL"
+
+// noProgress is of a row of running_alters whose alter has not begun, or begins anew.
+const noProgress = "percentage = 0, state = '', note = '', rows_copied = 0, rows_total = 0, rows_per_s = 0, eta_s = 0, lag_s = NULL"
 
 func (s *Store) changeRunning(ctx context.Context, l Lease, seen RunningAlter, set string) (bool, error) {
 	var changed bool

@@ -147,42 +147,47 @@ const (
 // ensureGuards makes the missing guards. With the binary log on, an account without SUPER makes triggers only while
 // log_bin_trust_function_creators is on: where it has SYSTEM_VARIABLES_ADMIN it turns that on for the moment. Where it may not do that
 // either the tables go without.
-func (s *StatusStore) ensureGuards(ctx context.Context, q querier) (err error) {
+func (s *StatusStore) ensureGuards(ctx context.Context, q querier) error {
 	have, err := list(ctx, q, func(name *string) []any { return []any{name} },
 		"SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = ?", s.database)
 	if err != nil {
 		return err
 	}
-	for _, g := range guarded {
-		if slices.Contains(have, g.name()) {
-			continue
-		}
-		statement := "CREATE TRIGGER " + mysql.QuoteIdents(s.database, g.name()) + " BEFORE " + g.Event + " ON " +
-			mysql.QuoteIdents(s.database, g.Table) + " FOR EACH ROW IF @@SESSION.sql_log_bin = 1 AND @@GLOBAL.log_bin = 1 THEN " +
-			"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'these rows are this instance''s alone and must not be replicated: " +
-			"SET sql_log_bin=0, then try again'; END IF"
-		_, err := exec(ctx, q, statement)
-		if mysql.IsNumber(err, errRoutineNeedSuper) {
-			_, err = exec(ctx, q, trustCreators+"ON")
-			if err == nil {
-				defer func() {
-					// Also when the caller has given up: others' triggers are not to be allowed by this.
-					restoreCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
-					defer cancel()
-					_, offErr := exec(restoreCtx, q, trustCreators+"OFF")
-					err = errors.Join(err, wrap(offErr, "turn log_bin_trust_function_creators off again"))
-				}()
-				_, err = exec(ctx, q, statement)
-			}
-		}
-		if mysql.IsNumber(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied, mysql.ErrSpecificAccessDenied) {
-			return nil
-		}
+	missing := slices.DeleteFunc(slices.Clone(guarded), func(g guard) bool { return slices.Contains(have, g.name()) })
+	err = s.createGuards(ctx, q, missing)
+	if mysql.IsNumber(err, errRoutineNeedSuper) { // at the first of them
+		err = trusted(ctx, q, func() error { return s.createGuards(ctx, q, missing) })
+	}
+	if mysql.IsNumber(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied, mysql.ErrSpecificAccessDenied) {
+		return nil
+	}
+	return err
+}
+
+func (s *StatusStore) createGuards(ctx context.Context, q querier, guards []guard) error {
+	for _, g := range guards {
+		_, err := exec(ctx, q, "CREATE TRIGGER "+mysql.QuoteIdents(s.database, g.name())+" BEFORE "+g.Event+" ON "+
+			mysql.QuoteIdents(s.database, g.Table)+" FOR EACH ROW IF @@SESSION.sql_log_bin = 1 AND @@GLOBAL.log_bin = 1 THEN "+
+			"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'these rows are this instance''s alone and must not be replicated: "+
+			"SET sql_log_bin=0, then try again'; END IF")
 		if err != nil {
 			return wrap(err, "create trigger %s", g.name())
 		}
 	}
 	return nil
+}
+
+// trusted calls fn while the server trusts makers of triggers. That is ended also when the caller has given up: others' triggers are not
+// to be allowed by this.
+func trusted(ctx context.Context, q querier, fn func() error) error {
+	if _, err := exec(ctx, q, trustCreators+"ON"); err != nil {
+		return err
+	}
+	err := fn()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
+	defer cancel()
+	_, offErr := exec(ctx, q, trustCreators+"OFF")
+	return errors.Join(wrap(offErr, "turn log_bin_trust_function_creators off again"), err)
 }
 
 // remakeGuards takes over the guards of an account that is gone: a trigger runs as its maker, so with them no row could

@@ -37,9 +37,8 @@ func (s *Store) Claim(ctx context.Context, row OSCRow, owner string) error {
 		case blob.String != row.DesiredBlob:
 			return fmt.Errorf("the alter is pinned to another version of the table: %w", ErrNotPermitted)
 		}
-		_, err = execTx(ctx, tx, "UPDATE running_alters SET osc_status = 'RUNNING', percentage = 0, state = '', note = '', rows_copied = 0, "+
-			"rows_total = 0, rows_per_s = 0, eta_s = 0, lag_s = NULL, started_at = NOW(6), last_updated = NOW() "+
-			"WHERE host = ? AND port = ?", row.Host, row.Port)
+		_, err = execTx(ctx, tx, "UPDATE running_alters SET osc_status = 'RUNNING', "+noProgress+
+			", started_at = NOW(6), last_updated = NOW() WHERE host = ? AND port = ?", row.Host, row.Port)
 		if err != nil {
 			return err
 		}

@@ -29,6 +29,11 @@ import (
 // ErrNotFound is returned by functions that ask for one row when there is none.
 var ErrNotFound = errors.New("no such row")
 
+// Missing tells that a server has no such row, or not even the tables for it: of an instance that was never checked.
+func Missing(err error) bool {
+	return errors.Is(err, ErrNotFound) || mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err)
+}
+
 const (
 	// maxOpen bounds the connections of one daemon to aoscdb. A daemon streams rows on one while it writes on another.
 	maxOpen = 16

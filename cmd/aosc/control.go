@@ -35,11 +35,8 @@ func controlCommand(a *app, name, short string, method func(*operate.Desk) contr
 			if err != nil {
 				return err
 			}
-			desk, err := a.desk(cmd.Context())
+			desk, err := a.desk(cmd.Context(), args...)
 			if err != nil {
-				return err
-			}
-			if err := a.checkNames(cmd.Context(), args...); err != nil {
 				return err
 			}
 			done, err := method(desk)(cmd.Context(), operate.Selection{Group: args[0], Table: args[1], Instances: addrs, By: login()})

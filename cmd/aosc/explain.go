@@ -16,11 +16,8 @@ func explainCommand(a *app) *cobra.Command {
 		Long: "Says of every alter of the tier, or of one table, what it waits for and where, and which daemons live.\n\n" +
 			"With nothing but a mysql client: SELECT * FROM why;",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			desk, err := a.desk(cmd.Context())
+			desk, err := a.desk(cmd.Context(), args...)
 			if err != nil {
-				return err
-			}
-			if err := a.checkNames(cmd.Context(), args...); err != nil {
 				return err
 			}
 			v, err := desk.Look(cmd.Context(), 1, args...)

@@ -97,10 +97,13 @@ func (a *app) open(ctx context.Context) (*wiring.Parts, error) {
 	return a.parts, err
 }
 
-// desk opens what looking at and steering alters takes.
-func (a *app) desk(ctx context.Context) (*operate.Desk, error) {
+// desk opens what looking at and steering alters takes. names are a tier and a table, if they were given: misspelt ones are an error.
+func (a *app) desk(ctx context.Context, names ...string) (*operate.Desk, error) {
 	parts, err := a.open(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.checkNames(ctx, names...); err != nil {
 		return nil, err
 	}
 	return &operate.Desk{Store: parts.Store, Inventory: parts.Inventory, Pool: parts.Pool, FanOut: a.fanOut, Timeout: a.timeout}, nil

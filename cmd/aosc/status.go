@@ -16,11 +16,8 @@ func statusCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "status [tier [table]]", Short: "Show what is being altered, what waits and why", Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			desk, err := a.desk(cmd.Context())
+			desk, err := a.desk(cmd.Context(), args...)
 			if err != nil {
-				return err
-			}
-			if err := a.checkNames(cmd.Context(), args...); err != nil {
 				return err
 			}
 			v, err := desk.Look(cmd.Context(), 10, args...)

@@ -24,11 +24,8 @@ func watchCommand(a *app) *cobra.Command {
 			if every < 100*time.Millisecond {
 				return errors.New("--every: at least 100ms")
 			}
-			desk, err := a.desk(cmd.Context())
+			desk, err := a.desk(cmd.Context(), args...)
 			if err != nil {
-				return err
-			}
-			if err := a.checkNames(cmd.Context(), args...); err != nil {
 				return err
 			}
 			p := operate.NewProgress(cmd.OutOrStdout(), term.IsTerminal(int(os.Stdout.Fd())))

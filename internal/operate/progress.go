@@ -17,10 +17,10 @@ import (
 // Only returns the view restricted to a tier, or to one table of a tier.
 func (v View) Only(names ...string) View {
 	group, table := named(names)
-	other := func(g, t string) bool { return group != "" && g != group || table != "" && t != table }
+	other := others(group, table)
 	v.Alters = slices.DeleteFunc(slices.Clone(v.Alters), func(a Alter) bool { return other(a.Group, a.Table) })
 	v.Finished = slices.DeleteFunc(slices.Clone(v.Finished), func(f aoscdb.FinishedAlter) bool { return other(f.Group, f.Table) })
-	v.Tiers = slices.DeleteFunc(slices.Clone(v.Tiers), func(t aoscdb.Tier) bool { return group != "" && t.Group != group })
+	v.Tiers = slices.DeleteFunc(slices.Clone(v.Tiers), func(t aoscdb.Tier) bool { return other(t.Group, table) })
 	return v
 }
 

@@ -4,7 +4,7 @@ package operate
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"sort"
 	"time"
 
@@ -72,13 +72,13 @@ func (d *Desk) Look(ctx context.Context, finished int, names ...string) (View, e
 		return v, err
 	}
 	for _, e := range ends {
-		k := why.RunKey{AlterKey: why.AlterKey{Group: e.Group, Table: e.Table}, Addr: mysql.Addr{Host: e.Host, Port: e.Port}}
+		k := why.KeyOf(e.Group, e.Table, e.Host, e.Port)
 		if _, newer := v.Ends[k]; !newer {
 			v.Ends[k] = e
 		}
 	}
+	group, table := named(names)
 	if finished > 0 {
-		group, table := named(names)
 		if v.Finished, err = d.Store.FinishedOf(ctx, group, table, finished); err != nil {
 			return v, err
 		}
@@ -87,9 +87,11 @@ func (d *Desk) Look(ctx context.Context, finished int, names ...string) (View, e
 	for _, tier := range t.Tiers {
 		tiers[tier.Group] = tier
 	}
+	other := others(group, table)
+	running := slices.DeleteFunc(slices.Clone(t.Running), func(r aoscdb.RunningAlter) bool { return other(r.Group, r.Table) })
 	looks := map[why.RunKey]why.Look{}
 	ask := func(ctx context.Context, r aoscdb.RunningAlter) (*aoscdb.OSCRow, error) { return d.row(ctx, tiers, r) }
-	for _, r := range mysql.FanOut(ctx, t.Running, d.FanOut, d.Timeout, ask) {
+	for _, r := range mysql.FanOut(ctx, running, d.FanOut, d.Timeout, ask) {
 		looks[keyOf(r.Item)] = why.Look{Row: r.Value, Err: r.Err}
 	}
 	v.Alters = assemble(t, looks)
@@ -107,8 +109,13 @@ func named(names []string) (group, table string) {
 	return group, table
 }
 
+// others tells of a tier and table whether they are not those that were asked for; "" = any.
+func others(group, table string) func(group, table string) bool {
+	return func(g, t string) bool { return group != "" && g != group || table != "" && t != table }
+}
+
 func keyOf(r aoscdb.RunningAlter) why.RunKey {
-	return why.RunKey{AlterKey: why.AlterKey{Group: r.Group, Table: r.Table}, Addr: mysql.Addr{Host: r.Host, Port: r.Port}}
+	return why.KeyOf(r.Group, r.Table, r.Host, r.Port)
 }
 
 // assemble joins the rows of the tables into one view, in the order in which alters are worked on.
@@ -129,7 +136,7 @@ func assemble(t aoscdb.WhyTables, looks map[why.RunKey]why.Look) []Alter {
 	}
 	targets := map[why.RunKey]*aoscdb.Target{}
 	for i, x := range t.Targets {
-		targets[why.RunKey{AlterKey: why.AlterKey{Group: x.Group, Table: x.Table}, Addr: mysql.Addr{Host: x.Host, Port: x.Port}}] = &t.Targets[i]
+		targets[why.KeyOf(x.Group, x.Table, x.Host, x.Port)] = &t.Targets[i]
 	}
 	runs := map[why.RunKey]aoscdb.RunningAlter{}
 	for _, r := range t.Running {
@@ -138,10 +145,9 @@ func assemble(t aoscdb.WhyTables, looks map[why.RunKey]why.Look) []Alter {
 	for i := range out {
 		a := &out[i]
 		for _, e := range a.Why.Instances {
-			k := why.RunKey{AlterKey: why.AlterKey{Group: a.Group, Table: a.Table}, Addr: e.Addr}
+			k := why.KeyOf(a.Group, a.Table, e.Addr.Host, e.Addr.Port)
 			if r, ok := runs[k]; ok {
-				look, asked := looks[k]
-				a.Runs = append(a.Runs, Run{RunningAlter: r, Stand: why.StandOf(t.Now, r, look, asked), Why: e.Reason})
+				a.Runs = append(a.Runs, Run{RunningAlter: r, Stand: e.Stand, Why: e.Reason})
 			} else {
 				a.Waiting = append(a.Waiting, Waiting{Addr: e.Addr, Target: targets[k], Why: e.Reason})
 			}
@@ -164,7 +170,7 @@ func (d *Desk) row(ctx context.Context, tiers map[string]aoscdb.Tier, r aoscdb.R
 	}
 	row, err := store.OSCRow(ctx, r.Host, r.Port, r.Group, r.Table)
 	switch {
-	case errors.Is(err, aoscdb.ErrNotFound), mysql.IsNoSuchTable(err), mysql.IsNoSuchDatabase(err):
+	case aoscdb.Missing(err):
 		return nil, nil
 	case err != nil:
 		return nil, err

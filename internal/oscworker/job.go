@@ -139,7 +139,7 @@ func (j *job) look(ctx context.Context) (step, error) {
 
 func (j *job) readRow(ctx context.Context, rows *aoscdb.StatusStore) (step, error) {
 	row, err := rows.OSCRow(ctx, j.inst.Host, j.inst.Port, j.inst.Tier, j.table)
-	if errors.Is(err, aoscdb.ErrNotFound) || mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err) {
+	if aoscdb.Missing(err) {
 		return stepNone, nil
 	}
 	if err != nil {

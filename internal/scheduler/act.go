@@ -250,7 +250,7 @@ func (a *actor) withdraw(ctx context.Context, act Action) (outcome, error) {
 		_, err := q.Withdraw(ctx, act.Addr.Host, act.Addr.Port, act.Alter.Group, act.Alter.Table)
 		return err
 	})
-	if err != nil && !missing(err) {
+	if err != nil && !aoscdb.Missing(err) {
 		a.log.Warn("its row in aosc_osc_ww stays for the worker to remove", "tier", act.Alter.Group, "table", act.Alter.Table,
 			"instance", act.Addr.String(), "error", err)
 	}

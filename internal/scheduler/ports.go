@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/aosc/aosc/aoscdb"
@@ -54,7 +53,7 @@ func look(ctx context.Context, servers Servers, tier aoscdb.Tier, r aoscdb.Runni
 		return Look{}, err
 	}
 	row, err := q.OSCRow(ctx, r.Host, r.Port, r.Group, r.Table)
-	if err != nil && !missing(err) {
+	if err != nil && !aoscdb.Missing(err) {
 		return Look{}, fmt.Errorf("look at %s/%s on %s: %w", r.Group, r.Table, addrOf(r), err)
 	}
 	l := Look{}
@@ -65,9 +64,4 @@ func look(ctx context.Context, servers Servers, tier aoscdb.Tier, r aoscdb.Runni
 		return Look{}, fmt.Errorf("look for the worker of %s: %w", addrOf(r), err)
 	}
 	return l, nil
-}
-
-// missing tells that an instance has no such row, or not even the tables for it.
-func missing(err error) bool {
-	return errors.Is(err, aoscdb.ErrNotFound) || mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err)
 }

@@ -54,7 +54,7 @@ type ensuring struct{ *aoscdb.StatusStore }
 
 func (e ensuring) PutWaiting(ctx context.Context, r aoscdb.OSCRow) error {
 	err := e.StatusStore.PutWaiting(ctx, r)
-	if !missing(err) {
+	if !aoscdb.Missing(err) {
 		return err
 	}
 	if err := e.Ensure(ctx); err != nil {

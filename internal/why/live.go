@@ -106,13 +106,13 @@ func (f *facts) best(name string, serves func(Serves) bool) Liveness {
 	out, top := Liveness{Name: name}, -1
 	for _, d := range f.daemonsOf[name] {
 		alive := d.StoppedAt == nil && f.Now.Sub(d.SeenAt) <= aoscdb.DownAfter
-		if !serves(ParseServes(d.Serves)) {
+		if !serves(d.serves) {
 			if alive {
 				out.Others++
 			}
 			continue
 		}
-		if r := rank(d, alive); r > top || r == top && d.SeenAt.After(out.Seen) {
+		if r := rank(d.DaemonRow, alive); r > top || r == top && d.SeenAt.After(out.Seen) {
 			out, top = Liveness{Name: name, Alive: alive, Seen: d.SeenAt, Stopped: d.StoppedAt != nil, Holder: d.Holder, Error: d.Error,
 				Note: d.Note, Others: out.Others}, r
 		}

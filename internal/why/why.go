@@ -293,6 +293,7 @@ func (i instance) begun() Reason {
 type Entry struct {
 	Addr mysql.Addr
 	Reason
+	Stand Stand // where something has been handed out
 }
 
 // Answer is everything there is to say of one alter.
@@ -309,6 +310,11 @@ type AlterKey struct{ Group, Table string }
 type RunKey struct {
 	AlterKey
 	Addr mysql.Addr
+}
+
+// KeyOf names an alter on an instance by the columns that its rows have.
+func KeyOf(group, table, host string, port int) RunKey {
+	return RunKey{AlterKey{group, table}, mysql.Addr{Host: host, Port: port}}
 }
 
 // Look is what an instance said when it was asked for its row of aosc_osc_ww. Without one, the scheduler's last look counts.
@@ -354,7 +360,13 @@ type facts struct {
 	tiers     map[string]*aoscdb.Tier
 	places    map[AlterKey]map[mysql.Addr]*found
 	anywhere  map[AlterKey]*aoscdb.Obstacle
-	daemonsOf map[string][]aoscdb.DaemonRow
+	daemonsOf map[string][]process
+}
+
+// process is a row of daemons, with what it is restricted to.
+type process struct {
+	aoscdb.DaemonRow
+	serves Serves
 }
 
 // found is what the tables have of one alter on one instance.
@@ -368,9 +380,9 @@ func indexed(t aoscdb.WhyTables) *facts {
 	f := &facts{WhyTables: t, keys: map[AlterKey]bool{},
 		allowed: map[AlterKey]*aoscdb.AllowedAlter{}, current: map[AlterKey]*aoscdb.CurrentAlter{},
 		tiers: map[string]*aoscdb.Tier{}, places: map[AlterKey]map[mysql.Addr]*found{}, anywhere: map[AlterKey]*aoscdb.Obstacle{},
-		daemonsOf: map[string][]aoscdb.DaemonRow{}}
-	for i := range t.Daemons {
-		f.daemonsOf[t.Daemons[i].Name] = append(f.daemonsOf[t.Daemons[i].Name], t.Daemons[i])
+		daemonsOf: map[string][]process{}}
+	for _, d := range t.Daemons {
+		f.daemonsOf[d.Name] = append(f.daemonsOf[d.Name], process{d, ParseServes(d.Serves)})
 	}
 	for i := range t.Tiers {
 		f.tiers[t.Tiers[i].Group] = &t.Tiers[i]
@@ -406,14 +418,16 @@ func indexed(t aoscdb.WhyTables) *facts {
 }
 
 func (f *facts) place(group, table, host string, port int) *found {
-	k, a := AlterKey{group, table}, mysql.Addr{Host: host, Port: port}
-	if f.places[k] == nil {
-		f.places[k] = map[mysql.Addr]*found{}
+	k := KeyOf(group, table, host, port)
+	if f.places[k.AlterKey] == nil {
+		f.places[k.AlterKey] = map[mysql.Addr]*found{}
 	}
-	if f.places[k][a] == nil {
-		f.places[k][a] = &found{}
+	p := f.places[k.AlterKey][k.Addr]
+	if p == nil {
+		p = &found{}
+		f.places[k.AlterKey][k.Addr] = p
 	}
-	return f.places[k][a]
+	return p
 }
 
 func (f *facts) answer(k AlterKey, looks map[RunKey]Look) Answer {
@@ -421,17 +435,18 @@ func (f *facts) answer(k AlterKey, looks map[RunKey]Look) Answer {
 	a := alter{Now: f.Now, Allowed: f.allowed[k], Current: current, Tier: tier, Anywhere: f.anywhere[k],
 		Brain: f.live(aoscdb.DaemonBrain, ""), Collector: f.live(aoscdb.DaemonCollector, ""), Checksum: f.live(aoscdb.DaemonChecksum, k.Group)}
 	if current != nil {
+		scheduler := f.live(aoscdb.DaemonScheduler, "")
 		for addr, p := range f.places[k] {
 			i := instance{Addr: addr, Current: *current, Tier: tier, Run: p.run, Target: p.target,
 				ByCollector: p.byCollector, ByScheduler: p.byScheduler,
-				Scheduler: f.live(aoscdb.DaemonScheduler, ""), Worker: f.serving(aoscdb.DaemonOSCWorker, k.Group, addr),
+				Scheduler: scheduler, Worker: f.serving(aoscdb.DaemonOSCWorker, k.Group, addr),
 				Checksum: f.serving(aoscdb.DaemonChecksum, k.Group, addr)}
 			if p.run != nil {
 				look, asked := looks[RunKey{k, addr}]
 				i.Stand, i.Asked = StandOf(f.Now, *p.run, look, asked), asked
 			}
 			if r, ok := i.reason(); ok {
-				a.Instances = append(a.Instances, Entry{addr, r})
+				a.Instances = append(a.Instances, Entry{addr, r, i.Stand})
 			}
 		}
 		slices.SortFunc(a.Instances, func(x, y Entry) int {

@@ -184,11 +184,7 @@ type Limits struct {
 
 // Decide is pure: gather -> Decide -> act.
 func Decide(r Record, seen []Seen, lim Limits) Decision {
-	d := &deciding{Record: r, lim: lim, seen: map[int]Seen{}, donors: map[int]bool{}}
-	for _, s := range seen {
-		d.seen[s.Member] = s
-		d.donors[s.Donor] = s.Donor != 0
-	}
+	d := decidingOn(r, seen, lim)
 	if r.Primary == 0 {
 		d.choose()
 		return d.out
@@ -231,6 +227,16 @@ type deciding struct {
 	out  Decision
 	// donors of clones that are under way or decided: a server gives to one at a time.
 	donors map[int]bool
+}
+
+// decidingOn is what a decision about a record starts from.
+func decidingOn(r Record, seen []Seen, lim Limits) *deciding {
+	d := &deciding{Record: r, lim: lim, seen: map[int]Seen{}, donors: map[int]bool{}}
+	for _, s := range seen {
+		d.seen[s.Member] = s
+		d.donors[s.Donor] = s.Donor != 0
+	}
+	return d
 }
 
 func (d *deciding) act(kind ActionKind, member int) {

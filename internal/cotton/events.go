@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // Event is an event of a client's (CREATE EVENT), as the open primary shows it.
@@ -35,7 +37,7 @@ const (
 )
 
 func (e Event) String() string {
-	return "`" + strings.ReplaceAll(e.Schema, "`", "``") + "`.`" + strings.ReplaceAll(e.Name, "`", "``") + "`"
+	return mysql.QuoteIdents(e.Schema, e.Name)
 }
 
 // mark stands for an event as it was defined at one time.

@@ -252,10 +252,7 @@ func (d *deciding) whySlow(from, to Seen) string {
 // that were acknowledged. It is for a primary, and replicas, that are gone for good; where nothing would be lost a failover
 // begins by itself. Its error is a *RefusedError; nothing has been changed then. The text says what is risked.
 func PlanFailover(r Record, seen []Seen, why string) (Transition, string, error) {
-	d := &deciding{Record: r, seen: map[int]Seen{}}
-	for _, s := range seen {
-		d.seen[s.Member] = s
-	}
+	d := decidingOn(r, seen, Limits{})
 	refuse := func(format string, args ...any) (Transition, string, error) {
 		return Transition{}, "", &RefusedError{"failover", r.Spec.Name, fmt.Sprintf(format, args...)}
 	}
@@ -296,10 +293,7 @@ type SwitchoverLimits struct {
 // PlanSwitchover checks whether the primary may be handed over to a member (0 = the one that is best placed to be it), and
 // returns what is to be stored. Its error is a *RefusedError with the reason; nothing has been changed then.
 func PlanSwitchover(r Record, seen []Seen, to int, why string, lim SwitchoverLimits) (Transition, error) {
-	d := &deciding{Record: r, seen: map[int]Seen{}}
-	for _, s := range seen {
-		d.seen[s.Member] = s
-	}
+	d := decidingOn(r, seen, Limits{})
 	return d.planSwitchover(to, why, lim)
 }
 

@@ -45,10 +45,7 @@ type Plan struct {
 // PlanOperation checks an operation and returns what it does, and what is to be stored. Its errors are a *RefusedError with
 // the reason, or an *InvalidError; nothing has been changed then. It is pure.
 func PlanOperation(r Record, seen []Seen, room Room, req Request, now time.Time) (Plan, Transition, error) {
-	d := &deciding{Record: r, lim: Limits{Now: now}, seen: map[int]Seen{}}
-	for _, s := range seen {
-		d.seen[s.Member] = s
-	}
+	d := decidingOn(r, seen, Limits{Now: now})
 	p := &planning{deciding: d, req: req, room: room}
 	t, err := p.plan()
 	return p.out, t, err

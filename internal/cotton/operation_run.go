@@ -107,7 +107,7 @@ func (d *deciding) unsettled() (missing string, waits bool) {
 	for _, m := range d.Members {
 		name, s := d.MemberName(m.ID), d.seen[m.ID]
 		switch {
-		case m.Phase == PhaseRemoving && !m.away():
+		case m.Phase == PhaseRemoving && !m.OutOfSight():
 			waits = true
 			text := fmt.Sprintf("volume and reservation of %s on the agent %s are being given back", name, m.Hostname)
 			if s.TaskLives || !s.Over && m.TaskID != "" {
@@ -125,7 +125,7 @@ func (d *deciding) unsettled() (missing string, waits bool) {
 		case m.Joining:
 		default:
 			if why := d.unready(m.ID); why != "" {
-				waits = waits || !m.away()
+				waits = waits || !m.OutOfSight()
 				texts = append(texts, why)
 			}
 		}
@@ -133,8 +133,8 @@ func (d *deciding) unsettled() (missing string, waits bool) {
 	return strings.Join(texts, "; "), waits
 }
 
-// away: Mesos does not reach its agent.
-func (m Member) away() bool {
+// OutOfSight tells whether its task may run on an agent that the master does not reach, or does not know any more.
+func (m Member) OutOfSight() bool {
 	return m.TaskState == "TASK_UNREACHABLE" || m.TaskState == "TASK_UNKNOWN"
 }
 
@@ -383,7 +383,7 @@ func (d *deciding) mayHoldWrites(m Member) string {
 	if !ok {
 		return fmt.Sprintf("the transactions of %s cannot be read", name)
 	}
-	if told := d.told(m, g.received.Subtract(g.theirs).Without(p.Server.UUID)); !told.Empty() {
+	if told := d.told(m, errantOf(g, p)); !told.Empty() {
 		return fmt.Sprintf("%s has writes that no other member has, and clients may have been told of them: %s; %s", name, told, advice)
 	}
 	return ""

@@ -230,13 +230,14 @@ func (d *deciding) acknowledgers(p Seen) (able, cloning int) {
 // mustClone tells whether a member can follow the primary only with its data.
 func (d *deciding) mustClone(s, p Seen) bool {
 	g, err := setsOf(s, p)
-	if err == nil && s.Strays != nil {
-		if errant := errantOf(g, p); !errant.Empty() && (s.Strays.Reading || s.replays(errant)) {
-			return false // it follows with what it has
-		}
+	if err != nil {
+		return false
 	}
-	return err == nil && (d.strays(s, p) || !g.purged.Subtract(g.mine).Empty() ||
-		s.Replica == nil && d.newcomer(g, p))
+	errant := errantOf(g, p)
+	if !errant.Empty() && s.Strays != nil && (s.Strays.Reading || s.replays(errant)) {
+		return false // it follows with what it has
+	}
+	return !errant.Empty() || !g.purged.Subtract(g.mine).Empty() || s.Replica == nil && d.newcomer(g, p)
 }
 
 // strays tells whether a replica has transactions that the primary never had.

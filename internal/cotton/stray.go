@@ -25,10 +25,7 @@ const MaxStrays = 100
 // UnknownOf are, by member, the executed transactions that the primary lacks or that an election would take for errant: those to be read.
 // Members with more than MaxStrays are left out.
 func UnknownOf(r Record, seen []Seen) map[int]mysql.GTIDSet {
-	d := &deciding{Record: r, seen: map[int]Seen{}}
-	for _, s := range seen {
-		d.seen[s.Member] = s
-	}
+	d := decidingOn(r, seen, Limits{})
 	p := d.seen[d.Primary]
 	theirs, err := mysql.ParseGTIDSet(p.Server.GTIDExecuted)
 	all := map[int]mysql.GTIDSet{}
@@ -159,10 +156,7 @@ func (d *deciding) acknowledges(p Seen) bool {
 
 // Adoptable are the errant transactions of a member that the primary is to execute, in the order of the member's binary logs.
 func Adoptable(r Record, seen []Seen, member int) []mysql.LoggedTransaction {
-	d := &deciding{Record: r, seen: map[int]Seen{}}
-	for _, s := range seen {
-		d.seen[s.Member] = s
-	}
+	d := decidingOn(r, seen, Limits{})
 	s, p := d.seen[member], d.seen[r.Primary]
 	g, err := setsOf(s, p)
 	if err != nil {
@@ -206,10 +200,7 @@ func (r *Record) Adopted(member int, set mysql.GTIDSet, list []mysql.LoggedTrans
 
 // Discarded are the transactions that the primary lacks of a member whose data are to be replaced; false when there are none.
 func Discarded(r Record, seen []Seen, member int, now time.Time) (Stray, bool) {
-	d := &deciding{Record: r, seen: map[int]Seen{}}
-	for _, s := range seen {
-		d.seen[s.Member] = s
-	}
+	d := decidingOn(r, seen, Limits{})
 	g, err := setsOf(d.seen[member], d.seen[r.Primary])
 	if err != nil {
 		return Stray{}, false

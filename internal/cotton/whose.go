@@ -30,10 +30,7 @@ func (r *Record) RaiseBase(set mysql.GTIDSet) error {
 
 // Errant are those transactions of a set that nobody was told are safe, as far as the record and these servers tell.
 func Errant(r Record, seen []Seen, set mysql.GTIDSet) mysql.GTIDSet {
-	d := &deciding{Record: r, seen: map[int]Seen{}}
-	for _, s := range seen {
-		d.seen[s.Member] = s
-	}
+	d := decidingOn(r, seen, Limits{})
 	return d.errantIn(set)
 }
 

@@ -113,7 +113,7 @@ func ReadLogged(ctx context.Context, db *sql.DB, set GTIDSet) ([]LoggedTransacti
 	failed := func(err error) ([]LoggedTransaction, error) {
 		return nil, fmt.Errorf("read the transactions %s from the binary logs: %w", set, err)
 	}
-	logs, err := binaryLogs(ctx, db)
+	logs, err := BinaryLogs(ctx, db)
 	if err != nil {
 		return failed(err)
 	}
@@ -121,7 +121,7 @@ func ReadLogged(ctx context.Context, db *sql.DB, set GTIDSet) ([]LoggedTransacti
 	var read int64
 	rest := set
 	for i := len(logs) - 1; i >= 0 && !rest.Empty(); i-- {
-		before, err := previousGTIDs(ctx, db, logs[i].name)
+		before, err := previousGTIDs(ctx, db, logs[i].Name)
 		if err != nil {
 			return failed(err)
 		}
@@ -129,10 +129,10 @@ func ReadLogged(ctx context.Context, db *sql.DB, set GTIDSet) ([]LoggedTransacti
 		if here.Empty() {
 			continue
 		}
-		if read += logs[i].size; read > maxLoggedBytes {
+		if read += logs[i].Size; read > maxLoggedBytes {
 			return failed(fmt.Errorf("more than %d MB would have to be read", maxLoggedBytes>>20))
 		}
-		found, err := readLog(ctx, db, logs[i].name, here)
+		found, err := readLog(ctx, db, logs[i].Name, here)
 		if err != nil {
 			return failed(err)
 		}
@@ -151,37 +151,6 @@ func ReadLogged(ctx context.Context, db *sql.DB, set GTIDSet) ([]LoggedTransacti
 		return all, fmt.Errorf("%s: %w", lacks, ErrNotLogged)
 	}
 	return all, nil
-}
-
-type binaryLog struct {
-	name string
-	size int64
-}
-
-// binaryLogs are those of a server, the oldest first.
-func binaryLogs(ctx context.Context, db *sql.DB) ([]binaryLog, error) {
-	rows, err := db.QueryContext(ctx, "SHOW BINARY LOGS")
-	if err != nil {
-		return nil, fmt.Errorf("SHOW BINARY LOGS: %w", err)
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, fmt.Errorf("SHOW BINARY LOGS: %w", err)
-	}
-	var logs []binaryLog
-	for rows.Next() {
-		row, err := scanRow(rows, columns)
-		if err != nil {
-			return nil, fmt.Errorf("SHOW BINARY LOGS: %w", err)
-		}
-		size, err := strconv.ParseInt(row["File_size"].String, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("SHOW BINARY LOGS: File_size is %q", row["File_size"].String)
-		}
-		logs = append(logs, binaryLog{row["Log_name"].String, size})
-	}
-	return logs, rows.Err()
 }
 
 // previousGTIDs is what a server had executed when it began a binary log.

@@ -168,31 +168,23 @@ func (d *driver) storeAcks(ctx context.Context, r cotton.Record) error {
 			return nil
 		})
 	}
-	_, executed, err := d.executedByPrimary(ctx, r)
-	if err != nil {
-		return err
-	}
-	return d.f.change(ctx, d.c, func(stored *cotton.Record) error {
-		if stored.Epoch != r.Epoch || stored.AcksWanted() != r.AcksWanted() {
+	return d.raiseBase(ctx, r, func(stored *cotton.Record, _ mysql.Server) error {
+		if stored.AcksWanted() != r.AcksWanted() {
 			return errUnchanged
 		}
 		stored.Acks = stored.AcksWanted()
-		return stored.RaiseBase(executed)
+		return nil
 	})
 }
 
 // refetch throws a member's relay log away, which cannot be read, to receive it anew. What was in it may have been acknowledged by nobody
 // else, and until it is received again only the primary has it: an election must find that.
 func (d *driver) refetch(ctx context.Context, r cotton.Record, db *sql.DB) error {
-	_, executed, err := d.executedByPrimary(ctx, r)
-	if err != nil {
-		return err
-	}
-	err = d.f.change(ctx, d.c, func(stored *cotton.Record) error {
-		if stored.Epoch != r.Epoch || stored.Change != nil {
+	err := d.raiseBase(ctx, r, func(stored *cotton.Record, _ mysql.Server) error {
+		if stored.Change != nil {
 			return errUnchanged
 		}
-		return stored.RaiseBase(executed)
+		return nil
 	})
 	if err != nil {
 		return err
@@ -202,22 +194,32 @@ func (d *driver) refetch(ctx context.Context, r cotton.Record, db *sql.DB) error
 
 // storeStrict stores that commits wait for ever from now on. Those before may have waited for nobody, so an election must find them.
 func (d *driver) storeStrict(ctx context.Context, r cotton.Record) error {
-	_, executed, err := d.executedByPrimary(ctx, r)
-	if err != nil {
-		return err
-	}
-	return d.f.change(ctx, d.c, func(stored *cotton.Record) error {
-		if stored.Epoch != r.Epoch {
-			return errUnchanged
-		}
+	return d.raiseBase(ctx, r, func(stored *cotton.Record, _ mysql.Server) error {
 		stored.Loose = false
-		return stored.RaiseBase(executed)
+		return nil
 	})
 }
 
-// storeBase stores what the primary has executed as what was acknowledged: see cotton.Record.Base.
+// storeBase stores what the primary has executed as what was acknowledged.
 func (d *driver) storeBase(ctx context.Context, r cotton.Record) error {
-	uuid, executed, err := d.executedByPrimary(ctx, r)
+	return d.raiseBase(ctx, r, func(stored *cotton.Record, primary mysql.Server) error {
+		stored.AddLineage(primary.UUID)
+		return nil
+	})
+}
+
+// found stores that the primary has executed something, and what that is.
+func (d *driver) found(ctx context.Context, r cotton.Record) error {
+	return d.raiseBase(ctx, r, func(stored *cotton.Record, primary mysql.Server) error {
+		stored.Founded, stored.FoundedSet = true, primary.GTIDExecuted
+		return nil
+	})
+}
+
+// raiseBase stores that an election must find what the stored primary has executed by now (cotton.Record.Base), and what else changes with
+// that. It is for the epoch in which it was decided; errUnchanged when that is over.
+func (d *driver) raiseBase(ctx context.Context, r cotton.Record, also func(stored *cotton.Record, primary mysql.Server) error) error {
+	primary, executed, err := d.executedByPrimary(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -225,43 +227,24 @@ func (d *driver) storeBase(ctx context.Context, r cotton.Record) error {
 		if stored.Epoch != r.Epoch {
 			return errUnchanged
 		}
-		stored.AddLineage(uuid)
+		if err := also(stored, primary); err != nil {
+			return err
+		}
 		return stored.RaiseBase(executed)
 	})
 }
 
 // executedByPrimary asks the stored primary who it is, and what it has executed.
-func (d *driver) executedByPrimary(ctx context.Context, r cotton.Record) (uuid string, executed mysql.GTIDSet, err error) {
+func (d *driver) executedByPrimary(ctx context.Context, r cotton.Record) (primary mysql.Server, executed mysql.GTIDSet, err error) {
 	db, err := d.primaryDB(r)
 	if err != nil {
-		return "", executed, err
+		return primary, executed, err
 	}
-	server, err := mysql.ReadServer(ctx, db)
-	if err != nil {
-		return "", executed, err
+	if primary, err = mysql.ReadServer(ctx, db); err != nil {
+		return primary, executed, err
 	}
-	executed, err = mysql.ParseGTIDSet(server.GTIDExecuted)
-	return server.UUID, executed, err
-}
-
-// found stores that the primary has executed something, and what that is.
-func (d *driver) found(ctx context.Context, r cotton.Record) error {
-	db, err := d.primaryDB(r)
-	if err != nil {
-		return err
-	}
-	server, err := mysql.ReadServer(ctx, db)
-	if err != nil {
-		return err
-	}
-	executed, err := mysql.ParseGTIDSet(server.GTIDExecuted)
-	if err != nil {
-		return err
-	}
-	return d.f.change(ctx, d.c, func(r *cotton.Record) error {
-		r.Founded, r.FoundedSet = true, server.GTIDExecuted
-		return r.RaiseBase(executed)
-	})
+	executed, err = mysql.ParseGTIDSet(primary.GTIDExecuted)
+	return primary, executed, err
 }
 
 // open lifts read-only of the stored primary. That nobody else is open is read once more, from everybody who can be

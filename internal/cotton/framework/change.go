@@ -397,10 +397,6 @@ func (d *driver) relieve(ctx context.Context, r cotton.Record, m cotton.Member) 
 // member that answers it is what it has, less what is errant; of any other, all of the primary. What a member acknowledged and has lost
 // since, with its machine, cannot be lost with it again; that an election finds it is what Base is raised for.
 func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Member) (set, executed mysql.GTIDSet, err error) {
-	primary, err := d.primaryDB(r)
-	if err != nil {
-		return set, executed, err
-	}
 	var theirs mysql.GTIDSet
 	answers := mayLive(m)
 	if answers {
@@ -415,11 +411,7 @@ func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Mem
 			return set, executed, err
 		}
 	}
-	server, err := mysql.ReadServer(ctx, primary)
-	if err != nil {
-		return set, executed, err
-	}
-	if executed, err = mysql.ParseGTIDSet(server.GTIDExecuted); err != nil {
+	if _, executed, err = d.executedByPrimary(ctx, r); err != nil {
 		return set, executed, err
 	}
 	set = theirs.Subtract(cotton.Errant(r, d.c.seenNow(), theirs))
@@ -436,11 +428,7 @@ func receivedBy(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
 		return mysql.GTIDSet{}, err
 	}
 	if status == nil { // it follows nobody: what it has, it has executed
-		server, err := mysql.ReadServer(ctx, db)
-		if err != nil {
-			return mysql.GTIDSet{}, err
-		}
-		return mysql.ParseGTIDSet(server.GTIDExecuted)
+		return mysql.GTIDExecuted(ctx, db)
 	}
 	retrieved, err1 := mysql.ParseGTIDSet(status.Retrieved)
 	executed, err2 := mysql.ParseGTIDSet(status.Executed)

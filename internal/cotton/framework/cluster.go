@@ -156,11 +156,6 @@ func dead(state string) bool {
 	return false
 }
 
-// outOfSight tells whether a task in this state may run on an agent that the master does not reach, or does not know any more.
-func outOfSight(state string) bool {
-	return state == mesos.TASK_UNREACHABLE.String() || state == mesos.TASK_UNKNOWN.String()
-}
-
 // gone tells whether the machine, and the data with it, is gone for good: an operator said so.
 func gone(state string) bool { return state == mesos.TASK_GONE_BY_OPERATOR.String() }
 

@@ -46,6 +46,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 			s.Answered = true
 		} else {
 			s = before[m.ID] // zero where it never answered
+			s.Busy = ""
 			s.Err, s.Refused = result.Err, errors.Is(result.Err, syscall.ECONNREFUSED)
 			last := d.memo(m.ID).answered
 			if last.IsZero() {
@@ -53,11 +54,7 @@ func (d *driver) gather(ctx context.Context, r cotton.Record) []cotton.Seen {
 			}
 			s.Silent = now.Sub(last)
 		}
-		busy := ""
-		if result.Err == nil {
-			busy = s.Busy
-		}
-		s.Member, s.Busy, s.Donor = m.ID, cmp.Or(d.busy[m.ID], busy), d.donor[m.ID]
+		s.Member, s.Busy, s.Donor = m.ID, cmp.Or(d.busy[m.ID], s.Busy), d.donor[m.ID]
 		s.Over = !mayLive(m)
 		s.Down = down[m.ID]
 		s.TaskLives = mayLive(m) && m.Phase == cotton.PhaseRunning && down[m.ID] == ""

@@ -92,7 +92,7 @@ func (f *Framework) offers(ctx context.Context, all []mesos.Offer) {
 // unheard tells whether Mesos does not say that a member's task lives, nor that it is over.
 func (f *Framework) unheard(m cotton.Member) bool {
 	_, open := f.reconciling.open[m.TaskID]
-	return open || outOfSight(m.TaskState)
+	return open || m.OutOfSight()
 }
 
 // forgotten stores that a task is over, of which its agent knows nothing any more; the member then waits for its volume to be

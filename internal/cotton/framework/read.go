@@ -158,7 +158,7 @@ func since(at time.Time) string {
 func unreachableProblems(r cotton.Record, replaceAfter time.Duration) []string {
 	var problems []string
 	for _, m := range r.Members {
-		if m.Phase != cotton.PhaseRunning || !outOfSight(m.TaskState) {
+		if m.Phase != cotton.PhaseRunning || !m.OutOfSight() {
 			continue
 		}
 		what := "it is left alone until the agent returns or is declared gone at Mesos: there is no --replace-after"
@@ -205,7 +205,7 @@ func (c *cluster) instance(m cotton.Member) Instance {
 	case !seen || s.Err != nil: // what Mesos or the executor said last, such as why it did not start
 		i.Problem = strings.TrimSpace(string(m.Phase) + " " + m.TaskState + " " + m.Reason)
 	}
-	if m.Phase == cotton.PhaseRunning && outOfSight(m.TaskState) { // also while its server answers us
+	if m.Phase == cotton.PhaseRunning && m.OutOfSight() { // also while its server answers us
 		i.Problem = strings.TrimSuffix("Mesos does not reach its agent"+since(m.DownSince)+" ("+m.TaskState+"): "+i.Problem, ": ")
 	}
 	if f, ok := c.facts[m.ID]; ok {

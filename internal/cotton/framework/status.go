@@ -127,7 +127,7 @@ func applyStatus(r *cotton.Record, m *cotton.Member, s mesos.TaskStatus, now tim
 	if id := s.GetAgentID().GetValue(); id != "" {
 		m.AgentID = id
 	}
-	if m.DownSince.IsZero() && m.HasData && (dead(state) || outOfSight(state)) {
+	if m.DownSince.IsZero() && m.HasData && (dead(state) || m.OutOfSight()) {
 		m.DownSince = now.UTC()
 	}
 	switch {

@@ -2,6 +2,7 @@ package framework
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -49,7 +50,7 @@ func (d *driver) inspect(ctx context.Context, r cotton.Record, seen []cotton.See
 	}
 	for i := range seen {
 		if s := &seen[i]; s.Member == r.Primary && s.Err == nil {
-			s.Prepared = d.preparedOf(ctx, r, s.Member)
+			s.Prepared = d.preparedOnPrimary(ctx, r)
 		}
 	}
 }
@@ -121,28 +122,33 @@ func (d *driver) readStrays(ctx context.Context, r cotton.Record, member int, se
 	return list, err
 }
 
-// preparedOf are the XA transactions that are prepared on a member; nil when it does not say.
-func (d *driver) preparedOf(ctx context.Context, r cotton.Record, member int) map[string]bool {
+// preparedOnPrimary are the XA transactions that are prepared on the primary; nil when it does not say.
+func (d *driver) preparedOnPrimary(ctx context.Context, r cotton.Record) map[string]bool {
 	ctx, cancel := context.WithTimeout(ctx, d.f.cfg.ProbeTimeout)
 	defer cancel()
-	m, ok := r.Member(member)
-	if !ok {
-		return nil
-	}
-	db, err := d.db(*m)
+	db, err := d.primaryDB(r)
 	if err != nil {
 		return nil
 	}
-	list, err := mysql.Prepared(ctx, db)
+	ids, err := preparedIDs(ctx, db)
 	if err != nil {
 		d.f.cfg.Log.Warn("it is not known what is prepared on the primary", "cluster", r.Spec.Name, "error", err)
 		return nil
+	}
+	return ids
+}
+
+// preparedIDs are the XA transactions that are prepared on a server, by PreparedXA.ID.
+func preparedIDs(ctx context.Context, db *sql.DB) (map[string]bool, error) {
+	list, err := mysql.Prepared(ctx, db)
+	if err != nil {
+		return nil, err
 	}
 	ids := map[string]bool{}
 	for _, x := range list {
 		ids[x.ID()] = true
 	}
-	return ids
+	return ids, nil
 }
 
 // adopt has the primary execute a member's errant transactions, under the GTIDs that they have. What was prepared is ended only once the
@@ -164,7 +170,7 @@ func (d *driver) adopt(ctx context.Context, r cotton.Record, m cotton.Member) er
 		return err
 	}
 	if s := (cotton.Strays{List: list}); s.Ends() {
-		prepared, err := mysql.Prepared(ctx, primary)
+		prepared, err := preparedIDs(ctx, primary)
 		if err != nil {
 			return err
 		}
@@ -174,12 +180,8 @@ func (d *driver) adopt(ctx context.Context, r cotton.Record, m cotton.Member) er
 			}
 			return err
 		}
-		ids := map[string]bool{}
-		for _, x := range prepared {
-			ids[x.ID()] = true
-		}
 		for _, t := range list {
-			if t.Kind != mysql.LoggedNothing && !ids[t.XID.ID()] {
+			if t.Kind != mysql.LoggedNothing && !prepared[t.XID.ID()] {
 				return errUnchanged // ended meanwhile: what to do is decided anew
 			}
 		}

@@ -26,3 +26,13 @@ func newPlace(t *testing.T, tier func(*aoscdb.Tier), clusters ...*mysqld.Cluster
 	t.Helper()
 	return &place{site.New(t, tier, clusters...)}
 }
+
+// slowly starts one of each daemon; copies are made in small chunks, so that they take long enough to be talked to.
+func (s *place) slowly() map[string]*site.Daemon {
+	s.T.Helper()
+	daemons := map[string]*site.Daemon{}
+	for _, name := range site.Names {
+		daemons[name] = s.Daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
+	}
+	return daemons
+}

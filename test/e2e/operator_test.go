@@ -76,10 +76,7 @@ func TestOperatorByHand(t *testing.T) {
 	s := newPlace(t, nil, c)
 	s.Fill(site.Plain, 60000)
 	s.Commit("tabla1", site.Plain)
-	// Small chunks make it slow enough to talk to.
-	for _, name := range site.Names {
-		s.Daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
-	}
+	s.slowly()
 	commit := s.Commit("tabla1", site.Copied)
 	s.Allow("tabla1")
 	view := func() string {
@@ -143,9 +140,7 @@ func TestGhostRowChanged(t *testing.T) {
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
 	s := newPlace(t, nil, c)
 	s.Fill(site.Plain, 60000)
-	for _, name := range site.Names {
-		s.Daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
-	}
+	s.slowly()
 	sum := func() string {
 		return testkit.Ask(t, c.Primary, "SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(CONCAT_WS('#', id, version, payload)))) FROM dbid1.tabla1")
 	}

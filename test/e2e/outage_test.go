@@ -129,10 +129,7 @@ func TestAoscdbDown(t *testing.T) {
 	loaded := s.Fill(site.Plain, 0)
 	s.Fill(site.Plain, 200)
 	w := s.Writer(c, loaded, 60000, 100)
-	daemons := map[string]*site.Daemon{}
-	for _, name := range site.Names {
-		daemons[name] = s.Daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
-	}
+	daemons := s.slowly()
 	commit := s.Commit("tabla1", site.Copied)
 	s.Allow("tabla1")
 	s.Eventually(site.Patience, "rows are being copied", func() bool { r := s.row(c.Primary); return r.in("copying") && r.Percentage > 5 })

@@ -191,9 +191,7 @@ func TestStoppedCopyIsNotDone(t *testing.T) {
 	s.Commit("tabla1", site.Plain)
 	s.Commit("tabla1", site.Copied)
 	primary := c.Primary.Addr().String()
-	for _, name := range site.Names {
-		s.Daemon(name, "", map[string][]string{"oscworker": {"--oscworker-chunk-size=20"}}[name]...)
-	}
+	s.slowly()
 	s.Command("allow", "udb", "tabla1")
 	w := s.watch("udb", "tabla1")
 	s.shows(w, "progress", primary, "rows/s", "copying")

@@ -158,10 +158,7 @@ func TestRelaunchOnVolume(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "stand-in", 2)
 	f, _ := s.scheduler()
-	if _, err := f.Create(t.Context(), spec("c0", 1)); err != nil {
-		t.Fatal(err)
-	}
-	m := s.await(f, "c0", "it runs", running).Record.Members[0]
+	m := s.launched(f, "c0", 1).Record.Members[0]
 	s.endExecutor(m.TaskID)
 	after := s.await(f, "c0", "it runs again", func(v framework.View) bool {
 		return running(v) && v.Record.Members[0].TaskID != m.TaskID

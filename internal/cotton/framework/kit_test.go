@@ -419,3 +419,12 @@ func long(t *testing.T) {
 		t.Skip("takes a minute and more: make faults, or AOSC_E2E=full")
 	}
 }
+
+// launched makes a cluster and waits until all its members run.
+func (s *site) launched(f *framework.Framework, name string, nodes int) framework.View {
+	s.t.Helper()
+	if _, err := f.Create(s.t.Context(), spec(name, nodes)); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.await(f, name, "all members run", running)
+}

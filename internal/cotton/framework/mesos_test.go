@@ -74,10 +74,7 @@ func TestMaintenance(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "stand-in", 3)
 	f, _ := s.scheduler()
-	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {
-		t.Fatal(err)
-	}
-	m := s.await(f, "c0", "all members run", running).Record.Members[0]
+	m := s.launched(f, "c0", 2).Record.Members[0]
 	start := time.Now().Add(time.Hour).Truncate(time.Second)
 	s.schedule(start, m.Hostname)
 	testkit.Eventually(t, patience, "the plan is known", func() bool {
@@ -183,10 +180,7 @@ func TestAgentLeaves(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "stand-in", 2)
 	f, _ := s.scheduler()
-	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {
-		t.Fatal(err)
-	}
-	m := s.await(f, "c0", "all members run", running).Record.Members[0]
+	m := s.launched(f, "c0", 2).Record.Members[0]
 	if err := s.mini.UnregisterAgent(m.Hostname); err != nil {
 		t.Fatal(err)
 	}
@@ -380,10 +374,7 @@ func TestAuthenticationSwitchedOn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "stand-in", 1)
 	f, _ := s.scheduler()
-	if _, err := f.Create(t.Context(), spec("c0", 1)); err != nil {
-		t.Fatal(err)
-	}
-	before := s.await(f, "c0", "the member runs", running).Record.Members[0]
+	before := s.launched(f, "c0", 1).Record.Members[0]
 	s.mini.RequireSecrets(map[string]string{"cotton": "s3cret"})
 	testkit.Eventually(t, patience, "it is told that the secret is refused", func() bool {
 		h := f.Health()

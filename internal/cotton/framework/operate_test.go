@@ -30,18 +30,8 @@ func (s *site) perform(f *framework.Framework, req cotton.Request, nodes int) fr
 // ended waits until an operation is over, all is well, and what left is forgotten.
 func (s *site) ended(f *framework.Framework, id int, result cotton.OperationResult, nodes int) framework.View {
 	s.t.Helper()
-	var v framework.View
-	testkit.Eventually(s.t, 4*patience, "the operation is over", func() bool {
-		var err error
-		v, err = f.Cluster(s.t.Context(), "c0")
-		return err == nil && v.Record.Operation == nil
-	})
-	last := v.Record.Operations[len(v.Record.Operations)-1]
-	for _, step := range last.Log {
-		s.t.Logf("%8d ms  %s: %s", step.At.Sub(last.Began).Milliseconds(), step.Step, step.Note)
-	}
-	if last.ID != id || last.Result != result {
-		s.t.Fatalf("operation %d ended as %q, want %d as %q", last.ID, last.Result, id, result)
+	if op := s.over(f, id); op.Result != result {
+		s.t.Fatalf("operation %d ended as %q, want %q", id, op.Result, result)
 	}
 	return s.await(f, "c0", "all is well after the operation", func(v framework.View) bool {
 		return complete(nodes)(v) && len(v.Record.Members) == nodes && v.Record.Spec.Nodes == nodes && len(s.reserved()) == nodes
@@ -242,10 +232,7 @@ func TestForcedDelete(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "stand-in", 3)
 	f, stop := s.scheduler()
-	if _, err := f.Create(t.Context(), spec("c0", 3)); err != nil {
-		t.Fatal(err)
-	}
-	v := s.await(f, "c0", "all members run", running)
+	v := s.launched(f, "c0", 3)
 	away := v.Record.Members[1]
 	if err := s.mini.KillAgent(away.Hostname); err != nil {
 		t.Fatal(err)

@@ -60,10 +60,7 @@ func TestAgentReturns(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "stand-in", 3)
 	f, _ := s.scheduler()
-	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {
-		t.Fatal(err)
-	}
-	before := s.await(f, "c0", "all members run", running)
+	before := s.launched(f, "c0", 2)
 	m := before.Record.Members[0]
 	if err := s.mini.KillAgent(m.Hostname); err != nil {
 		t.Fatal(err)

@@ -89,10 +89,7 @@ func TestDeactivatedByMesos(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "stand-in", 2)
 	f, _ := s.scheduler()
-	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {
-		t.Fatal(err)
-	}
-	m := s.await(f, "c0", "all members run", running).Record.Members[0]
+	m := s.launched(f, "c0", 2).Record.Members[0]
 	s.operate(calls.DeactivateAgent(mesoslib.AgentID{Value: m.AgentID}))
 	s.await(f, "c0", "it is told", func(v framework.View) bool {
 		return says(v, v.Record.MemberName(m.ID), m.Hostname, "is deactivated at Mesos", "runs on")

@@ -64,11 +64,7 @@ func (s *sched) unanswered(task, state string) map[string]any {
 // TestDrainAgent: the tasks of an agent that is drained are killed, which says why; it is drained once the scheduler has
 // acknowledged that, is offered again only after REACTIVATE_AGENT, and all that holds through restarts.
 func TestDrainAgent(t *testing.T) {
-	m := start(t, nil)
-	s := subscribe(t, m.URL(), "", frameworkInfo(true))
-	launchOnVolume(s, "agent1.example", "one", 31000)
-	s.status("one", "TASK_RUNNING")
-	id := agentID(t, m, "agent1.example")
+	m, s, id := oneTask(t)
 	mustOperate(t, m, draining("DRAIN_AGENT", id, `,"max_grace_period":{"seconds":7}`))
 	a := known(t, m, "agent1.example")
 	if at(a, "deactivated") != true || at(a, "active") != false || str(a, "drain_info", "state") != "DRAINING" ||
@@ -120,13 +116,19 @@ func TestDrainAgent(t *testing.T) {
 	}
 }
 
-// TestDrainAgentGone: with mark_gone the tasks are gone with the agent, which ends; it is no agent any more.
-func TestDrainAgentGone(t *testing.T) {
-	m := start(t, nil)
-	s := subscribe(t, m.URL(), "", frameworkInfo(true))
+// oneTask is a cluster of agents with a task, "one", on agent1.example, whose id it returns.
+func oneTask(t *testing.T) (m *Mini, s *sched, agent string) {
+	t.Helper()
+	m = start(t, nil)
+	s = subscribe(t, m.URL(), "", frameworkInfo(true))
 	launchOnVolume(s, "agent1.example", "one", 31000)
 	s.status("one", "TASK_RUNNING")
-	id := agentID(t, m, "agent1.example")
+	return m, s, agentID(t, m, "agent1.example")
+}
+
+// TestDrainAgentGone: with mark_gone the tasks are gone with the agent, which ends; it is no agent any more.
+func TestDrainAgentGone(t *testing.T) {
+	m, s, id := oneTask(t)
 	mustOperate(t, m, draining("DRAIN_AGENT", id, `,"mark_gone":true`))
 	if st := s.status("one", "TASK_GONE_BY_OPERATOR"); st["reason"] != "REASON_AGENT_DRAINING" || st["uuid"] == nil {
 		t.Errorf("%v", st)
@@ -145,11 +147,7 @@ func TestDrainAgentGone(t *testing.T) {
 
 // TestDrainUnreachableAgent: an agent that is away is drained when it is back.
 func TestDrainUnreachableAgent(t *testing.T) {
-	m := start(t, nil)
-	s := subscribe(t, m.URL(), "", frameworkInfo(true))
-	launchOnVolume(s, "agent1.example", "one", 31000)
-	s.status("one", "TASK_RUNNING")
-	id := agentID(t, m, "agent1.example")
+	m, s, id := oneTask(t)
 	if err := m.LoseAgent("agent1"); err != nil {
 		t.Fatal(err)
 	}
@@ -167,12 +165,8 @@ func TestDrainUnreachableAgent(t *testing.T) {
 // TestDeactivateAgent: nothing of a deactivated agent is offered, offers that are out are rescinded, and what runs there goes
 // on.
 func TestDeactivateAgent(t *testing.T) {
-	m := start(t, nil)
-	s := subscribe(t, m.URL(), "", frameworkInfo(true))
-	launchOnVolume(s, "agent1.example", "one", 31000)
-	s.status("one", "TASK_RUNNING")
+	m, s, id := oneTask(t)
 	rest := s.offer("agent1.example", nil) // what is left of it
-	id := agentID(t, m, "agent1.example")
 	mustOperate(t, m, draining("DEACTIVATE_AGENT", id, ""))
 	if e := s.next("RESCIND"); str(e, "rescind", "offer_id", "value") != str(rest, "id", "value") {
 		t.Errorf("%v, not of %v", e, rest["id"])

@@ -187,7 +187,8 @@ func TestViews(t *testing.T) {
 			ok(t, s.DropView(ctx, p.Group, p.Table))
 		}
 	}
-	if n := ask[int](t, s.db, "SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND table_name <> 'why'"); n != 0 {
+	if n := ask[int](t, s.db, "SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND table_name <> "+
+		"'why'"); n != 0 {
 		t.Errorf("%d views are left", n)
 	}
 	if got := must(s.TargetsOf(ctx, "udb", "tabla1"))(t); len(got) != 1 || got[0].Role != "unknown" || got[0].Cluster != "c" {
@@ -215,7 +216,8 @@ func TestNamesakes(t *testing.T) {
 		t.Errorf("with one of them over, the view lists %q", got)
 	}
 	ok(t, s.DropView(ctx, "a_b", "c"))
-	if n := ask[int](t, s.db, "SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND table_name <> 'why'"); n != 0 {
+	if n := ask[int](t, s.db, "SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND table_name <> "+
+		"'why'"); n != 0 {
 		t.Errorf("%d views are left", n)
 	}
 }

@@ -56,7 +56,8 @@ func TestTablesOnAnyServer(t *testing.T) {
 	must(s.Init(t.Context()))(t)
 	type table struct{ Name, Engine, Collation string }
 	tables := must(list(t.Context(), s.db, func(t *table) []any { return []any{&t.Name, &t.Engine, &t.Collation} },
-		"SELECT table_name, engine, table_collation FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"))(t)
+		"SELECT table_name, engine, table_collation FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = "+
+			"'BASE TABLE'"))(t)
 	for _, table := range tables {
 		if table.Engine != "InnoDB" || !strings.HasPrefix(table.Collation, "utf8mb4") {
 			t.Errorf("%+v, want InnoDB and utf8mb4", table)

@@ -202,7 +202,8 @@ func TestPrivilegesOfTheManual(t *testing.T) {
 	if changed := must(s.SetPriv(t.Context(), "h", 1, "g", "t", PrivStop))(t); !changed {
 		t.Error("osc_priv was not set")
 	}
-	if _, err := db.ExecContext(t.Context(), "UPDATE aosc.aosc_osc_ww SET osc_priv='PAUSE'"); err == nil || !strings.Contains(err.Error(), "SET sql_log_bin=0") {
+	if _, err := db.ExecContext(t.Context(), "UPDATE aosc.aosc_osc_ww SET osc_priv='PAUSE'"); err == nil ||
+		!strings.Contains(err.Error(), "SET sql_log_bin=0") {
 		t.Errorf("a logged change is not refused: %v", err)
 	}
 	if trusts := ask[int](t, db, "SELECT @@GLOBAL.log_bin_trust_function_creators"); trusts != 0 {

@@ -24,7 +24,7 @@ func TestViewWhy(t *testing.T) {
 	row := WhyRow{Group: "udb", Table: "tabla1", Code: "limit", Why: "max_running is 0"}
 	say := func() {
 		t.Helper()
-		tell(t, s.db, "UPDATE why_turn SET at = NOW(6) - INTERVAL 10 SECOND") // the turn of before is over
+		tell(t, s.db, "UPDATE why_turn SET at = NOW(6) - INTERVAL 10 SECOND") // the last turn is over
 		ok(t, s.PublishWhy(ctx, func(w WhyTables) []WhyRow {
 			if len(w.Allowed) != 1 {
 				t.Errorf("asked with %+v", w)
@@ -120,7 +120,7 @@ func TestPeopleInTheHistory(t *testing.T) {
 	}
 }
 
-// Withdrawn alters of before have no finished_at after the migration; finished ones keep theirs.
+// Alters that were withdrawn under an earlier release have no finished_at after the migration; finished ones keep theirs.
 func TestWithdrawnIsNotFinished(t *testing.T) {
 	s := open(t, newDatabase(t))
 	saved := migrations
@@ -128,7 +128,8 @@ func TestWithdrawnIsNotFinished(t *testing.T) {
 	_, err := s.Init(t.Context())
 	migrations = saved
 	ok(t, err)
-	tell(t, s.db, "INSERT INTO finished_alters (`group`, table_name, finished_at, outcome) VALUES ('udb','a','2026-01-02 03:04:05','finished'), "+
+	tell(t, s.db, "INSERT INTO finished_alters (`group`, table_name, finished_at, outcome) VALUES "+
+		"('udb','a','2026-01-02 03:04:05','finished'), "+
 		"('udb','b','2026-01-02 03:04:05','revoked')")
 	must(s.Init(t.Context()))(t)
 	if n := ask[int](t, s.db, "SELECT COUNT(*) FROM (SELECT * FROM finished_alters) AS t WHERE finished_at IS NULL AND table_name = 'b' OR "+

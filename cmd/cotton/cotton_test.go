@@ -380,7 +380,8 @@ func TestMysqldElsewhere(t *testing.T) {
 
 	// It leaves a mark when it serves, and is of the build whose template is there.
 	program, mark := filepath.Join(elsewhere, "mysqld"), filepath.Join(elsewhere, "served")
-	script := fmt.Sprintf("#!/bin/sh\ncase $1 in --defaults-file=*) echo >>%s;; esac\nexec %s \"$@\"\n", shellQuote(mark), shellQuote(in.Mysqld))
+	script := fmt.Sprintf("#!/bin/sh\ncase $1 in --defaults-file=*) echo >>%s;; esac\nexec %s \"$@\"\n", shellQuote(mark),
+		shellQuote(in.Mysqld))
 	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,8 @@ func drainText(w io.Writer, d v1.Draining, undo bool) {
 }
 
 func agentsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "agents", Short: "Show agents that are being drained, here or at Mesos, and what forced deletions left behind", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "agents", Short: "Show agents that are being drained, here or at Mesos, and what forced deletions left behind",
+		Args: cobra.NoArgs}
 	return clientCommand(cmd, func(ctx context.Context, a *asking, _ []string) error {
 		all, err := a.Agents(ctx)
 		if err != nil {

@@ -25,7 +25,8 @@ func executorCommand(stderr io.Writer) *cobra.Command {
 		OwnListen: "off",
 		Keys: []daemon.Key{
 			{Name: "config-template", Default: "", Help: "option file of this agent, whose [mysqld] section every instance gets; clusters may override it"},
-			{Name: "mysqld", Default: "", Help: "path of this agent's mysqld, for clusters without a package; empty = searched: on the PATH that Mesos gives executors, which is not the agent's, in the usual places, and in AOSC_TOOLS/mysql/bin"},
+			{Name: "mysqld", Default: "", Help: "path of this agent's mysqld, for clusters without a package; empty = searched: " +
+				"on the PATH that Mesos gives executors, which is not the agent's, in the usual places, and in AOSC_TOOLS/mysql/bin"},
 			{Name: "package-dir", Default: "", Help: "where packages are unpacked, shared by all instances of the agent; empty = packages in AOSC_TOOLS"},
 			{Name: "program-dir", Default: "", Help: "where checksum and oscworker lie, for clusters with sidecars; empty = beside this program"},
 			{Name: "start-limit", Default: 15 * time.Minute, Check: daemon.AtLeast("start-limit", time.Second),

@@ -64,7 +64,9 @@ func schedulerKeys() []daemon.Key {
 			Help: "how long Mesos keeps all instances running without a scheduler"},
 		{Name: "executor-cmd", Default: "", Help: "how an agent starts an executor, by the shell; empty = what executor-uri brings, else this program, which must lie at the same path there"},
 		{Name: "executor-uri", Default: []string{}, Help: "fetched into the sandbox before executor-cmd and made executable, an archive (.tar.gz, .zip ...) unpacked; may be repeated"},
-		{Name: "executor-env", Default: []string{}, Check: checkEnv, Help: "name=value for executors and sidecars, such as COTTON_MYSQLD=/opt/mysql/bin/mysqld for agents whose mysqld is in none of the usual places, which are not those of the agent's PATH; no secrets: Mesos shows them; may be repeated"},
+		{Name: "executor-env", Default: []string{}, Check: checkEnv,
+			Help: "name=value for executors and sidecars, such as COTTON_MYSQLD=/opt/mysql/bin/mysqld for agents whose mysqld is in none of the " +
+				"usual places, which are not those of the agent's PATH; no secrets: Mesos shows them; may be repeated"},
 
 		{Name: "kill-grace", Default: time.Minute, Check: atLeast("kill-grace", time.Second), Help: "for mysqld to stop in good order"},
 		{Name: "launch-timeout", Default: time.Minute, Check: atLeast("launch-timeout", time.Second), Help: "without any word of a launched task, until Mesos is asked what became of it"},

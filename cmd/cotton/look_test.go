@@ -25,7 +25,8 @@ func TestWhyTable(t *testing.T) {
 			{Hostname: "h1", Start: at, End: at.Add(time.Hour)}, {Hostname: "h2", Start: at, Begun: true}}},
 			[]string{"agent h1 will be down for maintenance from 2026-03-01 12:00:00, until 2026-03-01 13:00:00\n", "agent h2 is down for maintenance from 2026-03-01 12:00:00\n",
 				"all instances of c have a place"}},
-		{"an agent is drained at Mesos", v1.Why{Cluster: "c", Withheld: []v1.Withheld{{Hostname: "h1", State: "drained", Text: "agent h1 is drained"}}},
+		{"an agent is drained at Mesos", v1.Why{Cluster: "c", Withheld: []v1.Withheld{{Hostname: "h1", State: "drained",
+			Text: "agent h1 is drained"}}},
 			[]string{"agent h1 is drained\n"}},
 	} {
 		var b strings.Builder

@@ -201,7 +201,8 @@ func TestDecide(t *testing.T) {
 
 		// The worker's HOLD: another text lifts it, or an operator.
 		"worker's HOLD": {world().current("HOLD", "worker", reason("copy differs")).judged(fits, ""), expect{}},
-		"worker's HOLD, allow_unsafe given: it stays, and the permission is kept": {world().current("HOLD", "worker", reason("copy differs")).unsafe().judged(fits, ""),
+		"worker's HOLD, allow_unsafe given: it stays, and the permission is kept": {world().current("HOLD", "worker",
+			reason("copy differs")).unsafe().judged(fits, ""),
 			expect{status: "HOLD", holdBy: "worker", reason: "copy differs", check: func(t *testing.T, c aoscdb.AlterChange) {
 				if !c.After.AllowUnsafe {
 					t.Error("allow_unsafe is not kept")

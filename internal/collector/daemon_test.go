@@ -331,7 +331,8 @@ func TestAltersThatAreGoneLeaveNothing(t *testing.T) {
 		t.Errorf("targets %v (%v), want none", rows, err)
 	}
 	var views int
-	err := f.store.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND table_name <> 'why'").Scan(&views)
+	err := f.store.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.views WHERE table_schema = DATABASE() AND "+
+		"table_name <> 'why'").Scan(&views)
 	if err != nil || views != 0 {
 		t.Errorf("%d views are left (%v)", views, err)
 	}

@@ -19,7 +19,7 @@ type Seen struct {
 	Down string
 	// FencedEpoch: under this epoch its executor has closed it, or found it dead.
 	FencedEpoch uint64
-	// SessionsEnded: under this epoch it was closed for a successor, and all sessions of before that are gone, as far as this scheduler
+	// SessionsEnded: under this epoch it was closed for a successor, and all sessions that were there then are gone, as far as this scheduler
 	// has seen to it: what they had begun cannot be prepared any more.
 	SessionsEnded uint64
 	// Leased is since when it is sure not to be open, if no replica has acknowledged to it since: its lease has run out. Zero = not

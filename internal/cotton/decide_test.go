@@ -193,8 +193,10 @@ func TestDecide(t *testing.T) {
 			s.outside(0, 1)
 			s.at(1).SourceSemiSync.Acks = 2
 		}, all, "gone by now"},
-		{"it is gone for good", well(cotton.PolicyLossless), func(s *scene) { s.at(1).SourceSemiSync.Acks = 2 }, "semi-sync 1, publish 1 [2 3]", ""},
-		{"a policy that falls back has it ended", well(cotton.PolicyAvailable), func(s *scene) { s.outside(1, 1) }, "expel 1, publish 1 [2 3]", "they are ended whenever they are seen"},
+		{"it is gone for good", well(cotton.PolicyLossless), func(s *scene) { s.at(1).SourceSemiSync.Acks = 2 }, "semi-sync 1, publish 1 [2 3]",
+			""},
+		{"a policy that falls back has it ended", well(cotton.PolicyAvailable), func(s *scene) { s.outside(1, 1) }, "expel 1, publish 1 [2 3]",
+			"they are ended whenever they are seen"},
 		{"only members count as those that acknowledge", well(cotton.PolicyLossless), func(s *scene) {
 			s.outside(1, 1)
 			s.at(1).SourceSemiSync.Acks, s.at(1).SemiSync.Clients = 2, 0

@@ -50,13 +50,16 @@ func TestPlanEvents(t *testing.T) {
 		{"disabled", knows, replicated(off), false, true, ""},
 		{"not known for sure", knows, replicated(fresh), false, false, "`d`.`fresh`: REPLICA_SIDE_DISABLED, so nobody runs it"},
 		{"of a record that knows nothing", cotton.Events{}, replicated(on), false, false, "`d`.`on`"},
-		{"disabled right before the primary died", knows, replicated(on, func(e *cotton.Event) { e.Altered = then + 1 }), false, false, "`d`.`on`"},
-		{"enabled right before the primary died", knows, replicated(off, func(e *cotton.Event) { e.Altered = then + 1 }), false, false, "`d`.`of``f`"},
+		{"disabled right before the primary died", knows, replicated(on, func(e *cotton.Event) { e.Altered = then + 1 }), false, false,
+			"`d`.`on`"},
+		{"enabled right before the primary died", knows, replicated(off, func(e *cotton.Event) { e.Altered = then + 1 }), false, false,
+			"`d`.`of``f`"},
 		{"definer gone", knows, replicated(on, func(e *cotton.Event) { e.Orphan = true }), false, false, "definer does not exist"},
 		{"disabled, definer gone", knows, replicated(off, func(e *cotton.Event) { e.Orphan = true }), false, false, ""},
 		{"may have run once", knows, replicated(on, func(e *cotton.Event) { e.Spent = true }), false, false, "was to run once"},
 		{"over", knows, replicated(on, func(e *cotton.Event) { e.Ended = true }), false, false, ""},
-		{"enabled at the copy, done once since", knows, func() cotton.Event { e := off; e.Status = cotton.EventEnabled; return e }(), false, true, ""},
+		{"enabled at the copy, done once since", knows, func() cotton.Event { e := off; e.Status = cotton.EventEnabled; return e }(), false,
+			true, ""},
 		{"enabled", knows, on, false, false, ""},
 		{"disabled by itself", knows, off, false, false, ""},
 	} {
@@ -110,7 +113,8 @@ func TestPlanEventsMany(t *testing.T) {
 	for i := range events {
 		events[i] = replicated(events[i])
 	}
-	if plan := (cotton.Record{Events: plan.Know}).PlanEvents(events, 2000); len(plan.Changes) > 0 || !strings.Contains(strings.Join(plan.Problems, ""), "and 1996 more") {
+	if plan := (cotton.Record{Events: plan.Know}).PlanEvents(events, 2000); len(plan.Changes) > 0 ||
+		!strings.Contains(strings.Join(plan.Problems, ""), "and 1996 more") {
 		t.Errorf("%d changes, problems %v", len(plan.Changes), plan.Problems)
 	}
 }

@@ -255,11 +255,12 @@ func TestFailover(t *testing.T) {
 			s.at(1).Leased = limits.Now.Add(-time.Second)
 			s.at(2).Stopped, s.at(3).Stopped = time.Minute, limits.Quiet
 		}), "elect 2 " + u9 + ", order 1", ""},
-		{"I2: it has run out, and a replica acknowledged until a moment ago", well(available).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
-			s.silent(1, time.Minute)
-			s.at(1).Leased = limits.Now.Add(-time.Minute)
-			s.at(2).Stopped, s.at(3).Stopped = time.Minute, limits.Quiet-time.Second
-		}), "order 1", "may still commit"},
+		{"I2: it has run out, and a replica acknowledged until a moment ago",
+			well(available).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
+				s.silent(1, time.Minute)
+				s.at(1).Leased = limits.Now.Add(-time.Minute)
+				s.at(2).Stopped, s.at(3).Stopped = time.Minute, limits.Quiet-time.Second
+			}), "order 1", "may still commit"},
 		{"it is down", dead(available, u9, u9).failing(cotton.StepFreeze, 0, "").frozen(2, 3), "elect 2 " + u9, ""},
 		{"I2: somebody let a lossless primary fall back", well(lossless).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
 			s.silent(1, time.Minute)
@@ -533,7 +534,8 @@ func TestQuorum(t *testing.T) {
 // TestMayOverwrite: a member's data go only while it is as it was when that was decided.
 func TestMayOverwrite(t *testing.T) {
 	record := func(edit func(*cotton.Record)) cotton.Record {
-		r := cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: 3, Policy: cotton.PolicyLossless}, State: cotton.StateRunning, Primary: 1, Epoch: 7}
+		r := cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: 3, Policy: cotton.PolicyLossless}, State: cotton.StateRunning, Primary: 1,
+			Epoch: 7}
 		for id := 1; id <= 3; id++ {
 			r.Members = append(r.Members, cotton.Member{ID: id, Relieved: id == 2})
 		}

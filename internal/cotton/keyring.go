@@ -39,7 +39,7 @@ func NewKeyring(keys ...AdminKey) *Keyring {
 // Keys are those of the last look at the file.
 func (r *Keyring) Keys() AdminKeys { return *r.keys.Load() }
 
-// Refresh looks at the file again. After an error the keys of before stay in use.
+// Refresh looks at the file again. After an error the former keys stay in use.
 func (r *Keyring) Refresh() (changed bool, err error) {
 	if r.path == "" {
 		return false, nil
@@ -52,7 +52,7 @@ func (r *Keyring) Refresh() (changed bool, err error) {
 	if keys.Equal(before) {
 		return false, nil
 	}
-	// Servers, replication channels and other hosts have the keys of before.
+	// Servers, replication channels and other hosts have the former keys.
 	if !slices.ContainsFunc(keys, func(k AdminKey) bool { return before.index(k) >= 0 }) {
 		return false, fmt.Errorf("read the admin key: %s %w", r.path, errReplaced)
 	}

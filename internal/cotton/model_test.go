@@ -69,7 +69,10 @@ type world struct {
 }
 
 // budget is how often each fault may still strike.
-type budget struct{ writes, kills, machines, cuts, hides, strays, commits, forced, switches, operations, failures, halves, powers, slows, anews, damages int }
+type budget struct {
+	writes, kills, machines, cuts, hides, strays, commits, forced, switches, operations, failures, halves, powers, slows,
+	anews, damages int
+}
 
 // What a closed member numbers, by number: FLUSH, XA COMMIT of what is prepared everywhere, writes behind the cluster's back.
 const (
@@ -154,7 +157,8 @@ func newWorld(nodes int, b budget) *world {
 	w.r = cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: nodes, Policy: cotton.PolicyLossless}, State: cotton.StateRunning, Primary: 1, Epoch: 1,
 		Founded: true, Lineage: []string{memberUUID(1)}, Base: first.String(), FoundedSet: first.String(), NextID: nodes + 1}
 	for id := 1; id <= nodes; id++ {
-		w.r.Members = append(w.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id, TaskID: "t", TaskState: "TASK_RUNNING", HasData: true, Boot: "0"})
+		w.r.Members = append(w.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id, TaskID: "t",
+			TaskState: "TASK_RUNNING", HasData: true, Boot: "0"})
 		w.servers[id] = &server{up: true, known: true, closed: id != 1, source: 1, receiving: true, executed: first, relay: first}
 	}
 	w.r.Acks = w.r.AcksWanted()
@@ -296,7 +300,8 @@ func (w *world) seen() (all []cotton.Seen) {
 		if s.up && !s.hidden {
 			s.known = true
 		} else if !s.known {
-			v = cotton.Seen{Member: m.ID, TaskLives: v.TaskLives, FencedEpoch: v.FencedEpoch, Over: v.Over, Down: v.Down, Busy: v.Busy, Donor: v.Donor}
+			v = cotton.Seen{Member: m.ID, TaskLives: v.TaskLives, FencedEpoch: v.FencedEpoch, Over: v.Over, Down: v.Down, Busy: v.Busy,
+				Donor: v.Donor}
 		}
 		if !s.up || s.hidden {
 			v.Err, v.Silent = errors.New("i/o timeout"), time.Hour
@@ -548,7 +553,8 @@ func (w *world) relieve(member int, seen []cotton.Seen) bool {
 	var holders []int
 	for _, id := range w.r.Ackers() {
 		o := w.servers[id]
-		if om, _ := w.r.Member(id); id != member && !om.Leaving && o != nil && o.up && !o.hidden && o.executed.Contains(set) && len(holders) < need {
+		if om, _ := w.r.Member(id); id != member && !om.Leaving && o != nil && o.up && !o.hidden && o.executed.Contains(set) &&
+			len(holders) < need {
 			holders = append(holders, id)
 		}
 	}
@@ -618,7 +624,8 @@ func (w *world) settle() string {
 		return fmt.Sprintf("what was committed on a closed member is lost: %s", lost)
 	}
 	for _, m := range w.r.Members {
-		if s := w.servers[m.ID]; s == nil || !s.executed.Contains(w.acked) || m.ID != w.r.Primary && !w.connected(m.ID) || m.Relieved && m.ID != w.r.Primary {
+		if s := w.servers[m.ID]; s == nil || !s.executed.Contains(w.acked) || m.ID != w.r.Primary && !w.connected(m.ID) ||
+			m.Relieved && m.ID != w.r.Primary {
 			return fmt.Sprintf("member %d is not in step although everything was healed: %s", m.ID, problems())
 		}
 	}

@@ -71,13 +71,14 @@ const (
 // Transitions of operations.
 const (
 	OpBegin  TransitionKind = "begin operation"
-	OpAdd    TransitionKind = "add member"    // there is a new member, which wants an offer
-	OpFollow TransitionKind = "follows"       // To replicates; it is to catch up with Target
-	OpJoined TransitionKind = "joined"        // To is in step with the others
-	OpLeave  TransitionKind = "leave"         // To is to go; it is not relieved yet
-	OpRemove TransitionKind = "remove member" // nothing rests on To: kill, destroy, unreserve; Target is what an election must find from then on
-	OpStop   TransitionKind = "stop task"     // kill To's task
-	OpSettle TransitionKind = "settle"        // all steps are taken; what is left takes its time
+	OpAdd    TransitionKind = "add member" // there is a new member, which wants an offer
+	OpFollow TransitionKind = "follows"    // To replicates; it is to catch up with Target
+	OpJoined TransitionKind = "joined"     // To is in step with the others
+	OpLeave  TransitionKind = "leave"      // To is to go; it is not relieved yet
+	// OpRemove: nothing rests on To: kill, destroy, unreserve; Target is what an election must find from then on
+	OpRemove TransitionKind = "remove member"
+	OpStop   TransitionKind = "stop task" // kill To's task
+	OpSettle TransitionKind = "settle"    // all steps are taken; what is left takes its time
 	OpCancel TransitionKind = "cancel"
 	OpEnd    TransitionKind = "end operation"
 )

@@ -115,7 +115,8 @@ func (d *deciding) unsettled() (missing string, waits bool) {
 			}
 			texts = append(texts, text)
 		case m.Phase == PhaseRemoving:
-			texts = append(texts, fmt.Sprintf("%s waits for its agent %s, which Mesos does not reach: its task is ended and its volume destroyed when it is back",
+			texts = append(texts, fmt.Sprintf("%s waits for its agent %s, which Mesos does not reach: its task is ended and its volume destroyed "+
+				"when it is back",
 				name, m.Hostname))
 		case m.Leaving && d.outOfReach(m):
 			texts = append(texts, fmt.Sprintf("%s cannot be reached and stays until it is known that it is off", name))
@@ -406,7 +407,8 @@ func (d *deciding) leave(m Member, s, p Seen) {
 		// still find all of the primary.
 		d.out.Transition = cmp.Or(d.out.Transition, &Transition{Kind: OpRemove, To: m.ID, Target: p.Server.GTIDExecuted, Note: name})
 	case m.Discard && !m.spare():
-		d.problem("%s is given up once the primary answers, since commits may have been acknowledged by %s alone; if the primary is gone for good, too: "+
+		d.problem("%s is given up once the primary answers, since commits may have been acknowledged by %s alone; if the primary is gone for "+
+			"good, too: "+
 			"cotton failover %s --accept-loss", name, name, d.Spec.Name)
 	case !p.now() || !p.Writable() || d.promoting(p):
 		d.problem("%s is leaving: it stays until the primary is open", name)

@@ -166,7 +166,7 @@ func TestOperate(t *testing.T) {
 			s.acks()
 			s.at(2).Server.GTIDExecuted = uuidA + ":1-9," + uuidB + ":1"
 		}), "leave 2", ""},
-		{"a primary of before that nobody hears may have some", replacing(2).edited(func(s *scene) {
+		{"a former primary that nobody hears may have some", replacing(2).edited(func(s *scene) {
 			s.r.Spec.Policy, s.m(2).Relieved = available, true
 			s.acks()
 			s.ended(2, "TASK_LOST", time.Hour)
@@ -234,7 +234,8 @@ func TestOperate(t *testing.T) {
 		}), "", ""},
 		{"nor again and again", operating(lossless, 3).edited(func(s *scene) {
 			s.m(1).TaskState = "TASK_KILLING"
-			s.r.History = []cotton.Change{{Kind: cotton.Switchover, Taken: true, Ended: limits.Now.Add(-time.Second), Log: []cotton.Step{{Note: "too slow"}}}}
+			s.r.History = []cotton.Change{{Kind: cotton.Switchover, Taken: true, Ended: limits.Now.Add(-time.Second),
+				Log: []cotton.Step{{Note: "too slow"}}}}
 		}), "", ""},
 		{"a replica that Mesos ends is waited for", operating(lossless, 3).edited(func(s *scene) { s.m(2).TaskState = "TASK_KILLING" }), "", ""},
 		{"a primary that is to leave, since it alone had all", operating(lossless, 3).edited(func(s *scene) { s.m(1).Leaving = true }), "begin operation", ""},
@@ -250,8 +251,11 @@ func TestOperate(t *testing.T) {
 
 		// Cancel.
 		{"what was added leaves again", replacing(2).edited(func(s *scene) { s.r.Operation.Canceled, s.m(4).Leaving = true, true }), "relieve 4", "leaves again"},
-		{"and is waited for until it is gone", replacing(2).edited(func(s *scene) { s.r.Operation.Canceled, s.m(4).Phase = true, cotton.PhaseRemoving }), "settle", "c-4"},
-		{"then it is over", operating(lossless, 3).doing(with(replace(2), func(op *cotton.Operation) { op.New, op.Canceled = 4, true })), "end operation", ""},
+		{"and is waited for until it is gone", replacing(2).edited(func(s *scene) {
+			s.r.Operation.Canceled, s.m(4).Phase = true, cotton.PhaseRemoving
+		}), "settle", "c-4"},
+		{"then it is over", operating(lossless, 3).doing(with(replace(2), func(op *cotton.Operation) { op.New, op.Canceled = 4, true })),
+			"end operation", ""},
 
 		// Scale.
 		{"up", scale(3, 5), "add member", ""},
@@ -301,7 +305,8 @@ func TestSettle(t *testing.T) {
 	}
 	switched := func(edit func(*scene)) *scene {
 		s := operating(lossless, 3).doing(cotton.Operation{Kind: cotton.OpSwitchover, Member: 1})
-		s.r.History = []cotton.Change{{Kind: cotton.Switchover, From: 2, To: 1, Began: s.r.Operation.Began, Log: []cotton.Step{{Note: "a lock is held"}}}}
+		s.r.History = []cotton.Change{{Kind: cotton.Switchover, From: 2, To: 1, Began: s.r.Operation.Began,
+			Log: []cotton.Step{{Note: "a lock is held"}}}}
 		edit(s)
 		return s
 	}
@@ -322,13 +327,16 @@ func TestSettle(t *testing.T) {
 		{"its volume is there still", scaled(func(s *scene) { s.at(4).Over = true }), "settle", "",
 			"volume and reservation of c-4 on the agent agent4 are being given back"},
 		{"and a while later", scaled(func(s *scene) { s.at(4).Over = true; since(s, time.Minute) }), "", "", "volume and reservation of c-4"},
-		{"for too long", scaled(func(s *scene) { s.at(4).Over = true; since(s, 2*time.Minute) }), "end operation", cotton.ResultDone, "volume and reservation of c-4"},
+		{"for too long", scaled(func(s *scene) { s.at(4).Over = true; since(s, 2*time.Minute) }), "end operation", cotton.ResultDone,
+			"volume and reservation of c-4"},
 		{"its agent is not reached", scaled(func(s *scene) { s.m(4).TaskState = "TASK_UNREACHABLE" }), "end operation", cotton.ResultDone,
 			"c-4 waits for its agent agent4, which Mesos does not reach"},
 		{"it is gone", scaled(func(s *scene) { s.r.Members = s.r.Members[:3] }), "end operation", cotton.ResultDone, ""},
-		{"it is gone, another one does not follow", scaled(func(s *scene) { s.r.Members = s.r.Members[:3]; s.at(2).Acknowledging = false }), "settle", "",
+		{"it is gone, another one does not follow", scaled(func(s *scene) { s.r.Members = s.r.Members[:3]; s.at(2).Acknowledging = false }),
+			"settle", "",
 			"c-2 does not acknowledge"},
-		{"it is gone, the agent of another one is not reached", scaled(func(s *scene) { s.r.Members = s.r.Members[:3]; s.lostSight(2, 0) }), "end operation",
+		{"it is gone, the agent of another one is not reached", scaled(func(s *scene) { s.r.Members = s.r.Members[:3]; s.lostSight(2, 0) }),
+			"end operation",
 			cotton.ResultDone, "c-2 does not answer"},
 		{"it is gone, two are amiss, of which one may be back soon", scaled(func(s *scene) {
 			s.r.Members = s.r.Members[:3]
@@ -336,13 +344,16 @@ func TestSettle(t *testing.T) {
 			s.at(3).Acknowledging = false
 		}), "settle", "", "c-2 does not answer: i/o timeout; c-3 does not acknowledge"},
 
-		{"the former primary does not follow yet", switched(func(s *scene) { s.at(2).Replica = nil }), "settle", "", "c-2 does not replicate from the primary"},
+		{"the former primary does not follow yet", switched(func(s *scene) { s.at(2).Replica = nil }), "settle", "",
+			"c-2 does not replicate from the primary"},
 		{"it follows", switched(func(*scene) {}), "end operation", cotton.ResultDone, ""},
-		{"it is cloned, which takes long", switched(func(s *scene) { s.at(2).Busy = "clone"; since(s, time.Hour) }), "end operation", cotton.ResultDone,
+		{"it is cloned, which takes long", switched(func(s *scene) { s.at(2).Busy = "clone"; since(s, time.Hour) }), "end operation",
+			cotton.ResultDone,
 			"clone is under way"},
 		{"it was taken back", switched(func(s *scene) { s.r.History[0].Taken = true }), "end operation", cotton.ResultCanceled, ""},
 		{"of one before it, that is nothing", switched(func(s *scene) {
-			s.r.History = append([]cotton.Change{{Kind: cotton.Switchover, Taken: true, Began: s.r.Operation.Began.Add(-time.Minute)}}, s.r.History...)
+			s.r.History = append([]cotton.Change{{Kind: cotton.Switchover, Taken: true, Began: s.r.Operation.Began.Add(-time.Minute)}},
+				s.r.History...)
 		}), "end operation", cotton.ResultDone, ""},
 		{"a failover took its place", switched(func(s *scene) {
 			s.r.History[0].Taken = true
@@ -354,7 +365,8 @@ func TestSettle(t *testing.T) {
 		}), "finish", "", ""},
 
 		{"restarted, one recovers", restarted(func(s *scene) { s.ended(3, "TASK_RUNNING", 0); since(s, 14*time.Minute) }), "", "", "c-3 is"},
-		{"restarted, one does not come back", restarted(func(s *scene) { s.ended(3, "TASK_RUNNING", 0); since(s, 15*time.Minute) }), "end operation",
+		{"restarted, one does not come back", restarted(func(s *scene) { s.ended(3, "TASK_RUNNING", 0); since(s, 15*time.Minute) }),
+			"end operation",
 			cotton.ResultDone, "c-3 is"},
 	} {
 		got := cotton.Decide(tc.scene.r, tc.scene.seen, limits)

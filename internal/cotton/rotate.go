@@ -53,7 +53,7 @@ func DecideSecrets(r Record, keys []string, accounts []AccountPasswords, members
 		if !a.Wanted && (!a.Retained || len(laggards(r, keys, members)) == 0) {
 			return &SecretStep{Kind: SecretChange, Account: a.Account}, ""
 		}
-		if !a.Wanted && a.Retained && a.Listed { // back to the one of before, or on to a third while the second is not everywhere
+		if !a.Wanted && a.Retained && a.Listed { // back to the former one, or on to a third while the second is not everywhere
 			return &SecretStep{Kind: SecretChange, Account: a.Account}, ""
 		}
 	}

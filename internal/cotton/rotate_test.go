@@ -39,7 +39,7 @@ func TestDecideSecrets(t *testing.T) {
 		{"all is done", "W", nil, nil, "", ""},
 		{"another key is used", "", nil, nil, "change password cotton_admin 0", ""},
 		{"also where executors do not have it yet", "", func(m []cotton.MemberSecrets) { m[2].Keys = []string{a} }, nil, "change password cotton_admin 0", ""},
-		{"back to the one of before", "RL", func(m []cotton.MemberSecrets) { m[2].Certificate = a }, nil, "change password cotton_admin 0", ""},
+		{"back to the former one", "RL", func(m []cotton.MemberSecrets) { m[2].Certificate = a }, nil, "change password cotton_admin 0", ""},
 		{"a third before the second is everywhere", "R", func(m []cotton.MemberSecrets) { m[2].Channel = false }, nil, "", "c0-3 follows with another password"},
 		{"a channel has the old one", "WRL", func(m []cotton.MemberSecrets) { m[2].Channel = false }, nil, "give the channel the password  3", ""},
 		{"another replica does not follow", "WRL", func(m []cotton.MemberSecrets) { m[2].Channel, m[1].Receiving = false, false }, nil, "", "once all others follow"},

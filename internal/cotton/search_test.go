@@ -295,7 +295,8 @@ func long() (time.Duration, bool) {
 // usual are two ways to fail. A member whose relay log is damaged cannot follow, so what was committed on it by mistake is not saved.
 var usual = [2]budget{
 	{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, commits: 1, forced: 1, switches: 1, operations: 1, failures: 1},
-	{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, switches: 1, operations: 1, failures: 1, halves: 1, powers: 1, slows: 1, anews: 1, damages: 1},
+	{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, switches: 1, operations: 1, failures: 1, halves: 1, powers: 1, slows: 1,
+		anews: 1, damages: 1},
 }
 
 // TestSearch: whatever fails, in whatever order, no primary is opened that lacks what was acknowledged (I1), never is the second last copy of
@@ -331,8 +332,10 @@ func TestWalk(t *testing.T) {
 	}
 	t.Logf("AOSC_SEED=%d", seed)
 	many := [2]budget{
-		{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, commits: 2, forced: 1, switches: 4, operations: 4, failures: 6, halves: 4, slows: 3},
-		{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, switches: 4, operations: 4, failures: 6, halves: 4, powers: 2, slows: 3, anews: 3, damages: 1},
+		{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, commits: 2, forced: 1, switches: 4, operations: 4, failures: 6,
+			halves: 4, slows: 3},
+		{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, switches: 4, operations: 4, failures: 6, halves: 4, powers: 2, slows: 3,
+			anews: 3, damages: 1},
 	}
 	walks := 0
 	for began := time.Now(); time.Since(began) < limit; walks++ {
@@ -362,24 +365,29 @@ func TestTrails(t *testing.T) {
 		{"a stray transaction of a former primary that a replica has received", false,
 			[]string{"switchover", "look", "look", "kill 2", "look", "FLUSH on 1"}},
 		{"a former primary comes back with a commit that nobody had acknowledged: its data go only once others have what was acknowledged", false,
-			[]string{"cut off from the members 3", "write", "cut off from the members 2", "write", "kill 1", "heal 2", "look", "look", "look", "look",
+			[]string{"cut off from the members 3", "write", "cut off from the members 2", "write", "kill 1", "heal 2", "look", "look", "look",
+				"look",
 				"look", "start 1", "look", "look", "look", "look", "lose the machine of 2"}},
 		{"a relay log that cannot be read is thrown away: what was in it must be found by an election until it is received again", true,
-			[]string{"cut off from the members 3", "the relay log cannot be read of 2", "write", "look", "kill 1", "heal 3", "look until nothing moves",
+			[]string{"cut off from the members 3", "the relay log cannot be read of 2", "write", "look", "kill 1", "heal 3",
+				"look until nothing moves",
 				"look until nothing moves"}},
 		{"all machines lose their power with a commit in flight, and both replicas have a stray transaction", true,
 			[]string{"FLUSH on 2", "FLUSH on 3", "cut off from the members 1", "write", "power off the machine of 1", "power off the machine of 2",
 				"power off the machine of 3"}},
 		{"the elected one loses its relay log before it has applied it, between two looks", true,
-			[]string{"the applier stalls of 2", "the applier stalls of 3", "write", "kill 1", "look", "look", "look", "power off the machine of 2", "start 2"}},
+			[]string{"the applier stalls of 2", "the applier stalls of 3", "write", "kill 1", "look", "look", "look", "power off the machine of 2",
+				"start 2"}},
 		{"an operation is canceled while the member that it added is the primary", true,
-			[]string{"replace (nodes 0, member 1, in place false, discard false)", "cut off from the members 3", "kill 3", "power off the machine of 2",
-				"look until nothing moves", "heal 3", "hide from the scheduler 3", "write", "hide from the scheduler 2", "start 2", "switchover", "show 2",
+			[]string{"replace (nodes 0, member 1, in place false, discard false)", "cut off from the members 3", "kill 3",
+				"power off the machine of 2",
+				"look until nothing moves", "heal 3", "hide from the scheduler 3", "write", "hide from the scheduler 2", "start 2", "switchover",
+				"show 2",
 				"cut off from the members 3", "cancel", "kill 2", "show 3", "look, and only the last step succeeds"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(3, budget{writes: 9, kills: 9, machines: 1, cuts: 9, hides: 9, strays: 9, commits: 9, forced: 9, switches: 9, operations: 9,
-				failures: 9, halves: 9, powers: 9, slows: 9, anews: 9, damages: 9})
+			w := newWorld(3, budget{writes: 9, kills: 9, machines: 1, cuts: 9, hides: 9, strays: 9, commits: 9, forced: 9, switches: 9,
+				operations: 9, failures: 9, halves: 9, powers: 9, slows: 9, anews: 9, damages: 9})
 			w.power = tc.power
 			for _, name := range tc.trail {
 				events := w.events()

@@ -180,5 +180,5 @@ func (ks AdminKeys) Passwords(id Identity, account string) []string {
 }
 
 // errReplaced refuses keys that nobody else has yet.
-var errReplaced = errors.New("holds none of the keys that were in use: the keys of before stay in use; " +
+var errReplaced = errors.New("holds none of the keys that were in use: the former keys stay in use; " +
 	"to rotate, add the new key as the second one first (`cotton keyfile add`)")

@@ -63,7 +63,7 @@ func TestAdminKey(t *testing.T) {
 func TestFormerPasswords(t *testing.T) {
 	key := cotton.AdminKey("0123456789abcdef")
 	if got, want := key.Password(cotton.Identity{Cluster: "c0"}, "cotton_admin"), "w2RCnoTuozVrJ9EofHhcjPEngUJ1FM-W"; got != want {
-		t.Errorf("the password of before is %q, want %q", got, want)
+		t.Errorf("the former password is %q, want %q", got, want)
 	}
 	next := cotton.AdminKey("fedcba9876543210")
 	id := cotton.Identity{Cluster: "c0", Incarnation: "i"}

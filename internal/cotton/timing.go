@@ -85,7 +85,8 @@ func (t Timing) Validate() error {
 		value time.Duration
 	}{
 		{"Silence", t.Silence}, {"Deaf", t.Deaf}, {"Heartbeat", t.Heartbeat}, {"ReplicaTimeout", t.ReplicaTimeout}, {"Lease", t.Lease},
-		{"Renew", t.Renew}, {"Close", t.Close}, {"Kill", t.Kill}, {"Alone", t.Alone}, {"Killed", t.Killed}, {"Pulse", t.Pulse}, {"PulseLimit", t.PulseLimit},
+		{"Renew", t.Renew}, {"Close", t.Close}, {"Kill", t.Kill}, {"Alone", t.Alone}, {"Killed", t.Killed}, {"Pulse", t.Pulse},
+		{"PulseLimit", t.PulseLimit},
 		{"Hung", t.Hung}, {"Elect", t.Elect}, {"Quiet", t.Quiet},
 	} {
 		if d.value <= 0 || d.value > longest {

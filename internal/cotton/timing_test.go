@@ -62,7 +62,8 @@ func TestTimingFits(t *testing.T) {
 		x := cotton.Timing{
 			Silence: near(d.Silence), Deaf: near(2 * d.Deaf), Heartbeat: near(d.Heartbeat / 2), ReplicaTimeout: near(d.ReplicaTimeout / 2),
 			Lease: near(d.Lease), Renew: near(d.Renew / 2), Close: near(d.Close), Kill: near(d.Kill / 2), Alone: near(d.Alone / 2),
-			Killed: near(d.Killed / 2), Pulse: near(d.Pulse), PulseLimit: near(d.PulseLimit), Hung: near(d.Hung), Elect: near(2 * d.Elect), Quiet: near(2 * d.Quiet),
+			Killed: near(d.Killed / 2), Pulse: near(d.Pulse), PulseLimit: near(d.PulseLimit), Hung: near(d.Hung), Elect: near(2 * d.Elect),
+			Quiet: near(2 * d.Quiet),
 		}
 		if x.Validate() != nil {
 			continue

@@ -40,7 +40,8 @@ func (w Withheld) Call() string {
 
 // String says it for people.
 func (w Withheld) String() string {
-	how := map[string]string{WithheldDraining: "is being drained", WithheldDrained: "is drained", WithheldDeactivated: "is deactivated"}[w.State]
+	how := map[string]string{WithheldDraining: "is being drained", WithheldDrained: "is drained",
+		WithheldDeactivated: "is deactivated"}[w.State]
 	text := fmt.Sprintf("agent %s %s at Mesos (%s)", w.Hostname, how, w.Call())
 	if !w.Since.IsZero() {
 		text += " since " + w.Since.UTC().Format(time.DateTime) + " UTC"

@@ -19,7 +19,7 @@ func (a Acknowledger) String() string {
 	return fmt.Sprintf("%s from %s (server %s)", a.User, a.Host, a.UUID)
 }
 
-// acknowledging are the sessions with those variables, under their names of before and after 8.0.26.
+// acknowledging are the sessions with those variables, under their names before and since 8.0.26.
 const acknowledging = `performance_schema.threads t JOIN performance_schema.user_variables_by_thread v ON v.thread_id = t.thread_id
 	AND v.variable_name IN ('rpl_semi_sync_replica', 'rpl_semi_sync_slave') AND CONVERT(v.variable_value USING utf8mb4) <> '0'
 	WHERE t.name = 'thread/sql/one_connection' AND t.processlist_command LIKE 'Binlog Dump%'`

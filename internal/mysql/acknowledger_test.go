@@ -8,7 +8,8 @@ import (
 	"github.com/aosc/aosc/internal/testkit"
 )
 
-// TestAcknowledgers: who acknowledges is told from who only reads, by account and server, and counts by account only where that is asked for.
+// TestAcknowledgers: who acknowledges is told from who only reads, by account and server, and counts by account only where that is asked
+// for.
 func TestAcknowledgers(t *testing.T) {
 	ctx := t.Context()
 	source := testkit.FreshServer(t, nil)

@@ -37,7 +37,8 @@ func TestCloning(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := recipient.DB().ExecContext(ctx, fmt.Sprintf("CLONE INSTANCE FROM c@'%s':%d IDENTIFIED BY 'c'", donor.Addr().Host, donor.Addr().Port))
+		_, err := recipient.DB().ExecContext(ctx, fmt.Sprintf("CLONE INSTANCE FROM c@'%s':%d IDENTIFIED BY 'c'", donor.Addr().Host,
+			donor.Addr().Port))
 		ended <- err
 	}()
 	testkit.Eventually(t, time.Minute, "the clone is under way", func() bool {
@@ -48,7 +49,10 @@ func TestCloning(t *testing.T) {
 		}
 		return cloning()
 	})
-	testkit.Eventually(t, time.Minute, "its data are gone", func() bool { return testkit.Ask(t, recipient, "SELECT @@GLOBAL.gtid_executed") == "" })
+	testkit.Eventually(t, time.Minute, "its data are gone", func() bool {
+		return testkit.Ask(t, recipient,
+			"SELECT @@GLOBAL.gtid_executed") == ""
+	})
 	cancel()
 	<-ended
 	if !cloning() {

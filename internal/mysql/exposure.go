@@ -24,7 +24,8 @@ func (e Exposure) Open() bool { return !e.ReadOnly }
 // Closed tells whether nobody can write any more, nor commit what was begun.
 func (e Exposure) Closed() bool { return e.ReadOnly && e.SuperReadOnly }
 
-// Acknowledged tells whether some replica acknowledges what is written. That one is connected says little by itself: a source does not notice
+// Acknowledged tells whether some replica acknowledges what is written. That one is connected says little by itself: a source does not
+// notice
 // for minutes that packets vanish. One that falls back has noticed with the first commit.
 func (e Exposure) Acknowledged() bool { return e.SemiSync && e.Waits && e.Acknowledgers > 0 }
 

@@ -57,7 +57,7 @@ func endTorn(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// waitsForMore tells whether an applier has read all of its relay log, by the texts of before and after 8.0.26.
+// waitsForMore tells whether an applier has read all of its relay log, by the texts before and since 8.0.26.
 func waitsForMore(state string) bool {
 	return state == "Replica has read all relay log; waiting for more updates" || state == "Slave has read all relay log; waiting for more updates"
 }

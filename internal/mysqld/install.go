@@ -67,7 +67,8 @@ func advise(tools string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w; run `make tools` in a checkout to get one at %s, or put MySQL's mysqld, 8.0.23 or newer, on PATH", err, private(tools))
+	return fmt.Errorf("%w; run `make tools` in a checkout to get one at %s, or put MySQL's mysqld, 8.0.23 or newer, on PATH", err,
+		private(tools))
 }
 
 // Search is Find with an error that says only where was looked: for programs whose users cannot follow Find's advice.

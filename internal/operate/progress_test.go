@@ -17,8 +17,10 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // copying is a view of one copy, as its worker's row says.
 func copying(t *testing.T, change func(*aoscdb.OSCRow)) View {
 	t.Helper()
-	row := aoscdb.OSCRow{Host: "db1", Port: 3306, Group: "udb", Table: "t", Status: "RUNNING", OSCPriv: "OK", Owner: "w1", ReadAt: now, LastUpdate: now,
-		Percentage: 43, Detail: `[{"database":"d","engine":"gh-ost","state":"copying","rows_copied":43,"rows_total":100,"rows_per_s":2,"lag_s":0.5}]`}
+	row := aoscdb.OSCRow{Host: "db1", Port: 3306, Group: "udb", Table: "t", Status: "RUNNING", OSCPriv: "OK", Owner: "w1", ReadAt: now,
+		LastUpdate: now,
+		Percentage: 43, Detail: `[{"database":"d","engine":"gh-ost","state":"copying",` +
+			`"rows_copied":43,"rows_total":100,"rows_per_s":2,"lag_s":0.5}]`}
 	change(&row)
 	tables := aoscdb.WhyTables{Now: now,
 		Tiers:   []aoscdb.Tier{aoscdb.NewTier("udb")},
@@ -117,8 +119,10 @@ func TestAway(t *testing.T) {
 
 // A permission that is not admitted is there, and says what it waits for.
 func TestNotAdmittedIsShown(t *testing.T) {
-	alters := assemble(aoscdb.WhyTables{Now: now, Allowed: []aoscdb.AllowedAlter{{Group: "udb", Table: "t", AllowedBy: "istvan", Priority: 7}}}, nil)
-	if len(alters) != 1 || alters[0].Status != StatusAllowed || alters[0].Priority != 7 || !strings.Contains(Headline(alters[0]), "waits for admission") {
+	alters := assemble(aoscdb.WhyTables{Now: now, Allowed: []aoscdb.AllowedAlter{{Group: "udb", Table: "t", AllowedBy: "istvan",
+		Priority: 7}}}, nil)
+	if len(alters) != 1 || alters[0].Status != StatusAllowed || alters[0].Priority != 7 ||
+		!strings.Contains(Headline(alters[0]), "waits for admission") {
 		t.Errorf("%+v", alters)
 	}
 }

@@ -27,7 +27,8 @@ const (
 // scratchSuffix is what follows ScratchPrefix: at random, or a connection's number in earlier releases.
 var scratchSuffix = regexp.MustCompile(`^[0-9a-f]{1,20}$`)
 
-// WithScratch runs fn with an empty schema of its own: the default database of the connection that fn gets, with the character set, collation and sql_mode of env, foreign keys not checked and nothing written
+// WithScratch runs fn with an empty schema of its own: the default database of the connection that fn gets, with the character set,
+// collation and sql_mode of env, foreign keys not checked and nothing written
 // to the binary log (I7). The schema is dropped afterwards, whatever happened; one that a killed daemon left behind is
 // dropped by the next call (I5). The server must take DDL: one that is super_read_only refuses it, for which
 // mysql.IsReadOnly holds.

@@ -27,7 +27,7 @@ type Stand struct {
 	ETA        time.Duration  // 0 = unknown
 	Lag        *time.Duration // of the copy behind the binary log, nil = unknown
 	Age        time.Duration  // of the worker's word
-	Old        bool           // the figures are of before the worker, or the instance, fell silent
+	Old        bool           // the figures are from before the worker, or the instance, fell silent
 }
 
 // DatabaseProgress is one entry of aosc_osc_ww.detail.

@@ -81,11 +81,16 @@ func TestEachReason(t *testing.T) {
 		want   Code
 		says   []string
 	}{
-		"not yet admitted":            {func(x *tables) { x.Current = nil }, nil, Admission, []string{"brain", "last seen at 2026-03-01 11:59:59 UTC"}},
-		"not admitted, brain dead":    {func(x *tables) { x.Current = nil; daemon(x, "brain", dead) }, nil, DaemonDown, []string{"admission", "brain is down", "11:00:00"}},
-		"not admitted, brain stopped": {func(x *tables) { x.Current = nil; daemon(x, "brain", stopped) }, nil, DaemonDown, []string{"brain is down", "stopped"}},
-		"not admitted, brain fails":   {func(x *tables) { x.Current = nil; daemon(x, "brain", failing) }, nil, DaemonFailing, []string{"no such branch"}},
-		"not admitted, never a brain": {func(x *tables) { x.Current = nil; x.Daemons = nil }, nil, DaemonDown, []string{"none has ever been seen"}},
+		"not yet admitted": {func(x *tables) { x.Current = nil }, nil, Admission,
+			[]string{"brain", "last seen at 2026-03-01 11:59:59 UTC"}},
+		"not admitted, brain dead": {func(x *tables) { x.Current = nil; daemon(x, "brain", dead) }, nil, DaemonDown,
+			[]string{"admission", "brain is down", "11:00:00"}},
+		"not admitted, brain stopped": {func(x *tables) { x.Current = nil; daemon(x, "brain", stopped) }, nil, DaemonDown,
+			[]string{"brain is down", "stopped"}},
+		"not admitted, brain fails": {func(x *tables) { x.Current = nil; daemon(x, "brain", failing) }, nil, DaemonFailing,
+			[]string{"no such branch"}},
+		"not admitted, never a brain": {func(x *tables) { x.Current = nil; x.Daemons = nil }, nil, DaemonDown,
+			[]string{"none has ever been seen"}},
 		"not admitted, a pass of the leader hangs": {func(x *tables) {
 			x.Current = nil
 			daemon(x, "brain", func(d *aoscdb.DaemonRow) { d.Note = "a pass has been under way since noon" })
@@ -94,13 +99,20 @@ func TestEachReason(t *testing.T) {
 		"HOLD": {func(x *tables) {
 			x.Current[0].Status, x.Current[0].HoldBy, x.Current[0].Reason = "HOLD", "worker", "duplicates"
 		}, nil, Hold, []string{"worker", "duplicates"}},
-		"HOLD by hand":                 {func(x *tables) { x.Current[0].Status = "HOLD" }, nil, Hold, []string{"operator", "by hand"}},
-		"HOLD by a brain that is dead": {func(x *tables) { x.Current[0].Status, x.Current[0].HoldBy = "HOLD", "brain"; daemon(x, "brain", dead) }, nil, Hold, []string{"brain is down"}},
-		"tier off":                     {func(x *tables) { x.Tiers[0].Enabled = false }, nil, TierDisabled, []string{"udb", "off"}},
-		"no tier":                      {func(x *tables) { x.Tiers = nil }, nil, NoTier, []string{"tiers"}},
-		"never looked at":              {func(x *tables) { x.Current[0].CollectedAt, x.Targets = nil, nil }, nil, NotChecked, []string{"collector"}},
-		"collector dead":               {func(x *tables) { x.Current[0].CollectedAt, x.Targets = nil, nil; daemon(x, "collector", dead) }, nil, DaemonDown, []string{"collector is down"}},
-		"scheduler dead":               {func(x *tables) { daemon(x, "scheduler", dead) }, nil, DaemonDown, []string{"db1:3306", "scheduler is down"}},
+		"HOLD by hand": {func(x *tables) { x.Current[0].Status = "HOLD" }, nil, Hold, []string{"operator", "by hand"}},
+		"HOLD by a brain that is dead": {func(x *tables) {
+			x.Current[0].Status, x.Current[0].HoldBy = "HOLD",
+				"brain"
+			daemon(x, "brain", dead)
+		}, nil, Hold, []string{"brain is down"}},
+		"tier off": {func(x *tables) { x.Tiers[0].Enabled = false }, nil, TierDisabled, []string{"udb", "off"}},
+		"no tier":  {func(x *tables) { x.Tiers = nil }, nil, NoTier, []string{"tiers"}},
+		"never looked at": {func(x *tables) { x.Current[0].CollectedAt, x.Targets = nil, nil }, nil, NotChecked,
+			[]string{"collector"}},
+		"collector dead": {func(x *tables) { x.Current[0].CollectedAt, x.Targets = nil, nil; daemon(x, "collector", dead) }, nil,
+			DaemonDown, []string{"collector is down"}},
+		"scheduler dead": {func(x *tables) { daemon(x, "scheduler", dead) }, nil, DaemonDown,
+			[]string{"db1:3306", "scheduler is down"}},
 		"a standby lives": {func(x *tables) {
 			daemon(x, "scheduler", dead)
 			x.Daemons = append(x.Daemons, aoscdb.DaemonRow{Name: "scheduler", Holder: "other", SeenAt: now})
@@ -127,34 +139,43 @@ func TestEachReason(t *testing.T) {
 			o.Host, o.Port = "", 0
 			x.Obstacles = []aoscdb.Obstacle{o}
 		}, nil, NotChecked, []string{"the inventory has no instance"}},
-		"queued":               {queued, nil, Queued, []string{"11:59:00"}},
-		"queued, no worker":    {func(x *tables) { queued(x); daemon(x, "oscworker", dead) }, nil, DaemonDown, []string{"oscworker is down for db1:3306"}},
+		"queued": {queued, nil, Queued, []string{"11:59:00"}},
+		"queued, no worker": {func(x *tables) { queued(x); daemon(x, "oscworker", dead) }, nil, DaemonDown,
+			[]string{"oscworker is down for db1:3306"}},
 		"queued, worker fails": {func(x *tables) { queued(x); daemon(x, "oscworker", failing) }, nil, DaemonFailing, []string{"no such branch"}},
 		"queued, the worker serves another host": {func(x *tables) {
 			queued(x)
 			daemon(x, "oscworker", func(d *aoscdb.DaemonRow) { d.Serves = "host=db9" })
 		}, nil, DaemonDown,
 			[]string{"no oscworker serves db1:3306"}},
-		"STOP before it began":  {queued, row(func(r *aoscdb.OSCRow) { r.Status, r.OSCPriv = "WAITING", "STOP" }), OSCPriv, []string{"osc_priv is STOP"}},
+		"STOP before it began": {queued, row(func(r *aoscdb.OSCRow) { r.Status, r.OSCPriv = "WAITING", "STOP" }), OSCPriv,
+			[]string{"osc_priv is STOP"}},
 		"running":               {running, row(func(*aoscdb.OSCRow) {}), Going, []string{"1 instance"}},
 		"running, nobody asked": {running, nil, Going, []string{"1 instance"}},
 		"throttled": {running, row(func(r *aoscdb.OSCRow) {
 			r.Detail = `[{"database":"d","state":"throttled","detail":"db2:3306 lags 9 s"}]`
 		}), Throttled, []string{"db2:3306 lags 9 s"}},
-		"osc_priv PAUSE": {running, row(func(r *aoscdb.OSCRow) { r.Detail = `[{"database":"d","state":"paused","detail":"osc_priv is PAUSE"}]` }), OSCPriv, []string{"PAUSE"}},
+		"osc_priv PAUSE": {running, row(func(r *aoscdb.OSCRow) {
+			r.Detail = `[{"database":"d","state":"paused","detail":"osc_priv is PAUSE"}]`
+		}), OSCPriv, []string{"PAUSE"}},
 		"a lock": {running, row(func(r *aoscdb.OSCRow) {
-			r.Detail = `[{"database":"d","state":"altering","detail":"attempt 2 of 9 waited in vain for the table's lock, held by session 7 of root; next in 2s"}]`
+			r.Detail = `[{"database":"d","state":"altering",` +
+				`"detail":"attempt 2 of 9 waited in vain for the table's lock, held by session 7 of root; next in 2s"}]`
 		}), Lock, []string{"session 7"}},
 		"a lock at the cut-over": {running, row(func(r *aoscdb.OSCRow) {
 			r.Detail = `[{"database":"d","state":"cutting over","detail":"waits: session 7 has the table open"}]`
 		}), Lock, []string{"session 7"}},
-		"a try failed": {running, row(func(r *aoscdb.OSCRow) { r.Status, r.Try, r.Error = "FAILED", 2, "disk full" }), Backoff, []string{"try 2", "disk full"}},
+		"a try failed": {running, row(func(r *aoscdb.OSCRow) { r.Status, r.Try, r.Error = "FAILED", 2, "disk full" }), Backoff,
+			[]string{"try 2", "disk full"}},
 		"a try failed, until when": {func(x *tables) {
 			running(x)
 			x.Obstacles = []aoscdb.Obstacle{obstacle("scheduler", Backoff, "try 2 failed: disk full; next try at 12:01")}
 		}, row(func(r *aoscdb.OSCRow) { r.Status, r.Try, r.Error = "FAILED", 2, "disk full" }), Backoff, []string{"next try at 12:01"}},
-		"the worker was killed":  {func(x *tables) { running(x); daemon(x, "oscworker", dead) }, row(func(r *aoscdb.OSCRow) { r.LastUpdate = now.Add(-time.Minute) }), WorkerLost, []string{"w1", "11:59:00", "copying", "oscworker is down"}},
-		"the primary was killed": {running, map[RunKey]Look{{AlterKey{"udb", "t"}, addr}: {Err: errors.New("connection refused")}}, Unreachable, []string{"connection refused"}},
+		"the worker was killed": {func(x *tables) { running(x); daemon(x, "oscworker", dead) },
+			row(func(r *aoscdb.OSCRow) { r.LastUpdate = now.Add(-time.Minute) }), WorkerLost,
+			[]string{"w1", "11:59:00", "copying", "oscworker is down"}},
+		"the primary was killed": {running, map[RunKey]Look{{AlterKey{"udb", "t"}, addr}: {Err: errors.New("connection refused")}}, Unreachable,
+			[]string{"connection refused"}},
 		"worker and scheduler dead, nobody asked": {func(x *tables) {
 			running(x)
 			x.Running[0].LastUpdated = now.Add(-time.Hour)
@@ -164,8 +185,9 @@ func TestEachReason(t *testing.T) {
 		"DONE": {func(x *tables) {
 			x.Targets, x.Current[0].Status, x.Current[0].NextCheckAt = nil, "DONE", ago(-time.Hour)
 		}, nil, Verifying, []string{"check 1 of 3", "13:00:00"}},
-		"DONE, brain dead": {func(x *tables) { x.Targets, x.Current[0].Status = nil, "DONE"; daemon(x, "brain", dead) }, nil, DaemonDown, []string{"brain is down"}},
-		"no target left":   {func(x *tables) { x.Targets, x.Current[0].Targets = nil, 0 }, nil, Verifying, []string{"no target is left"}},
+		"DONE, brain dead": {func(x *tables) { x.Targets, x.Current[0].Status = nil, "DONE"; daemon(x, "brain", dead) }, nil, DaemonDown,
+			[]string{"brain is down"}},
+		"no target left": {func(x *tables) { x.Targets, x.Current[0].Targets = nil, 0 }, nil, Verifying, []string{"no target is left"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := world()
@@ -226,7 +248,8 @@ func TestEveryCombination(t *testing.T) {
 			func(x *aoscdb.WhyTables, _ map[RunKey]Look) { x.Current = nil },
 			func(x *aoscdb.WhyTables, _ map[RunKey]Look) { x.Allowed = nil },
 			status("DONE", ""), status("HOLD", "brain"), status("HOLD", "worker"), status("HOLD", "operator"), status("HOLD", "")}},
-		{"tier", []f{nothing, func(x *aoscdb.WhyTables, _ map[RunKey]Look) { x.Tiers[0].Enabled = false }, func(x *aoscdb.WhyTables, _ map[RunKey]Look) { x.Tiers = nil }}},
+		{"tier", []f{nothing, func(x *aoscdb.WhyTables, _ map[RunKey]Look) { x.Tiers[0].Enabled = false },
+			func(x *aoscdb.WhyTables, _ map[RunKey]Look) { x.Tiers = nil }}},
 		state("brain"), state("collector"), state("scheduler"), state("oscworker"), state("checksum"),
 		{"look", []f{nothing, func(x *aoscdb.WhyTables, _ map[RunKey]Look) {
 			x.Current = clear(x.Current, func(c *aoscdb.CurrentAlter) { c.CollectedAt = nil })
@@ -238,7 +261,8 @@ func TestEveryCombination(t *testing.T) {
 			look(func(r *aoscdb.OSCRow) { r.Status = "WAITING" }, "READY"),
 			look(func(r *aoscdb.OSCRow) { r.Status, r.OSCPriv = "WAITING", "STOP" }, "READY"),
 			look(func(r *aoscdb.OSCRow) { r.Status, r.Percentage = "DONE", 100 }, "READY"),
-			look(detail("copying", ""), "RUNNING"), look(detail("throttled", "lag"), "RUNNING"), look(detail("paused", "osc_priv is PAUSE"), "RUNNING"),
+			look(detail("copying", ""), "RUNNING"), look(detail("throttled", "lag"), "RUNNING"),
+			look(detail("paused", "osc_priv is PAUSE"), "RUNNING"),
 			look(detail("paused", "aoscdb does not say"), "RUNNING"), look(detail("altering", "for the table's lock"), "RUNNING"),
 			look(func(r *aoscdb.OSCRow) { r.Status, r.Error = "FAILED", "disk full" }, "RUNNING"),
 			look(func(r *aoscdb.OSCRow) { r.LastUpdate = now.Add(-time.Minute) }, "RUNNING"),
@@ -374,17 +398,26 @@ func TestStand(t *testing.T) {
 		look Look
 		want Stand
 	}{
-		"DONE of an earlier run is not this one's": {"READY", Look{Row: &aoscdb.OSCRow{Status: "DONE", OSCPriv: "OK", Percentage: 100}}, Stand{State: "queued", Code: Queued}},
-		"RUNNING of an earlier run":                {"READY", Look{Row: &aoscdb.OSCRow{Status: "RUNNING", OSCPriv: "OK", Percentage: 90}}, Stand{State: "queued", Code: Queued}},
-		"stopped":                                  {"READY", Look{Row: &aoscdb.OSCRow{Status: "WAITING", OSCPriv: "STOP"}}, Stand{State: "stopped", Code: OSCPriv}},
-		"silent":                                   {"RUNNING", Look{Row: &aoscdb.OSCRow{Status: "RUNNING", Percentage: 99.9, ReadAt: now, LastUpdate: now.Add(-time.Minute)}}, Stand{State: "silent", Code: WorkerLost, Percentage: 99.9, Age: time.Minute, Old: true}},
-		"unreachable":                              {"RUNNING", Look{Err: errors.New("refused")}, Stand{State: "unknown", Code: Unreachable, Percentage: 43, Age: time.Second, Old: true}},
-		"row gone":                                 {"RUNNING", Look{}, Stand{State: "unknown", Code: WorkerLost, Percentage: 43, Age: time.Second, Old: true}},
-		"failed":                                   {"RUNNING", Look{Row: &aoscdb.OSCRow{Status: "FAILED", Percentage: 77}}, Stand{State: "failed", Code: Backoff, Percentage: 77, Old: true}},
-		"done":                                     {"RUNNING", Look{Row: &aoscdb.OSCRow{Status: "DONE", Percentage: 100}}, Stand{State: "done", Code: Going, Percentage: 100}},
+		"DONE of an earlier run is not this one's": {"READY", Look{Row: &aoscdb.OSCRow{Status: "DONE", OSCPriv: "OK", Percentage: 100}},
+			Stand{State: "queued", Code: Queued}},
+		"RUNNING of an earlier run": {"READY", Look{Row: &aoscdb.OSCRow{Status: "RUNNING", OSCPriv: "OK", Percentage: 90}},
+			Stand{State: "queued", Code: Queued}},
+		"stopped": {"READY", Look{Row: &aoscdb.OSCRow{Status: "WAITING", OSCPriv: "STOP"}},
+			Stand{State: "stopped", Code: OSCPriv}},
+		"silent": {"RUNNING", Look{Row: &aoscdb.OSCRow{Status: "RUNNING", Percentage: 99.9, ReadAt: now,
+			LastUpdate: now.Add(-time.Minute)}}, Stand{State: "silent", Code: WorkerLost, Percentage: 99.9, Age: time.Minute, Old: true}},
+		"unreachable": {"RUNNING", Look{Err: errors.New("refused")},
+			Stand{State: "unknown", Code: Unreachable, Percentage: 43, Age: time.Second, Old: true}},
+		"row gone": {"RUNNING", Look{}, Stand{State: "unknown", Code: WorkerLost, Percentage: 43,
+			Age: time.Second, Old: true}},
+		"failed": {"RUNNING", Look{Row: &aoscdb.OSCRow{Status: "FAILED", Percentage: 77}},
+			Stand{State: "failed", Code: Backoff, Percentage: 77, Old: true}},
+		"done": {"RUNNING", Look{Row: &aoscdb.OSCRow{Status: "DONE", Percentage: 100}},
+			Stand{State: "done", Code: Going, Percentage: 100}},
 	} {
 		got := StandOf(now, run(c.run), c.look, true)
-		if got.State != c.want.State || got.Code != c.want.Code || got.Percentage != c.want.Percentage || got.Old != c.want.Old || got.Age != c.want.Age {
+		if got.State != c.want.State || got.Code != c.want.Code || got.Percentage != c.want.Percentage || got.Old != c.want.Old ||
+			got.Age != c.want.Age {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}

@@ -39,7 +39,8 @@ func squat(t *testing.T, server *mysqld.Server) {
 
 // TestManual is a team's first day: the accounts exactly as docs/operations.md has them, and nobody does anything as root. Whatever
 // aosc runs on an instance or in aoscdb it runs with these privileges: a copy under a writer, an instant change, a small table, a missing
-// one, a stop and a resume; while an account without any privilege holds all named locks that can be guessed. Also that a logged UPDATE by hand is refused.
+// one, a stop and a resume; while an account without any privilege holds all named locks that can be guessed. Also that a logged UPDATE by
+// hand is refused.
 func TestManual(t *testing.T) {
 	t.Parallel()
 	const password = "its Secret 1"

@@ -118,7 +118,8 @@ func TestWhyItDoesNotRun(t *testing.T) {
 	s.Command("allow", "udb", "tabla1", "--comment", "wider payload")
 	w := s.watch("udb")
 	s.shows(w, "a permission that is not admitted", "udb.tabla1", "ALLOWED", "waits for admission", "the brain is down")
-	if sql := s.Ask("SELECT CONCAT(code, ': ', why) FROM why WHERE table_name = 'tabla1'"); !strings.Contains(sql, "daemon_down: waits for admission") {
+	if sql := s.Ask("SELECT CONCAT(code, ': ', why) FROM why WHERE table_name = 'tabla1'"); !strings.Contains(sql,
+		"daemon_down: waits for admission") {
 		t.Errorf("SQL says %q", sql)
 	}
 	daemons := map[string]*site.Daemon{}
@@ -141,7 +142,8 @@ func TestWhyItDoesNotRun(t *testing.T) {
 	s.Command("tier", "set", "udb", "--max-running=10")
 	s.Command("stop", "udb", "tabla1")
 	s.why("hold", "HOLD by operator")
-	if out := s.Command("resume", "udb", "tabla1"); !strings.Contains(out, "taken off the HOLD of operator") || !strings.Contains(out, "osc_priv changed on") {
+	if out := s.Command("resume", "udb", "tabla1"); !strings.Contains(out, "taken off the HOLD of operator") ||
+		!strings.Contains(out, "osc_priv changed on") {
 		t.Errorf("resume says %q", out)
 	}
 
@@ -165,7 +167,8 @@ func TestWhyItDoesNotRun(t *testing.T) {
 	<-w.ended
 
 	// What was done by whom is kept.
-	if got := s.Ask("SELECT CONCAT(allow_unsafe, comment, outcome, JSON_LENGTH(instances), instances->>'$[0].instance') FROM finished_alters"); got !=
+	if got := s.Ask("SELECT CONCAT(allow_unsafe, comment, outcome, JSON_LENGTH(instances), instances->>'$[0].instance') FROM " +
+		"finished_alters"); got !=
 		"0wider payloadfinished1"+primary {
 		t.Errorf("finished_alters has %q", got)
 	}
@@ -269,7 +272,8 @@ func TestMisspeltNames(t *testing.T) {
 	}
 	// Only what was asked for is listed as ended.
 	s.SQL("INSERT INTO finished_alters (`group`, table_name, outcome) VALUES ('udb','tabla1','finished'), ('udb','other','finished')")
-	if out := s.Command("status", "udb", "tabla1"); !has(out, "udb.tabla1", "finished") || strings.Contains(out, "udb.other") || strings.Contains(out, "udb.later") {
+	if out := s.Command("status", "udb", "tabla1"); !has(out, "udb.tabla1", "finished") || strings.Contains(out, "udb.other") ||
+		strings.Contains(out, "udb.later") {
 		t.Errorf("status udb tabla1: %s", out)
 	}
 }
@@ -287,7 +291,10 @@ func TestReadyzTellsFailures(t *testing.T) {
 		return s.Ask(fmt.Sprintf("SELECT %s FROM daemons WHERE name = 'checksum'", column))
 	}
 	// The heartbeat carries what /readyz answers.
-	s.Eventually(site.Patience, "every checksum fails and it says so", func() bool { return strings.Contains(row("error"), "2 of 2 checksums fail") })
+	s.Eventually(site.Patience, "every checksum fails and it says so", func() bool {
+		return strings.Contains(row("error"),
+			"2 of 2 checksums fail")
+	})
 	address := regexp.MustCompile(`listen=(127\.0\.0\.1:\d+)`).FindStringSubmatch(d.Text())
 	if address == nil {
 		t.Fatalf("where it listens is not in its log: %s", d.Text())

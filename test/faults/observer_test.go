@@ -120,7 +120,8 @@ func look(ctx context.Context, db *sql.DB) (s sample) {
 	var readOnly, semiSync bool
 	var acks int
 	s.err = db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_source_enabled, "+
-		"@@GLOBAL.rpl_semi_sync_source_wait_for_replica_count, @@server_uuid, @@GLOBAL.gtid_executed").Scan(&readOnly, &semiSync, &acks, &s.uuid, &s.gtids)
+		"@@GLOBAL.rpl_semi_sync_source_wait_for_replica_count, @@server_uuid, @@GLOBAL.gtid_executed").Scan(&readOnly, &semiSync, &acks, &s.uuid,
+		&s.gtids)
 	s.gtids = strings.ReplaceAll(s.gtids, "\n", "")
 	// One that is about to close shows super_read_only while it waits for commits under way.
 	if s.open = s.err == nil && !readOnly; !s.open {

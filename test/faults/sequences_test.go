@@ -67,9 +67,10 @@ var sequences = []scenario{
 			release()
 		}
 	}},
-	{number: "38", name: "server outside acknowledges, both replicas cut off from the primary, its machine lost", cuts: true, changes: manyChanges, inject: func(r *run) {
-		r.outsideAcknowledges()
-	}},
+	{number: "38", name: "server outside acknowledges, both replicas cut off from the primary, its machine lost", cuts: true,
+		changes: manyChanges, inject: func(r *run) {
+			r.outsideAcknowledges()
+		}},
 }
 
 // manyChanges is for faults in which a change of primary may begin, and be taken back, more than once: each counts.
@@ -98,7 +99,8 @@ func (r *run) loneReplica(then func(successor, lone v1.Instance)) {
 	r.find(r.primary.Agent)
 }
 
-// outsideAcknowledges has a server that is no member receive from the primary, and acknowledge, under an account that may replicate; then the
+// outsideAcknowledges has a server that is no member receive from the primary, and acknowledge, under an account that may replicate; then
+// the
 // replicas receive nothing for a while, and the primary's machine is lost.
 func (r *run) outsideAcknowledges() {
 	r.admin(r.primary, "CREATE USER IF NOT EXISTS outside IDENTIFIED BY 'o'", "GRANT REPLICATION SLAVE ON *.* TO outside")
@@ -108,13 +110,17 @@ func (r *run) outsideAcknowledges() {
 		return
 	}
 	defer func() { r.do(outside.Remove()) }()
-	r.do(mysql.ChangeSource(r.t.Context(), outside.DB(), mysql.SourceOptions{Addr: cottonkit.Addr(r.primary), SSL: true, User: "outside", Password: "o",
+	r.do(mysql.ChangeSource(r.t.Context(), outside.DB(), mysql.SourceOptions{Addr: cottonkit.Addr(r.primary), SSL: true, User: "outside",
+		Password:     "o",
 		ConnectRetry: time.Second, RetryCount: 1000}))
 	_, err = outside.DB().ExecContext(r.t.Context(), "START REPLICA IO_THREAD")
 	r.do(err)
 	r.until(10*time.Second, "the server outside is found out", func() bool {
 		c, err := r.s.Client.Cluster(r.t.Context(), clusterName)
-		return err == nil && slices.ContainsFunc(c.Problems, func(p string) bool { return strings.Contains(p, "from outside the cluster acknowledge") })
+		return err == nil && slices.ContainsFunc(c.Problems, func(p string) bool {
+			return strings.Contains(p,
+				"from outside the cluster acknowledge")
+		})
 	})
 	address := r.bindReceivers(r.primary, r.replicas...)
 	r.hold(2 * time.Second)

@@ -98,7 +98,8 @@ func whyDocument(w framework.Wait) v1.Why {
 func withheldDocuments(all []cotton.Withheld) []v1.Withheld {
 	var out []v1.Withheld
 	for _, w := range all {
-		out = append(out, v1.Withheld{AgentID: w.AgentID, Hostname: w.Hostname, State: w.State, Gone: w.Gone, Since: w.Since, Text: w.String() + ": " + w.Next()})
+		out = append(out, v1.Withheld{AgentID: w.AgentID, Hostname: w.Hostname, State: w.State, Gone: w.Gone, Since: w.Since,
+			Text: w.String() + ": " + w.Next()})
 	}
 	return out
 }

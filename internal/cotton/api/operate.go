@@ -101,8 +101,10 @@ func (s *server) switchover(w http.ResponseWriter, r *http.Request) error {
 	if t.Op != nil {
 		id = t.Op.ID
 	}
-	return writeJSON(w, accepted(asked.DryRun), v1.Planned{Cluster: name, ID: id, What: "switchover to " + to, DryRun: asked.DryRun, Warnings: []string{},
-		Steps: []string{"close the primary for writes", "wait until " + to + " has executed all of it", "open " + to + ", publish it, and have the others follow it"}})
+	return writeJSON(w, accepted(asked.DryRun), v1.Planned{Cluster: name, ID: id, What: "switchover to " + to,
+		DryRun: asked.DryRun, Warnings: []string{},
+		Steps: []string{"close the primary for writes", "wait until " + to + " has executed all of it",
+			"open " + to + ", publish it, and have the others follow it"}})
 }
 
 func (s *server) failover(w http.ResponseWriter, r *http.Request) error {

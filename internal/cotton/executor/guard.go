@@ -14,7 +14,8 @@ import (
 // Fault points: between any two steps of closing a server.
 var (
 	faultOrdered = fault.Register("cotton.executor.fence.ordered", "a fence has come and is remembered, the server is still open")
-	faultUnheard = fault.Register("cotton.executor.lease.unheard", "the lease ran out, one look found nobody who acknowledges, the server is open")
+	faultUnheard = fault.Register("cotton.executor.lease.unheard",
+		"the lease ran out, one look found nobody who acknowledges, the server is open")
 	faultExpired = fault.Register("cotton.executor.lease.expired", "the lease ran out and nobody acknowledges, the server is still open")
 	faultKill    = fault.Register("cotton.executor.close.kill", "the server did not close in time, it is not killed yet")
 	faultClosed  = fault.Register("cotton.executor.closed", "the server is closed, the scheduler was not told yet")
@@ -112,7 +113,7 @@ func newGuard(i *instance) *guard {
 	return &guard{i: i, wake: make(chan struct{}, 1), pulse: begun(time.Now())}
 }
 
-// recall reads what the executor of before remembered on the volume; run comes after it. Orders may have come meanwhile: an
+// recall reads what the former executor remembered on the volume; run comes after it. Orders may have come meanwhile: an
 // older one is dropped now. A memory that cannot be read keeps no server down: what obeying an older order can do is to
 // close a server that should be open.
 func (g *guard) recall(dir string) {
@@ -346,7 +347,7 @@ func (g *guard) look(e mysql.Exposure, err error, asked time.Time) (changed bool
 	return changed
 }
 
-// restarted forgets what the process of before was: the new one is closed.
+// restarted forgets what the former process was: the new one is closed.
 func (g *guard) restarted(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -25,7 +25,8 @@ const weird = "d.`we``ird \"q' \xe9v`"
 func definition(t *testing.T, db *sql.DB, name string) string {
 	t.Helper()
 	var event, mode, zone, text, client, connection, database string
-	if err := db.QueryRowContext(t.Context(), "SHOW CREATE EVENT "+name).Scan(&event, &mode, &zone, &text, &client, &connection, &database); err != nil {
+	if err := db.QueryRowContext(t.Context(), "SHOW CREATE EVENT "+name).Scan(&event, &mode, &zone, &text, &client, &connection,
+		&database); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	text = strings.NewReplacer(" DISABLE ON REPLICA ", " ", " DISABLE ", " ", " ENABLE ", " ").Replace(text)
@@ -58,14 +59,17 @@ func TestEvents(t *testing.T) {
 		"CREATE EVENT d.on_"+fmt.Sprintf(tick, "", "on"), "CREATE EVENT d.off_"+fmt.Sprintf(tick, "DISABLE", "off"),
 		// On a closed server this writes a transaction of the server's own.
 		"CREATE EVENT d.histogram ON SCHEDULE EVERY 1 SECOND DO ANALYZE TABLE d.tick UPDATE HISTOGRAM ON id")
-	run(admin, "CREATE USER other IDENTIFIED BY 'x'", "GRANT ALL ON d.* TO other", "CREATE DEFINER = gone EVENT d.orphan"+fmt.Sprintf(tick, "", "orphan"))
+	run(admin, "CREATE USER other IDENTIFIED BY 'x'", "GRANT ALL ON d.* TO other",
+		"CREATE DEFINER = gone EVENT d.orphan"+fmt.Sprintf(tick, "", "orphan"))
 	conn, err := admin.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(conn, "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES', SESSION time_zone = '+05:00', SESSION character_set_client = latin1, "+
+	run(conn, "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES', SESSION time_zone = '+05:00', SESSION character_set_client = "+
+		"latin1, "+
 		"SESSION collation_connection = latin1_german1_ci",
-		"CREATE DEFINER = other EVENT "+weird+" ON SCHEDULE EVERY 1 SECOND STARTS '2020-01-01 00:00:00' COMMENT 'a \\ \xe9' DO INSERT INTO d.tick (srv, what) "+
+		"CREATE DEFINER = other EVENT "+weird+" ON SCHEDULE EVERY 1 SECOND STARTS '2020-01-01 00:00:00' COMMENT 'a \\ \xe9' DO INSERT INTO "+
+			"d.tick (srv, what) "+
 			"VALUES (@@server_id, IF('\xe9' = _utf8mb4 X'C3A9' AND LENGTH('\\') = 1, 'weird', 'changed'))")
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // its session is not to be used again
 	readable := strings.ReplaceAll(weird, "\xe9", "é")
@@ -90,7 +94,9 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	goesOn(old)
-	s.await(f, "c0", "it is known which events run", func(v framework.View) bool { return len(v.Record.Events.On) == 4 && len(v.Record.Events.Off) == 1 })
+	s.await(f, "c0", "it is known which events run", func(v framework.View) bool {
+		return len(v.Record.Events.On) == 4 && len(v.Record.Events.Off) == 1
+	})
 
 	first, orphaned := old, true
 	moved := func(what, problem string) {
@@ -113,7 +119,8 @@ func TestEvents(t *testing.T) {
 		former := s.administrator("c0", at(old))
 		var scheduler, status string
 		testkit.Eventually(t, patience, "the former primary has the events of a replica", func() bool {
-			err := former.QueryRowContext(t.Context(), "SELECT @@event_scheduler, status FROM information_schema.events WHERE event_name = 'on_'").Scan(&scheduler, &status)
+			err := former.QueryRowContext(t.Context(), "SELECT @@event_scheduler, status FROM information_schema.events WHERE event_name = "+
+				"'on_'").Scan(&scheduler, &status)
 			return err == nil && scheduler == "OFF" && status == "REPLICA_SIDE_DISABLED"
 		})
 		before := count(db, old, "on")
@@ -128,7 +135,9 @@ func TestEvents(t *testing.T) {
 				}
 			}
 		}
-		s.await(f, "c0", "it is known which events run", func(v framework.View) bool { return len(v.Record.Events.On) == 4 && len(v.Record.Events.Off) == 1 })
+		s.await(f, "c0", "it is known which events run", func(v framework.View) bool {
+			return len(v.Record.Events.On) == 4 && len(v.Record.Events.Off) == 1
+		})
 		old = next
 	}
 	if err := syscall.Kill(s.mysqldOf(member(v, old).TaskID), syscall.SIGKILL); err != nil {
@@ -162,7 +171,8 @@ func TestEvents(t *testing.T) {
 	}
 	for _, m := range v.Record.Members {
 		var clones int
-		if err := s.administrator("c0", at(m.ID)).QueryRowContext(t.Context(), "SELECT COUNT(*) FROM performance_schema.clone_status").Scan(&clones); err != nil || clones > 0 {
+		if err := s.administrator("c0", at(m.ID)).QueryRowContext(t.Context(),
+			"SELECT COUNT(*) FROM performance_schema.clone_status").Scan(&clones); err != nil || clones > 0 {
 			t.Errorf("%d was cloned, so it had transactions of its own; %v", m.ID, err)
 		}
 	}

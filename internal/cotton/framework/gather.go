@@ -299,7 +299,7 @@ func (d *driver) mayClone(r cotton.Record) bool {
 	})
 }
 
-// readSemiSyncSettings reads both sides' settings under their names of before and after 8.0.26.
+// readSemiSyncSettings reads both sides' settings under their names before and since 8.0.26.
 func readSemiSyncSettings(ctx context.Context, db *sql.DB, s *cotton.Seen) error {
 	const query = `SELECT variable_name, variable_value FROM performance_schema.global_variables WHERE variable_name LIKE 'rpl\_semi\_sync\_%'
 		UNION ALL SELECT variable_name, variable_value FROM performance_schema.global_status

@@ -65,7 +65,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.offersReceived, m.offersDeclined, m.offersAccepted, m.revives, m.suppresses, m.reconciles, m.kills, m.repetitions,
-			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.withheld, m.registered, m.members, m.changes, m.changeSeconds,
+			m.operations, m.statuses, m.actions, m.clusters, m.orphanMB, m.maintenance, m.withheld, m.registered, m.members, m.changes,
+			m.changeSeconds,
 			m.backedUp, m.archived, m.clusterOperations, m.operating, m.draining, m.leftBehind)
 	}
 	return m

@@ -18,7 +18,8 @@ func follower(t testing.TB, source mysql.Addr, user, password string) *sql.DB {
 	t.Helper()
 	server := testkit.FreshServer(t, map[string]string{"rpl_semi_sync_replica_enabled": "ON"})
 	ctx, db := t.Context(), server.DB()
-	if err := mysql.ChangeSource(ctx, db, mysql.SourceOptions{Addr: source, SSL: true, User: user, Password: password, ConnectRetry: time.Second, RetryCount: 1000}); err != nil {
+	if err := mysql.ChangeSource(ctx, db, mysql.SourceOptions{Addr: source, SSL: true, User: user, Password: password,
+		ConnectRetry: time.Second, RetryCount: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.ExecContext(ctx, "START REPLICA IO_THREAD"); err != nil {
@@ -38,8 +39,8 @@ func (s *site) outsider(admin *sql.DB, source mysql.Addr) *sql.DB {
 	return follower(s.t, source, "outside", "o")
 }
 
-// TestOutsideAcknowledger: a server outside of the cluster that acknowledges takes no member's place: commits wait for the members, and nothing
-// that was acknowledged is lost with the primary.
+// TestOutsideAcknowledger: a server outside of the cluster that acknowledges takes no member's place: commits wait for the members, and
+// nothing that was acknowledged is lost with the primary.
 func TestOutsideAcknowledger(t *testing.T) {
 	long(t)
 	s := newSite(t, "executor", 3)
@@ -63,7 +64,8 @@ func TestOutsideAcknowledger(t *testing.T) {
 		return n
 	}
 	v = s.await(f, "c0", "the server outside is found out, and shown", func(v framework.View) bool {
-		return len(v.Problems) == 1 && contains(v.Problems[0], "1 sessions from outside the cluster acknowledge") && contains(v.Problems[0], "outside from 127.0.0.1")
+		return len(v.Problems) == 1 && contains(v.Problems[0], "1 sessions from outside the cluster acknowledge") &&
+			contains(v.Problems[0], "outside from 127.0.0.1")
 	})
 	testkit.Eventually(t, patience, "commits wait for one acknowledgement more", func() bool { return acks() == 2 })
 	t.Logf("an acknowledgement more is wanted %s after a server outside began to receive", time.Since(begun).Round(time.Millisecond))
@@ -103,7 +105,8 @@ func TestOutsideAcknowledger(t *testing.T) {
 		if admin.QueryRowContext(t.Context(), "SELECT @@gtid_executed").Scan(&theirs) != nil {
 			return false
 		}
-		err := outside.QueryRowContext(t.Context(), "SELECT received_transaction_set FROM performance_schema.replication_connection_status").Scan(&got)
+		err := outside.QueryRowContext(t.Context(), "SELECT received_transaction_set FROM "+
+			"performance_schema.replication_connection_status").Scan(&got)
 		received, _ := mysql.ParseGTIDSet(got)
 		executed, _ := mysql.ParseGTIDSet(theirs)
 		return err == nil && received.Contains(executed)
@@ -116,7 +119,8 @@ func TestOutsideAcknowledger(t *testing.T) {
 	lost := 0
 	for _, n := range acknowledged {
 		var found int
-		if err := s.administrator("c0", at(v.Record.Primary)).QueryRowContext(t.Context(), "SELECT COUNT(*) FROM d.t WHERE a = ?", n).Scan(&found); err != nil || found != 1 {
+		if err := s.administrator("c0", at(v.Record.Primary)).QueryRowContext(t.Context(), "SELECT COUNT(*) FROM d.t WHERE a = ?",
+			n).Scan(&found); err != nil || found != 1 {
 			lost++
 		}
 	}

@@ -119,7 +119,7 @@ func TestRotation(t *testing.T) {
 
 // TestFormerRelease: a cluster that the release before this one made is taken over as it is: passwords that derive from its name
 // alone, certificates that nobody can verify. Restarted, its servers prove who they are, and its passwords move to those that
-// derive from its incarnation; those of before are good no more.
+// derive from its incarnation; the former ones are good no more.
 func TestFormerRelease(t *testing.T) {
 	s := newSite(t, "executor", 2)
 	f, stop := s.scheduler()
@@ -173,7 +173,7 @@ func TestFormerRelease(t *testing.T) {
 	for _, m := range v.Record.Members {
 		for _, account := range []string{cotton.AdminAccount, cotton.ReplicationAccount} {
 			a := mysql.Addr{Host: m.Host, Port: m.Port}
-			testkit.Eventually(t, patience, "the password of before is good no more", func() bool {
+			testkit.Eventually(t, patience, "the former password is good no more", func() bool {
 				return !letsIn(t.Context(), a, account, key.Password(old, account))
 			})
 		}

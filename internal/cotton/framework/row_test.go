@@ -72,7 +72,8 @@ func TestInARow(t *testing.T) {
 		if op.Result != cotton.ResultDone || op.Missing != "" {
 			t.Errorf("%s ended as %q, missing: %s", do.what, op.Result, op.Missing)
 		}
-		if v, err = f.Cluster(t.Context(), "c0"); err != nil || len(v.Record.Members) != do.nodes || len(s.reserved()) != do.nodes || len(s.tasks()) != do.nodes {
+		if v, err = f.Cluster(t.Context(), "c0"); err != nil || len(v.Record.Members) != do.nodes || len(s.reserved()) != do.nodes ||
+			len(s.tasks()) != do.nodes {
 			t.Errorf("after %s: %d members, %d reservations, %d tasks, %v", do.what, len(v.Record.Members), len(s.reserved()), len(s.tasks()), err)
 		}
 	}

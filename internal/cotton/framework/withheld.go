@@ -128,7 +128,8 @@ func withheldProblems(r cotton.Record, withheld []cotton.Withheld, replaceAfter 
 		if at < 0 || m.Phase == cotton.PhaseRemoving {
 			continue
 		}
-		problems = append(problems, fmt.Sprintf("%s: its %s; %s", r.MemberName(m.ID), withheld[at], withheldFate(r, m, withheld[at], replaceAfter)))
+		problems = append(problems, fmt.Sprintf("%s: its %s; %s", r.MemberName(m.ID), withheld[at],
+			withheldFate(r, m, withheld[at], replaceAfter)))
 	}
 	return problems
 }
@@ -149,7 +150,8 @@ func withheldFate(r cotton.Record, m cotton.Member, w cotton.Withheld, replaceAf
 	}
 	text := "its data are there: it waits for REACTIVATE_AGENT"
 	if replaceAfter > 0 && !m.DownSince.IsZero() {
-		return text + fmt.Sprintf(", and if that has not come by %s UTC another takes its place (--replace-after %s); at once: cotton replace %s --member %d",
+		return text + fmt.Sprintf(", and if that has not come by %s UTC another takes its place (--replace-after %s); at once: cotton replace "+
+			"%s --member %d",
 			m.DownSince.Add(replaceAfter).UTC().Format(time.DateTime), replaceAfter, r.Spec.Name, m.ID)
 	}
 	return text + fmt.Sprintf("; another takes its place by: cotton replace %s --member %d", r.Spec.Name, m.ID)

@@ -14,7 +14,8 @@ import (
 // TestWithheldAmong: which agents are withheld, and how, by what the master says; one that is only not connected is none of them.
 func TestWithheldAmong(t *testing.T) {
 	agent := func(host string, deactivated bool, d *mesos.DrainInfo, began int64) master.Response_GetAgents_Agent {
-		a := master.Response_GetAgents_Agent{AgentInfo: mesos.AgentInfo{ID: &mesos.AgentID{Value: "id-" + host}, Hostname: host}, Deactivated: &deactivated, DrainInfo: d}
+		a := master.Response_GetAgents_Agent{AgentInfo: mesos.AgentInfo{ID: &mesos.AgentID{Value: "id-" + host}, Hostname: host},
+			Deactivated: &deactivated, DrainInfo: d}
 		if began > 0 {
 			a.EstimatedDrainStartTime = &mesos.TimeInfo{Nanoseconds: began}
 		}
@@ -46,7 +47,8 @@ func TestWithheldAmong(t *testing.T) {
 // TestWithheldProblems: what is told of a member whose agent an operator of Mesos keeps from being used.
 func TestWithheldProblems(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	runs := cotton.Member{ID: 1, Phase: cotton.PhaseRunning, TaskState: "TASK_RUNNING", HasData: true, ResourceID: "r", AgentID: "a", Hostname: "h1"}
+	runs := cotton.Member{ID: 1, Phase: cotton.PhaseRunning, TaskState: "TASK_RUNNING", HasData: true, ResourceID: "r", AgentID: "a",
+		Hostname: "h1"}
 	ended, fresh, removing := runs, runs, runs
 	ended.Phase, ended.TaskState, ended.DownSince = cotton.PhaseLost, "TASK_KILLED", at
 	fresh.Phase, fresh.HasData = cotton.PhasePending, false
@@ -62,10 +64,13 @@ func TestWithheldProblems(t *testing.T) {
 		after  time.Duration
 		want   string // "" = nothing
 	}{
-		{"deactivated, and it runs", runs, cotton.WithheldDeactivated, false, 1, time.Minute, "c-1: its agent h1 is deactivated at Mesos (DEACTIVATE_AGENT); it runs on, and could not"},
+		{"deactivated, and it runs", runs, cotton.WithheldDeactivated, false, 1, time.Minute,
+			"c-1: its agent h1 is deactivated at Mesos (DEACTIVATE_AGENT); it runs on, and could not"},
 		{"it is being ended", runs, cotton.WithheldDraining, false, 1, time.Minute, "is being drained at Mesos (DRAIN_AGENT); it is ended there"},
-		{"it waits", ended, cotton.WithheldDrained, false, 1, 10 * time.Minute, "waits for REACTIVATE_AGENT, and if that has not come by 2026-03-01 12:10:00 UTC another"},
-		{"without --replace-after", ended, cotton.WithheldDrained, false, 1, -1, "waits for REACTIVATE_AGENT; another takes its place by: cotton replace c --member 1"},
+		{"it waits", ended, cotton.WithheldDrained, false, 1, 10 * time.Minute,
+			"waits for REACTIVATE_AGENT, and if that has not come by 2026-03-01 12:10:00 UTC another"},
+		{"without --replace-after", ended, cotton.WithheldDrained, false, 1, -1,
+			"waits for REACTIVATE_AGENT; another takes its place by: cotton replace c --member 1"},
 		{"the only one", ended, cotton.WithheldDrained, false, 0, time.Minute, "it is the only instance: it waits for REACTIVATE_AGENT"},
 		{"it never ran", fresh, cotton.WithheldDrained, false, 1, time.Minute, "placed elsewhere"},
 		{"the agent goes for good", runs, cotton.WithheldDraining, true, 1, time.Minute, "its data go with the agent"},

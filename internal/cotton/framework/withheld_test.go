@@ -43,7 +43,8 @@ func TestDrainedByMesos(t *testing.T) {
 		return m.Phase == cotton.PhaseLost && says(v, v.Record.MemberName(old.ID), old.Hostname, "is drained at Mesos", "REACTIVATE_AGENT")
 	})
 	m := member(v, old.ID)
-	if m.TaskState != "TASK_KILLED" || !strings.Contains(m.Reason, "REASON_AGENT_DRAINING") || m.Failures != 0 || !m.RetryAt.IsZero() || m.DownSince.IsZero() {
+	if m.TaskState != "TASK_KILLED" || !strings.Contains(m.Reason, "REASON_AGENT_DRAINING") || m.Failures != 0 || !m.RetryAt.IsZero() ||
+		m.DownSince.IsZero() {
 		t.Errorf("its record: %+v", m)
 	}
 	last := v.Record.History[len(v.Record.History)-1]
@@ -107,7 +108,8 @@ func TestDeactivatedByMesos(t *testing.T) {
 		return err == nil && len(why.Refusals) > 0 && len(why.Withheld) == 1 && why.Withheld[0].State == cotton.WithheldDeactivated
 	})
 	why, err := f.Why(t.Context(), "c1")
-	if err != nil || len(why.Members) != 1 || slices.ContainsFunc(why.Refusals, func(r cotton.Refusal) bool { return r.Hostname == m.Hostname }) {
+	if err != nil || len(why.Members) != 1 || slices.ContainsFunc(why.Refusals,
+		func(r cotton.Refusal) bool { return r.Hostname == m.Hostname }) {
 		t.Errorf("why c1: %+v, %v", why, err)
 	}
 	s.operate(calls.ReactivateAgent(mesoslib.AgentID{Value: m.AgentID}))

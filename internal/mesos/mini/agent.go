@@ -299,7 +299,7 @@ func (a *agent) restoreLink() bool {
 	return true
 }
 
-// recoverExecutors takes up the executors of before, waits for those that live to
+// recoverExecutors takes up its former executors, waits for those that live to
 // subscribe again, and then registers.
 func (a *agent) recoverExecutors() {
 	living := false

@@ -78,10 +78,12 @@ func TestDrainAgent(t *testing.T) {
 	if last["reason"] != "REASON_AGENT_DRAINING" || last["source"] != "SOURCE_EXECUTOR" {
 		t.Errorf("%v", last)
 	}
-	if code, body := operate(t, m, draining("REACTIVATE_AGENT", id, "")); code != http.StatusBadRequest || body != "Agent is still in the DRAINING state" {
+	if code, body := operate(t, m, draining("REACTIVATE_AGENT", id, "")); code != http.StatusBadRequest ||
+		body != "Agent is still in the DRAINING state" {
 		t.Errorf("REACTIVATE_AGENT before the end is acknowledged: %d %q", code, body)
 	}
-	s.call(map[string]any{"type": "ACKNOWLEDGE", "acknowledge": map[string]any{"agent_id": last["agent_id"], "task_id": last["task_id"], "uuid": last["uuid"]}})
+	s.call(map[string]any{"type": "ACKNOWLEDGE", "acknowledge": map[string]any{"agent_id": last["agent_id"], "task_id": last["task_id"],
+		"uuid": last["uuid"]}})
 	drained := func(m *Mini) {
 		t.Helper()
 		testkit.Eventually(t, 10*time.Second, "the agent is drained", func() bool {
@@ -97,14 +99,16 @@ func TestDrainAgent(t *testing.T) {
 	drained(m)
 	s = subscribe(t, m.URL(), s.id, frameworkInfo(true))
 	o := s.offer("agent2.example", nil) // every allocation is for all agents
-	s.call(map[string]any{"type": "DECLINE", "decline": map[string]any{"offer_ids": []any{o["id"]}, "filters": map[string]any{"refuse_seconds": 0}}})
+	s.call(map[string]any{"type": "DECLINE", "decline": map[string]any{"offer_ids": []any{o["id"]},
+		"filters": map[string]any{"refuse_seconds": 0}}})
 	s.offer("agent2.example", nil)
 	if o := s.offers["agent1.example"]; o != nil {
 		t.Errorf("offered while it is drained: %v", o)
 	}
 	mustOperate(t, m, draining("REACTIVATE_AGENT", id, ""))
 	again := s.offer("agent1.example", func(o map[string]any) bool { return str(volumeIn(o), "disk", "persistence", "id") == "vol-one" })
-	s.call(map[string]any{"type": "DECLINE", "decline": map[string]any{"offer_ids": []any{again["id"]}, "filters": map[string]any{"refuse_seconds": 0}}})
+	s.call(map[string]any{"type": "DECLINE", "decline": map[string]any{"offer_ids": []any{again["id"]},
+		"filters": map[string]any{"refuse_seconds": 0}}})
 	if a := known(t, m, "agent1.example"); at(a, "deactivated") != false || at(a, "drain_info") != nil || at(a, "active") != true {
 		t.Errorf("once it is reactivated: %v", a)
 	}
@@ -112,7 +116,7 @@ func TestDrainAgent(t *testing.T) {
 	s.status("two", "TASK_RUNNING")
 	s.call(map[string]any{"type": "KILL", "kill": map[string]any{"task_id": value("two")}})
 	if st := s.status("two", "TASK_KILLED"); st["reason"] != nil {
-		t.Errorf("a task of after says %v", st)
+		t.Errorf("a task that was launched afterwards says %v", st)
 	}
 }
 

@@ -129,7 +129,8 @@ func localCaller(r *http.Request, listen string) error {
 	}
 	host = strings.Trim(host, "[]")
 	if host != "" && net.ParseIP(host) == nil && !strings.EqualFold(host, "localhost") && !strings.EqualFold(host, listen) {
-		return httpError{status: http.StatusForbidden, text: fmt.Sprintf("Host %q is not this single-machine Mesos: call it by its address", host)}
+		return httpError{status: http.StatusForbidden, text: fmt.Sprintf("Host %q is not this single-machine Mesos: call it by its address",
+			host)}
 	}
 	for _, origin := range r.Header.Values("Origin") {
 		u, err := url.Parse(origin)

@@ -51,7 +51,8 @@ func TestGuard(t *testing.T) {
 		return resp.StatusCode
 	}
 	var urls []string
-	for _, path := range []string{"/api/v1", "/master/api/v1", "/api/v1/scheduler", "/teardown", "/master/teardown", "/state", "/version", "/redirect", "/nothing",
+	for _, path := range []string{"/api/v1", "/master/api/v1", "/api/v1/scheduler", "/teardown", "/master/teardown", "/state", "/version",
+		"/redirect", "/nothing",
 		"/api/v1/executor", "/api/v1/health", "/api/v1/x/api/v1/executor", "/health/x", "//health/../state"} {
 		urls = append(urls, m.URL()+path)
 	}

@@ -212,7 +212,8 @@ func (m *master) askBack(now time.Time) {
 		for _, name := range sortedKeys(m.agents) {
 			a := m.agents[name]
 			u := m.unavailability(a)
-			if f.stream == nil || u == nil || !a.connected || m.drains[a.id] != nil || !a.serves(f) || m.asked(f, a) || now.Before(f.answered[a.id]) {
+			if f.stream == nil || u == nil || !a.connected || m.drains[a.id] != nil || !a.serves(f) || m.asked(f, a) ||
+				now.Before(f.answered[a.id]) {
 				continue
 			}
 			o := &inverseOffer{id: fmt.Sprintf("%s-O%d", m.id, m.nextOffer), framework: f, agent: a}

@@ -82,7 +82,7 @@ func (m *Mini) AgentDir(name string) string {
 }
 
 // StartAgent starts an agent that does not run, with its state, executors and
-// volumes of before; or it ends the loss of one that was lost.
+// volumes it had; or it ends the loss of one that was lost.
 func (m *Mini) StartAgent(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -164,7 +164,7 @@ func (m *Mini) LoseAgent(name string) error {
 
 // ForgetAgent has an agent that does not run forget who it was: what an operator
 // does who removes meta/slaves/latest, for an agent whose recovery failed to
-// start at all. StartAgent then ends the executors of before, which the agent
+// start at all. StartAgent then ends its former executors, which the agent
 // does not know, and registers it under another id, with its reservations and
 // volumes.
 func (m *Mini) ForgetAgent(name string) error {

@@ -71,5 +71,6 @@ func (m *master) tellOperatorsFramework(f *framework, removed bool) {
 	}
 	framework := m.frameworkProto(f)
 	framework.UnregisteredTime = &mesos.TimeInfo{} // which GET_FRAMEWORKS leaves out (recordings 33, 36)
-	m.tellOperators(&masterapi.Event{Type: masterapi.Event_FRAMEWORK_ADDED, FrameworkAdded: &masterapi.Event_FrameworkAdded{Framework: framework}})
+	m.tellOperators(&masterapi.Event{Type: masterapi.Event_FRAMEWORK_ADDED,
+		FrameworkAdded: &masterapi.Event_FrameworkAdded{Framework: framework}})
 }

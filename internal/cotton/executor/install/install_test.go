@@ -106,10 +106,12 @@ func TestHost(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho '"+mysql9+"'\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if in, err := (install.Archive{Dir: t.TempDir(), Host: install.Host{Mysqld: program}}).Install(t.Context(), ""); err != nil || in.Mysqld != program || in.Build != "9.9.9" {
+	if in, err := (install.Archive{Dir: t.TempDir(), Host: install.Host{Mysqld: program}}).Install(t.Context(), ""); err != nil ||
+		in.Mysqld != program || in.Build != "9.9.9" {
 		t.Errorf("the one that is named: %+v, %v", in, err)
 	}
-	if _, err := (install.Host{Mysqld: program + "x"}).Install(t.Context(), ""); !errors.Is(err, mysqld.ErrNoInstall) || !strings.Contains(err.Error(), "COTTON_MYSQLD") {
+	if _, err := (install.Host{Mysqld: program + "x"}).Install(t.Context(), ""); !errors.Is(err, mysqld.ErrNoInstall) ||
+		!strings.Contains(err.Error(), "COTTON_MYSQLD") {
 		t.Errorf("one that is named and is not there: %v", err)
 	}
 	in, err := install.Archive{Dir: t.TempDir()}.Install(t.Context(), "")

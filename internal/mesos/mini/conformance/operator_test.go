@@ -68,7 +68,8 @@ func operatorStream(t *testing.T) {
 			order = append(order, kind)
 		}
 	}
-	if err := p.send(line{verb: "send", args: []string{"OPERATOR", http.MethodPost, "/api/v1", "stream"}, body: `{"type":"SUBSCRIBE"}`}); err != nil {
+	if err := p.send(line{verb: "send", args: []string{"OPERATOR", http.MethodPost, "/api/v1", "stream"},
+		body: `{"type":"SUBSCRIBE"}`}); err != nil {
 		t.Fatal(err)
 	}
 	resp := p.waiting["OPERATOR"]
@@ -153,7 +154,8 @@ func operatorStream(t *testing.T) {
 func state(t *testing.T) {
 	p := fresh(t, nil)
 	p.playScript("33-history", 0)
-	parts := map[string]string{"get_tasks": "GET_TASKS", "get_executors": "GET_EXECUTORS", "get_frameworks": "GET_FRAMEWORKS", "get_agents": "GET_AGENTS"}
+	parts := map[string]string{"get_tasks": "GET_TASKS", "get_executors": "GET_EXECUTORS", "get_frameworks": "GET_FRAMEWORKS",
+		"get_agents": "GET_AGENTS"}
 	var last error
 	err := poll(func() bool { // offers come and go between two calls
 		answer, err := p.operator(`{"type":"GET_STATE"}`)

@@ -30,7 +30,9 @@ var rules = []rule{
 	{"other calls 202, UPDATE_FRAMEWORK 200", "01-25, 41", []string{"12-launch", "41-update-framework"}, "", ""},
 	{"an event may precede its call's response", "15, 18, 19", []string{"18-invalid-launches", "19-invalid-operations"}, "", "that they come in either order is allowed, and not forced"},
 	{"ends by the zero-length chunk, or bare EOF when killed", "02, 22, 25, 32", []string{"22-failover", "32-teardown", "stays open", "master killed"}, "", ""},
-	{"JSON: order, unset, base64, numbers, unknown names", "20, 21, 19", []string{"05-volume", "20-scheduler-http", "21-subscribe-errors", "33-operator-reads", "operator fields"}, "", "of 33 health, master and operations are compared whole, agents, executors, tasks and frameworks by their fields; offer_constraints and AgentInfo.checkpoint are unknown to mesos-go, GET_ROLES is not compared; all in JSON"},
+	{"JSON: order, unset, base64, numbers, unknown names", "20, 21, 19", []string{"05-volume", "20-scheduler-http", "21-subscribe-errors",
+		"33-operator-reads", "operator fields"}, "", "of 33 health, master and operations are compared whole, agents, executors, tasks and " +
+		"frameworks by their fields; offer_constraints and AgentInfo.checkpoint are unknown to mesos-go, GET_ROLES is not compared; all in JSON"},
 	{"refusals of requests: status, headers and text", "20, 42", []string{"20-scheduler-http", "42-executor-http", "35-operator-errors"}, "", ""},
 	{"refused FrameworkInfo: 200 and an ERROR event", "21, 24, 32, 41", []string{"21-subscribe-errors", "24-expired", "32-teardown", "41-update-framework"}, "", ""},
 	{"a master that does not lead: 307, or 503", "47", []string{"47-redirect", "not recovered"}, "", "one machine has one master, which always leads; the answers are given on demand (Standby)"},
@@ -81,7 +83,8 @@ func document(passed map[string]bool) string {
 
 ` + "`internal/mesos/mini`" + ` is compared with recordings of Apache Mesos 1.12: the test in
 ` + "`internal/mesos/mini/conformance`" + ` sends what was sent then, and compares what comes back. This file is written by
-` + "`go test ./internal/mesos/mini/conformance -update`" + ` and held by the same test, which also fails when something named under "by" does.
+` + "`go test ./internal/mesos/mini/conformance -update`" + ` and held by the same test,
+	which also fails when something named under "by" does.
 
 What "whole" means: of a response the status, all headers but Date, Content-Length and Connection, and the body; of an event all its
 fields, their order, values and the spelling of numbers. Not compared, anywhere:

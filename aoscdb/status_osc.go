@@ -104,14 +104,25 @@ func (s *StatusStore) Report(ctx context.Context, row OSCRow, owner string, perc
 		percent(percentage), detail), "report on %s", row)
 }
 
-// Finish ends a run as OSCDone or OSCFailed. final says that another try cannot help. ErrNotOwner when the row is not the
-// owner's any more.
-func (s *StatusStore) Finish(ctx context.Context, row OSCRow, owner, status, reason string, final bool) error {
-	if status != OSCDone && status != OSCFailed {
-		return fmt.Errorf("finish %s: status must be DONE or FAILED, not %q", row, status)
+// End is how a run ended.
+type End struct {
+	Status     string // OSCDone or OSCFailed
+	Reason     string
+	Final      bool    // another try cannot help
+	Percentage float64 // of a run that failed, 0 to 100
+	Detail     string  // JSON per database, "" keeps what is there
+}
+
+// Finish ends a run, with its detail as it is at the end. ErrNotOwner when the row is not the owner's any more.
+func (s *StatusStore) Finish(ctx context.Context, row OSCRow, owner string, e End) error {
+	if e.Status != OSCDone && e.Status != OSCFailed {
+		return fmt.Errorf("finish %s: status must be DONE or FAILED, not %q", row, e.Status)
 	}
-	return wrap(s.owned(ctx, row, owner, "percentage = IF(? = 'DONE', 100, percentage), error = NULLIF(?, ''), final = ?, status = ?",
-		status, clip(reason, maxDetail), final, status), "finish %s", row)
+	if e.Status == OSCDone {
+		e.Percentage = 100
+	}
+	return wrap(s.owned(ctx, row, owner, "percentage = ?, detail = COALESCE(NULLIF(?, ''), detail), error = NULLIF(?, ''), final = ?, status = ?",
+		percent(e.Percentage), e.Detail, clip(e.Reason, maxDetail), e.Final, e.Status), "finish %s", row)
 }
 
 // PutBack returns a row that an operator stopped to the queue; osc_priv stays STOP until the operator says OK. The

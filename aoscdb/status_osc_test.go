@@ -86,7 +86,7 @@ func TestTakeObeysPriv(t *testing.T) {
 	if taken := must(s.Take(t.Context(), row, "late"))(t); taken {
 		t.Error("a row was taken by what it was two owners ago")
 	}
-	ok(t, s.Finish(t.Context(), row, "next", OSCDone, "", false))
+	ok(t, s.Finish(t.Context(), row, "next", End{Status: OSCDone}))
 	if taken := must(s.Take(t.Context(), reread(t, s), "me"))(t); taken {
 		t.Error("a DONE row was taken")
 	}
@@ -122,11 +122,11 @@ func TestRunOfARow(t *testing.T) {
 		setPriv(t, s, PrivOK)
 		must(s.Take(ctx, reread(t, s), "me"))(t)
 		long := strings.Repeat("é", 70000)
-		ok(t, s.Finish(ctx, row, "me", OSCFailed, long, true))
+		ok(t, s.Finish(ctx, row, "me", End{Status: OSCFailed, Reason: long, Final: true}))
 		if got := reread(t, s); got.Status != OSCFailed || !got.Final || len(got.Error) < 1000 || !strings.HasPrefix(long, got.Error) {
 			t.Errorf("failed: %s final %v, %d bytes of error", got.Status, got.Final, len(got.Error))
 		}
-		if err := s.Finish(ctx, row, "me", OSCDone, "", false); !errors.Is(err, ErrNotOwner) {
+		if err := s.Finish(ctx, row, "me", End{Status: OSCDone}); !errors.Is(err, ErrNotOwner) {
 			t.Errorf("finished twice: %v", err)
 		}
 		// The scheduler queues it again: what it read carries the tries.
@@ -135,11 +135,11 @@ func TestRunOfARow(t *testing.T) {
 			t.Errorf("queued again: %+v", row)
 		}
 		must(s.Take(ctx, row, "me"))(t)
-		ok(t, s.Finish(ctx, row, "me", OSCDone, "", false))
-		if got := reread(t, s); got.Status != OSCDone || got.Percentage != 100 || got.Try != 2 {
+		ok(t, s.Finish(ctx, row, "me", End{Status: OSCDone, Percentage: 99, Detail: `[{"state": "done"}]`}))
+		if got := reread(t, s); got.Status != OSCDone || got.Percentage != 100 || got.Try != 2 || got.Detail != `[{"state": "done"}]` {
 			t.Errorf("done: %+v", got)
 		}
-		if err := s.Finish(ctx, row, "me", OSCWaiting, "", false); err == nil {
+		if err := s.Finish(ctx, row, "me", End{Status: OSCWaiting}); err == nil {
 			t.Error("finished as WAITING")
 		}
 		ok(t, s.DeleteOSC(ctx, "h", 3306, nastyTier, nastyTable))
@@ -178,7 +178,7 @@ func TestQueueAgain(t *testing.T) {
 		t.Error("a RUNNING row was withdrawn")
 	}
 	setPriv(t, s, PrivPause)
-	ok(t, s.Finish(ctx, running, "me", OSCDone, "", false))
+	ok(t, s.Finish(ctx, running, "me", End{Status: OSCDone}))
 	ok(t, s.PutWaiting(ctx, next))
 	if got := reread(t, s); got.OSCPriv != PrivOK || got.Status != OSCWaiting || got.Percentage != 0 || got.Owner != "" {
 		t.Errorf("over a DONE row: %+v, want a new one", got)
@@ -200,7 +200,7 @@ func TestSetPriv(t *testing.T) {
 				t.Errorf("%s: PAUSE, PAUSE, OK: want changed, not changed, changed", name)
 			}
 			must(s.Take(t.Context(), row, "me"))(t)
-			ok(t, s.Finish(t.Context(), row, "me", OSCDone, "", false))
+			ok(t, s.Finish(t.Context(), row, "me", End{Status: OSCDone}))
 			if setPriv(t, s, PrivStop) {
 				t.Errorf("%s: a DONE row was stopped", name)
 			}

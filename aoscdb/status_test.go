@@ -51,7 +51,7 @@ func TestNoErrantTransactions(t *testing.T) {
 		}
 		ok(t, s.Report(ctx, row, "me", 50, `{"d":1}`))
 		must(s.SetPriv(ctx, "h", 1, "g", "t", PrivPause))(t)
-		ok(t, s.Finish(ctx, row, "me", OSCDone, "", false))
+		ok(t, s.Finish(ctx, row, "me", End{Status: OSCDone}))
 		must(s.Withdraw(ctx, "h", 1, "g", "t"))(t)
 		must(s.DropForeign(ctx, "x", 2))(t)
 		if after := gtidExecuted(t, server); after != before {

@@ -291,12 +291,8 @@ func (j *job) tell(ctx context.Context, v verdict) error {
 
 // finish ends the row, with the detail as it is at the end.
 func (j *job) finish(ctx context.Context, status string, v verdict) error {
-	if percentage, detail, changed := j.progress.take(); changed {
-		if err := j.rows.Report(ctx, j.row, j.d.Owner, percentage, detail); err != nil {
-			return err
-		}
-	}
-	return j.rows.Finish(ctx, j.row, j.d.Owner, status, v.Reason, v.Final)
+	at := j.progress.snapshot()
+	return j.rows.Finish(ctx, j.row, j.d.Owner, aoscdb.End{Status: status, Reason: v.Reason, Final: v.Final, Percentage: at.Percentage, Detail: at.Detail})
 }
 
 // giveBack makes the row READY centrally first, then WAITING on the instance. A row that nobody counts on is removed.

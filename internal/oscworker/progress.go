@@ -65,9 +65,10 @@ type progress struct {
 	mu      sync.Mutex
 	entries []*entry
 	byName  map[string]*entry
-	changed bool
-	urgent  bool   // a state changed: an operator waits to see it
 	why     string // it pauses
+	// version counts the changes; urgent is the one that last changed a state, which an operator waits to see; stored is
+	// the one that the tables have.
+	version, urgent, stored uint64
 }
 
 func newProgress() *progress { return &progress{byName: map[string]*entry{}} }
@@ -76,7 +77,8 @@ func newProgress() *progress { return &progress{byName: map[string]*entry{}} }
 func (p *progress) plan(plans []osc.Plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.entries, p.byName, p.changed, p.urgent = nil, map[string]*entry{}, true, true
+	p.entries, p.byName = nil, map[string]*entry{}
+	p.change(true)
 	for _, plan := range plans {
 		e := &entry{Database: plan.Database, Engine: string(plan.Engine), State: stateWaiting, RowsTotal: plan.Rows,
 			weight: float64(plan.Bytes) + 1} // an empty table still is a step
@@ -94,7 +96,7 @@ func (p *progress) update(u osc.Progress) {
 	if e == nil {
 		return
 	}
-	p.urgent = p.urgent || e.State != u.State
+	p.change(e.State != u.State)
 	e.Engine, e.State, e.Detail = string(u.Engine), u.State, u.Detail
 	if u.State == osc.StatePaused {
 		e.Detail = p.why
@@ -111,7 +113,14 @@ func (p *progress) update(u osc.Progress) {
 		e.LagSeconds = &lag
 	}
 	e.weighRows()
-	p.changed = true
+}
+
+// change counts a change; the caller holds mu.
+func (p *progress) change(state bool) {
+	p.version++
+	if state {
+		p.urgent = p.version
+	}
 }
 
 // paused sets why what pauses does.
@@ -124,7 +133,8 @@ func (p *progress) paused(why string) {
 	p.why = why
 	for _, e := range p.entries {
 		if e.State == osc.StatePaused {
-			e.Detail, p.changed, p.urgent = why, true, true
+			e.Detail = why
+			p.change(true)
 		}
 	}
 }
@@ -152,30 +162,42 @@ func (e *entry) weighRows() {
 	e.weight = max(e.weight, leastRow*float64(max(e.RowsCopied, e.RowsTotal)))
 }
 
-// stateChanged tells whether a state differs from what was taken last.
+// stateChanged tells whether a state differs from what the tables have.
 func (p *progress) stateChanged() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.urgent
+	return p.urgent > p.stored
 }
 
-// take is the percentage of the whole, weighted by bytes, and the detail as JSON; changed says whether it differs from
-// what was taken before. Less than 100 until the row says DONE: what is altered is not yet verified.
-func (p *progress) take() (percentage float64, detail string, changed bool) {
+// snapshot is a progress at one moment, as it is written to the tables.
+type snapshot struct {
+	Percentage float64 // of the whole, weighted by bytes; less than 100 until the row says DONE: what is altered is not yet verified
+	Detail     string  // JSON, "" while nothing is planned
+	Changed    bool    // the tables do not have it
+	version    uint64
+}
+
+func (p *progress) snapshot() snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed, p.changed, p.urgent = p.changed, false, false
+	s := snapshot{Changed: p.version != p.stored, version: p.version}
 	var done, all float64
 	for _, e := range p.entries {
 		done += e.weight * e.Percentage
 		all += e.weight
 	}
 	if all > 0 {
-		percentage = min(99.99, done/all)
+		s.Percentage = min(99.99, done/all)
 	}
-	text, err := json.Marshal(p.entries)
-	if err != nil || p.entries == nil {
-		return percentage, "", changed // numbers and text always marshal
+	if text, err := json.Marshal(p.entries); err == nil && p.entries != nil { // numbers and text always marshal
+		s.Detail = string(text)
 	}
-	return percentage, string(text), changed
+	return s
+}
+
+// wrote notes that the tables have a snapshot. What is not noted is written again.
+func (p *progress) wrote(s snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stored = max(p.stored, s.version)
 }

@@ -138,14 +138,17 @@ func (w *watcher) report(ctx context.Context, now time.Time) {
 	if now.Sub(w.reports) < w.d.cfg.Report && !w.progress.stateChanged() {
 		return
 	}
-	percentage, detail, changed := w.progress.take()
-	if !changed && now.Sub(w.reports) < reportAtLeast {
+	at := w.progress.snapshot()
+	if !at.Changed && now.Sub(w.reports) < reportAtLeast {
 		return
 	}
 	w.reports = now
 	ctx, cancel := context.WithTimeout(ctx, w.d.cfg.Timeout)
 	defer cancel()
-	if err := w.rows.Report(ctx, w.row, w.d.Owner, percentage, detail); errors.Is(err, aoscdb.ErrNotOwner) {
+	switch err := w.rows.Report(ctx, w.row, w.d.Owner, at.Percentage, at.Detail); {
+	case err == nil:
+		w.progress.wrote(at)
+	case errors.Is(err, aoscdb.ErrNotOwner):
 		w.breakOff(fmt.Errorf("%w (%w)", errRowLost, err))
 	}
 }

@@ -40,11 +40,11 @@ func TestBackupAndRestore(t *testing.T) {
 	if out := s.do("backups", "c1"); !strings.Contains(out, b.ID) || !strings.Contains(out, "primary 1") {
 		t.Errorf("backups says:\n%s", out)
 	}
-	_, _, err := program(t, t.Context(), "create", "c2", "--backup-id=c1-20200101T000000Z", "--api="+s.url)
+	_, _, err := program(t, t.Context(), "create", "c2", "--backup-id=c1-20200101T000000Z", "--api="+s.url, "--work-dir="+s.dir)
 	says(t, err, "Unknown backup", "cotton backups c1", "400")
-	_, _, err = program(t, t.Context(), "create", "c2", "--backup-id="+b.ID, "--restore-to=yesterday", "--api="+s.url)
+	_, _, err = program(t, t.Context(), "create", "c2", "--backup-id="+b.ID, "--restore-to=yesterday", "--api="+s.url, "--work-dir="+s.dir)
 	says(t, err, "restore_to", "no moment to restore to", "400")
-	_, _, err = program(t, t.Context(), "create", "c2", "--backup-keep=3", "--api="+s.url)
+	_, _, err = program(t, t.Context(), "create", "c2", "--backup-keep=3", "--api="+s.url, "--work-dir="+s.dir)
 	says(t, err, "--backup-every")
 
 	s.do("create", "c1", "--nodes=2", "--password-file="+passwordFile, "--size=small", "--backup-id="+b.ID, "--wait")

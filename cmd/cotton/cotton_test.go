@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -127,11 +128,33 @@ func (s *site) stop() {
 // do runs a command against the site; it must succeed.
 func (s *site) do(args ...string) string {
 	s.t.Helper()
-	out, _, err := program(s.t, s.t.Context(), append(args, "--api="+s.url)...)
+	out, _, err := program(s.t, s.t.Context(), append(args, "--api="+s.url, "--work-dir="+s.dir)...)
 	if err != nil {
 		s.t.Fatalf("cotton %s: %v", strings.Join(args, " "), err)
 	}
 	return out
+}
+
+// post sends a form as curl does, through a socket if one is given.
+func (s *site) post(socket, path, form string) (status int, body string) {
+	s.t.Helper()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	if socket != "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}
+	}
+	response, err := (&http.Client{Transport: transport}).Post(s.url+path, "application/x-www-form-urlencoded", strings.NewReader(form))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
 }
 
 func (s *site) endpoints(cluster string) (e v1.Endpoints) {
@@ -168,15 +191,18 @@ func TestCotton(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	response, err := http.Post(s.url+"/clusters/c0", "application/x-www-form-urlencoded", strings.NewReader("cluster_user=app"))
+	status, text := s.post("", "/clusters/c0", "cluster_user=app")
+	if status != 401 || !strings.Contains(text, "--unix-socket") {
+		t.Fatalf("through the port, which all accounts of this machine reach: %d %s", status, text)
+	}
+	socket, err := v1.Socket(s.dir, strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	status, text = s.post(socket, "/clusters/c0", "cluster_user=app")
 	var created map[string]string
-	err = json.NewDecoder(response.Body).Decode(&created)
-	response.Body.Close()
-	if err != nil || response.StatusCode != 200 || created["cluster_url"] != s.url+"/clusters/c0/endpoints" {
-		t.Fatalf("%d %v %v", response.StatusCode, created, err)
+	if err := json.Unmarshal([]byte(text), &created); err != nil || status != 200 || created["cluster_url"] != s.url+"/clusters/c0/endpoints" {
+		t.Fatalf("%d %s", status, text)
 	}
 	out := s.do("create", "c1", "--nodes=3", "--size=small", "--label=tier=udb", "--password-file="+passwordFile, "--wait")
 	if !strings.Contains(out, "primary  ") || strings.Count(out, "replica  ") != 2 || strings.Contains(out, password) {
@@ -227,13 +253,13 @@ func TestCotton(t *testing.T) {
 		t.Errorf("show:\n%s", show)
 	}
 
-	_, _, err = program(t, t.Context(), "create", "c1", "--api="+s.url)
+	_, _, err = program(t, t.Context(), "create", "c1", "--api="+s.url, "--work-dir="+s.dir)
 	says(t, err, "Cluster 'c1' already exists", "409")
 	wrong := filepath.Join(t.TempDir(), "wrong")
 	if err := os.WriteFile(wrong, []byte("wrong"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = program(t, t.Context(), "delete", "c1", "--password-file="+wrong, "--api="+s.url)
+	_, _, err = program(t, t.Context(), "delete", "c1", "--password-file="+wrong, "--api="+s.url, "--work-dir="+s.dir)
 	says(t, err, "No permission to kill cluster c1", "403")
 
 	e = s.operations(e)
@@ -270,7 +296,7 @@ func (s *site) operations(before v1.Endpoints) v1.Endpoints {
 	s.t.Helper()
 	refused := func(want string, args ...string) {
 		s.t.Helper()
-		_, _, err := program(s.t, s.t.Context(), append(args, "--api="+s.url)...)
+		_, _, err := program(s.t, s.t.Context(), append(args, "--api="+s.url, "--work-dir="+s.dir)...)
 		says(s.t, err, want, "409")
 	}
 	to := fmt.Sprintf("c1-%d", before.Replicas[0].ID)
@@ -291,7 +317,7 @@ func (s *site) operations(before v1.Endpoints) v1.Endpoints {
 	var out string
 	testkit.Eventually(s.t, patience, "an instance is restarted", func() bool { // refused until all are in step again
 		var err error
-		out, _, err = program(s.t, s.t.Context(), "restart", "c1", fmt.Sprintf("--member=%d", before.Primary.ID), "--api="+s.url)
+		out, _, err = program(s.t, s.t.Context(), "restart", "c1", fmt.Sprintf("--member=%d", before.Primary.ID), "--api="+s.url, "--work-dir="+s.dir)
 		return err == nil
 	})
 	if !strings.Contains(out, fmt.Sprintf("stop task: c1-%d", before.Primary.ID)) || !strings.Contains(out, "end operation") {

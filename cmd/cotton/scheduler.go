@@ -167,7 +167,7 @@ func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'",
 // openAPI opens the API's port.
 func (p *parts) openAPI(env *daemon.Env, f *framework.Framework) (*api.Server, error) {
 	v := env.Config
-	c := api.Config{Framework: f, Daemon: env.Handler(), Log: env.Log, Metrics: env.Metrics, ClusterURL: p.clusterURL}
+	c := api.Config{Framework: f, Daemon: env.Handler(), Log: env.Log, Metrics: env.Metrics, ClusterURL: p.clusterURL, OpenWrites: v.GetBool("insecure-open-api")}
 	var err error
 	if c.Sizes, err = sizes(v); err != nil {
 		return nil, err
@@ -186,7 +186,8 @@ func (p *parts) openAPI(env *daemon.Env, f *framework.Framework) (*api.Server, e
 	if file := v.GetString("haproxy-file"); file != "" {
 		c.HAProxy = func() ([]byte, error) { return os.ReadFile(file) }
 	}
-	server, err := api.Open(api.Listen{Addr: v.GetString("listen"), Cert: v.GetString("tls-cert"), Key: v.GetString("tls-key"), Log: env.Log}, api.New(c))
+	server, err := api.Open(api.Listen{Addr: v.GetString("listen"), Cert: v.GetString("tls-cert"), Key: v.GetString("tls-key"),
+		WorkDir: v.GetString("work-dir"), Log: env.Log}, api.New(c))
 	if err == nil {
 		p.apiURL = cmp.Or(strings.TrimRight(v.GetString("api-url"), "/"), server.URL())
 	}

@@ -52,14 +52,14 @@ func TestTakeOver(t *testing.T) {
 	}
 	args := []string{"--mesos=" + m.URL(), "--store=zk://" + zk.Connect() + "/cotton", "--zk-session=2s", "--admin-keyfile=" + keyfile, "--work-dir=" + dir}
 	first, firstURL := schedulerProcess(t, dir, "first", args)
-	c, err := client.New(client.Config{URLs: []string{firstURL}})
+	c, err := client.New(client.Config{URLs: []string{firstURL}, WorkDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	framework := awaitReady(t, c)
 	_, secondURL := schedulerProcess(t, dir, "second", args)
-	both, err := client.New(client.Config{URLs: []string{secondURL, firstURL}})
+	both, err := client.New(client.Config{URLs: []string{secondURL, firstURL}, WorkDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestTakeOver(t *testing.T) {
 	if err := first.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := client.New(client.Config{URLs: []string{secondURL}})
+	second, err := client.New(client.Config{URLs: []string{secondURL}, WorkDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,8 @@ func startRoom(ctx context.Context, bin, dir string) (r *room, err error) {
 }
 
 func (r *room) logPath() string      { return filepath.Join(r.dir, "cotton.log") }
-func (r *room) mesosPath() string    { return filepath.Join(r.dir, "cotton", "mesos") }
+func (r *room) workDir() string      { return filepath.Join(r.dir, "cotton") }
+func (r *room) mesosPath() string    { return filepath.Join(r.workDir(), "mesos") }
 func (r *room) passwordPath() string { return filepath.Join(r.dir, "password") }
 func (r *room) caPath() string       { return filepath.Join(r.dir, "aoscdb-ca.pem") }
 
@@ -85,7 +86,7 @@ func (r *room) startScheduler(ctx context.Context, bin string) error {
 	}
 	r.ports = append(r.ports, block...)
 	r.url = fmt.Sprintf("http://127.0.0.1:%d", port.Number)
-	if r.api, err = client.New(client.Config{URLs: []string{r.url}}); err != nil {
+	if r.api, err = client.New(client.Config{URLs: []string{r.url}, WorkDir: r.workDir()}); err != nil {
 		return err
 	}
 	log, err := os.Create(r.logPath())
@@ -94,7 +95,7 @@ func (r *room) startScheduler(ctx context.Context, bin string) error {
 	}
 	defer log.Close()
 	cmd := exec.Command(filepath.Join(bin, "cotton"), "scheduler", fmt.Sprintf("--mesos=mini:%d", agents), "--mini-stop-tasks",
-		"--kill-grace=30s", "--work-dir="+filepath.Join(r.dir, "cotton"), fmt.Sprintf("--listen=127.0.0.1:%d", port.Number),
+		"--kill-grace=30s", "--work-dir="+r.workDir(), fmt.Sprintf("--listen=127.0.0.1:%d", port.Number),
 		fmt.Sprintf("--mini-ports=%d-%d", block[0].Number, block[len(block)-1].Number))
 	cmd.Env, cmd.Stdout, cmd.Stderr = environment(), log, log
 	if r.scheduler, err = process.Start(cmd); err != nil {

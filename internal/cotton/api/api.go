@@ -52,8 +52,11 @@ var _ Framework = (*framework.Framework)(nil)
 // Config of the API. Framework and ClusterURL are needed.
 type Config struct {
 	Framework Framework
-	// Tokens says who may do what. Nil lets everybody who reaches the port do everything: for 127.0.0.1 only.
+	// Tokens says who may do what. Without them everybody who reaches the port may look, and what changes anything comes
+	// through the Unix socket (Listen.WorkDir): for 127.0.0.1 only.
 	Tokens *Tokens
+	// OpenWrites lets everybody who reaches the port do everything, where there are no Tokens.
+	OpenWrites bool
 	// Sizes are those that requests may name. DefaultSize is for requests without one.
 	Sizes       map[string]cotton.Size
 	DefaultSize cotton.Size

@@ -298,6 +298,7 @@ func serve(t *testing.T, change ...func(*api.Config)) *bench {
 		Daemon:      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) }),
 		Log:         slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics:     registry,
+		OpenWrites:  true,
 	}
 	for _, f := range change {
 		f(&c)

@@ -161,7 +161,7 @@ func FuzzRoutes(f *testing.F) {
 		log := &lockedBuffer{}
 		w := httptest.NewRecorder()
 		api.New(api.Config{
-			Framework: fake, DefaultSize: cotton.Size{CPUs: 1, MemMB: 512, DiskMB: 2048},
+			Framework: fake, OpenWrites: true, DefaultSize: cotton.Size{CPUs: 1, MemMB: 512, DiskMB: 2048},
 			Sizes:      map[string]cotton.Size{"small": {CPUs: 0.5, MemMB: 512, DiskMB: 1024}},
 			Packages:   map[string]string{"mysql-8.4": "https://repo.internal/mysql-8.4.tar.gz"},
 			ClusterURL: func(name string) string { return "zk://127.0.0.1:2181/cotton/discover/" + name },

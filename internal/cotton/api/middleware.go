@@ -27,7 +27,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		switch {
 		case crossOrigin.Check(r) != nil:
 			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, "requests of other web sites are refused", ""))
-		case s.Tokens == nil && !isLoopback(r.Host):
+		case s.Tokens == nil && !isLocal(r) && !isLoopback(r.Host):
 			// Without tokens only this machine is trusted; a page whose name was rebound to 127.0.0.1 is not of it.
 			s.refuse(w, r, fail(http.StatusForbidden, v1.CodeForbidden, fmt.Sprintf("host %q is not this machine", printable(r.Host)),
 				"start the scheduler with --token-file to serve others"))

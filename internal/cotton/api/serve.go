@@ -28,21 +28,24 @@ type Listen struct {
 	Addr string // host:port; port 0 takes a free one
 	// Cert and Key are PEM files; both empty = plain HTTP. A renewed certificate is taken up without a restart.
 	Cert, Key string
-	Log       *slog.Logger
+	// WorkDir gets a Unix socket that serves as well (v1.Socket): the account that this runs as needs no token. Empty = none.
+	WorkDir string
+	Log     *slog.Logger
 }
 
 // Server is the API on its port.
 type Server struct {
 	http     *http.Server
 	listener net.Listener
-	secure   bool // TLS
+	socket   net.Listener // nil = none
+	secure   bool         // TLS
 }
 
 // Open listens, so that a wrong address or certificate is known at once. Run serves.
 func Open(l Listen, h http.Handler) (*Server, error) {
 	s := &Server{secure: l.Cert != "", http: &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHeader,
+		MaxHeaderBytes: maxHeader, ConnContext: markLocal,
 	}}
 	if l.Log != nil {
 		s.http.ErrorLog = slog.NewLogLogger(l.Log.Handler(), slog.LevelDebug) // scanners and broken handshakes
@@ -57,6 +60,11 @@ func Open(l Listen, h http.Handler) (*Server, error) {
 	var err error
 	if s.listener, err = net.Listen("tcp", l.Addr); err != nil {
 		return nil, fmt.Errorf("listen for the API on %s: %w; choose another --listen", l.Addr, err)
+	}
+	if l.WorkDir != "" {
+		if s.socket, err = listenUnix(l.WorkDir, s.Addr()); err != nil {
+			return nil, errors.Join(err, s.listener.Close())
+		}
 	}
 	return s, nil
 }
@@ -74,16 +82,21 @@ func (s *Server) URL() string {
 
 // Run serves until ctx ends; then requests have a moment to end before they are cut off. It returns nil after that.
 func (s *Server) Run(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() {
-		if s.secure {
-			served <- s.http.ServeTLS(s.listener, "", "")
-		} else {
-			served <- s.http.Serve(s.listener)
+	served := make(chan error, 2)
+	var serving sync.WaitGroup
+	for _, listener := range []net.Listener{s.listener, s.socket} {
+		switch {
+		case listener == nil:
+		case s.secure:
+			serving.Go(func() { served <- s.http.ServeTLS(listener, "", "") })
+		default:
+			serving.Go(func() { served <- s.http.Serve(listener) })
 		}
-	}()
+	}
 	select {
 	case err := <-served:
+		_ = s.http.Close()
+		serving.Wait()
 		return fmt.Errorf("serve the API on %s: %w", s.Addr(), err)
 	case <-ctx.Done():
 	}
@@ -92,7 +105,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.http.Shutdown(stopping) != nil {
 		_ = s.http.Close()
 	}
-	<-served
+	serving.Wait()
 	return nil
 }
 

@@ -31,6 +31,9 @@ type Config struct {
 	URLs []string
 	// TokenFile holds the bearer token; empty = none is sent. It is read with every request, so a new one is taken up.
 	TokenFile string
+	// WorkDir is that of a scheduler on this machine, whose socket is used instead of its port where it can be opened: the
+	// account that the scheduler runs as needs no token. Empty = none.
+	WorkDir string
 	// CAFile is the PEM file of the authority that signed the schedulers' certificates; empty = the system's.
 	CAFile  string
 	Timeout time.Duration // of one request, 0 = DefaultTimeout; of several schedulers each has its share of it to answer a question
@@ -58,6 +61,9 @@ func New(c Config) (*Client, error) {
 		client.bases = append(client.bases, u.Scheme+"://"+u.Host)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if c.WorkDir != "" {
+		transport.DialContext = viaSocket(c.WorkDir, transport.DialContext)
+	}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {

@@ -85,7 +85,7 @@ func New(t testing.TB, o Options) *Site {
 	s.standby, err = loopback.Reserve()
 	s.Do(err)
 	t.Cleanup(func() { s.port.Release(); s.standby.Release() })
-	s.Client, err = client.New(client.Config{URLs: []string{url(s.port), url(s.standby)}, Timeout: 2 * time.Second})
+	s.Client, err = client.New(client.Config{URLs: []string{url(s.port), url(s.standby)}, WorkDir: dir, Timeout: 2 * time.Second})
 	s.Do(err)
 	t.Cleanup(s.Client.Close)
 	return s

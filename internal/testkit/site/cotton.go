@@ -71,15 +71,17 @@ func newCotton(t testing.TB, ports int) *Cotton {
 	})
 	must(t, os.WriteFile(c.PasswordFile, []byte(c.Password+"\n"), 0o600))
 	c.URL = fmt.Sprintf("http://127.0.0.1:%d", c.ports[0].Number)
-	c.API, err = client.New(client.Config{URLs: []string{c.URL}})
+	c.API, err = client.New(client.Config{URLs: []string{c.URL}, WorkDir: c.workDir()})
 	must(t, err)
 	t.Cleanup(c.API.Close)
 	tools, err := mysqld.Tools()
 	must(t, err)
-	c.args = []string{"scheduler", "--work-dir=" + filepath.Join(dir, "cotton"), fmt.Sprintf("--listen=127.0.0.1:%d", c.ports[0].Number),
+	c.args = []string{"scheduler", "--work-dir=" + c.workDir(), fmt.Sprintf("--listen=127.0.0.1:%d", c.ports[0].Number),
 		"--executor-env=AOSC_TOOLS=" + tools}
 	return c
 }
+
+func (c *Cotton) workDir() string { return filepath.Join(c.Dir, "cotton") }
 
 func must(t testing.TB, err error) {
 	t.Helper()

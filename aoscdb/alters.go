@@ -173,11 +173,18 @@ func (s *Store) OperatorHold(ctx context.Context, group, table, reason, how stri
 }
 
 // OperatorResume takes an alter off HOLD, whether an operator or a worker had put it there; it also takes over an
-// operator's UPDATE that left hold_by alone. What the brain holds stays held: ErrNotFound, as when there is no such
-// alter on HOLD.
+// operator's UPDATE that left hold_by alone. Its tries count from the first. What the brain holds stays held: ErrNotFound, as
+// when there is no such alter on HOLD.
 func (s *Store) OperatorResume(ctx context.Context, group, table string) error {
-	n, err := exec(ctx, s.db, "UPDATE current_alters SET status = 'IPR', hold_by = '', reason = '', hold_how = 'stop' "+
-		"WHERE `group` = ? AND table_name = ? AND status = 'HOLD' AND hold_by <> 'brain'", group, table)
+	var n int64
+	err := s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		n, err = execTx(ctx, tx, "UPDATE current_alters SET status = 'IPR', hold_by = '', reason = '', hold_how = 'stop' "+
+			"WHERE `group` = ? AND table_name = ? AND status = 'HOLD' AND hold_by <> 'brain'", group, table)
+		if err != nil || n == 0 {
+			return err
+		}
+		return forgetTries(ctx, tx, group, table)
+	})
 	return wrap(oneRow(n, err), "resume %s/%s in %s", group, table, s)
 }
 

@@ -215,7 +215,7 @@ func (c AlterChange) end(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{"current_alters", "alter_targets", "obstacles"} {
+	for _, table := range []string{"current_alters", "alter_targets", "obstacles", "retries"} {
 		if _, err := execTx(ctx, tx, "DELETE FROM "+table+" WHERE `group` = ? AND table_name = ?", c.Group, c.Table); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ type SchedulerTables struct {
 	Alters  []CurrentAlter
 	Targets []Target
 	Running []RunningAlter
+	Retries []Retry
 	Passes  []Pass // of the tiers with an alter in progress
 }
 
@@ -30,6 +31,9 @@ func (s *Store) SchedulerTables(ctx context.Context) (SchedulerTables, error) {
 			return err
 		}
 		if t.Running, err = list(ctx, tx, (*RunningAlter).fields, "SELECT "+runningColumns+" FROM running_alters"); err != nil {
+			return err
+		}
+		if t.Retries, err = retriesOf(ctx, tx); err != nil {
 			return err
 		}
 		if t.Tiers, err = list(ctx, tx, (*Tier).fields, "SELECT "+tierColumns+" FROM tiers"); err != nil {
@@ -166,6 +170,9 @@ func targetDone(ctx context.Context, tx *sql.Tx, r RunningAlter, recheck []mysql
 	if err != nil {
 		return err
 	}
+	if err := forgetTry(ctx, tx, r); err != nil {
+		return err
+	}
 	for _, a := range recheck {
 		if err := addWake(ctx, tx, DaemonChecksum, ScopeInstance(a.String()), false); err != nil {
 			return err
@@ -182,18 +189,24 @@ func (s *Store) ForgetRunning(ctx context.Context, l Lease, r RunningAlter, deta
 		if err != nil || n == 0 {
 			return err
 		}
+		if err := forgetTry(ctx, tx, r); err != nil {
+			return err
+		}
 		return addEvent(ctx, tx, runEvent(l, r, "forgotten", detail))
 	})
 	return wrap(err, "forget the alter of %s:%d in %s", r.Host, r.Port, s)
 }
 
 // HoldByWorker puts an alter in progress on HOLD, for a person to look at. The reason is that of the alter on the
-// instance of r. Nothing happens when the alter is not in progress any more.
+// instance of r. Whoever lifts it begins with the first try everywhere. Nothing happens when the alter is not in progress any more.
 func (s *Store) HoldByWorker(ctx context.Context, l Lease, r RunningAlter, reason string) error {
 	err := s.AsLeader(ctx, l, func(ctx context.Context, tx *sql.Tx) error {
 		n, err := execTx(ctx, tx, "UPDATE current_alters SET status = 'HOLD', hold_by = 'worker', hold_how = 'stop', reason = ? "+
 			"WHERE `group` = ? AND table_name = ? AND status = 'IPR'", clip(reason, maxReason), r.Group, r.Table)
 		if err != nil || n == 0 {
+			return err
+		}
+		if err := forgetTries(ctx, tx, r.Group, r.Table); err != nil {
 			return err
 		}
 		return addEvent(ctx, tx, runEvent(l, r, "hold", reason))

@@ -110,6 +110,8 @@ func TestSchedulerIsFenced(t *testing.T) {
 		"RequeueRunning": func() error { _, err := q.RequeueRunning(t.Context(), old, r); return err },
 		"EndRunning":     func() error { _, err := q.EndRunning(t.Context(), old, r, RunEnd{What: "x"}); return err },
 		"ForgetRunning":  func() error { return q.ForgetRunning(t.Context(), old, r, "x") },
+		"BackOff":        func() error { _, err := q.BackOff(t.Context(), old, r, Retry{NextAt: time.Now()}, "x"); return err },
+		"ForgetRetries":  func() error { return q.ForgetRetries(t.Context(), old, nil) },
 		"HoldByWorker":   func() error { return q.HoldByWorker(t.Context(), old, r, "x") },
 	} {
 		if err := act(); err == nil {
@@ -262,5 +264,78 @@ func TestHoldByWorker(t *testing.T) {
 	ok(t, q.ForgetRunning(t.Context(), q.lease, r, "gone"))
 	if n := ask[int](t, q.DB(), "SELECT COUNT(*) FROM running_alters"); n != 0 {
 		t.Error("not forgotten")
+	}
+}
+
+// A row that backs off ends, and its count of tries begins or grows, in one step; and only while it is as it was seen.
+func TestBackOff(t *testing.T) {
+	q := newQueue(t)
+	next := Retry{DesiredHash: "blob1", MaxTries: 5, Error: "disk full"}
+	try := func(n int) RunningAlter {
+		t.Helper()
+		r := q.ready(t, "db1")
+		ok(t, q.Claim(t.Context(), rowFor(r), "worker1"))
+		r = q.running(t, "db1")
+		next.Tries, next.NextAt = n, time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+		if ended, err := q.BackOff(t.Context(), q.lease, r, next, "try 2 of 5"); err != nil || !ended {
+			t.Fatal(ended, err)
+		}
+		return r
+	}
+	retries := func() []Retry {
+		t.Helper()
+		tables, err := q.SchedulerTables(t.Context())
+		ok(t, err)
+		return tables.Retries
+	}
+	for n := 1; n <= 2; n++ {
+		r := try(n)
+		if got := retries(); len(got) != 1 || got[0].Tries != n || got[0].Host != "db1" || got[0].DesiredHash != "blob1" || got[0].MaxTries != 5 ||
+			got[0].Error != "disk full" || !got[0].NextAt.Equal(next.NextAt) || got[0].FailedAt.IsZero() {
+			t.Errorf("after try %d: %+v", n, got)
+		}
+		if left := q.running(t, "db1"); left.Host != "" {
+			t.Errorf("running_alters still has it: %+v", left)
+		}
+		// As a scheduler that was stopped for long would do it again.
+		next.Tries = 9
+		if ended, err := q.BackOff(t.Context(), q.lease, r, next, "again"); err != nil || ended || retries()[0].Tries != n {
+			t.Errorf("a row that is gone backed off: %v %v %+v", ended, err, retries())
+		}
+	}
+	if h := must(q.History(t.Context(), "udb", "t", 1))(t); len(h) != 1 || h[0].What != EventBackOff || h[0].Host != "db1" {
+		t.Errorf("history: %+v", h)
+	}
+
+	for name, end := range map[string]func(){
+		"done": func() {
+			_, err := q.EndRunning(t.Context(), q.lease, q.ready(t, "db1"), RunEnd{What: "done", Done: true})
+			ok(t, err)
+		},
+		"the instance left": func() { ok(t, q.ForgetRunning(t.Context(), q.lease, q.ready(t, "db1"), "gone")) },
+		"HOLD by a worker":  func() { ok(t, q.HoldByWorker(t.Context(), q.lease, RunningAlter{Group: "udb", Table: "t"}, "x")) },
+		"resumed": func() {
+			tell(t, q.DB(), "UPDATE current_alters SET status = 'HOLD'")
+			ok(t, q.OperatorResume(t.Context(), "udb", "t"))
+		},
+		"said to mean nothing":     func() { ok(t, q.ForgetRetries(t.Context(), q.lease, retries())) },
+		"an operator wants it now": func() { must(q.TryAnew(t.Context(), "udb", "t", []mysql.Addr{{Host: "db1", Port: 3306}}))(t) },
+	} {
+		try(1)
+		end()
+		if got := retries(); len(got) != 0 {
+			t.Errorf("%s: %+v is left", name, got)
+		}
+		tell(t, q.DB(), "DELETE FROM running_alters")
+		tell(t, q.DB(), "UPDATE current_alters SET status = 'IPR'")
+	}
+
+	// What ends without being done keeps its count; so does a count that has grown since it was read.
+	try(1)
+	_, err := q.EndRunning(t.Context(), q.lease, q.ready(t, "db1"), RunEnd{What: "withdrawn"})
+	ok(t, err)
+	ok(t, q.ForgetRetries(t.Context(), q.lease, []Retry{{Host: "db1", Port: 3306, Group: "udb", Table: "t", DesiredHash: "blob1", Tries: 0}}))
+	if got := retries(); len(got) != 1 {
+		t.Errorf("withdrawn: %+v", got)
 	}
 }

@@ -51,7 +51,10 @@ func controlCommand(a *app, name, short string, method func(*operate.Desk) contr
 			for _, addr := range done.Instances {
 				fmt.Fprintf(cmd.OutOrStdout(), "  %s\n", addr)
 			}
-			if err == nil && done.Alter == "" && len(done.Instances) == 0 {
+			for _, addr := range done.Anew {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s is tried again at once on %s, its tries count from the first\n", name, what, addr)
+			}
+			if err == nil && done.Alter == "" && len(done.Instances)+len(done.Anew) == 0 {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing was to be done; `aosc explain %s %s` says how it stands\n", name, args[0], args[1])
 			}
 			return err

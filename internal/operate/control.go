@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/mysql"
@@ -27,6 +28,7 @@ type Done struct {
 	Alter     string       // what became of the alter itself, "" = it stays as it was
 	Instances []mysql.Addr // whose osc_priv was set
 	Asked     int          // instances that have a row of the alter, or were named
+	Anew      []mysql.Addr // where the alter waited between two tries, and is begun at once
 }
 
 // Pause throttles the running copies in place and, when the whole alter is meant, holds it so that nothing new starts.
@@ -39,7 +41,8 @@ func (d *Desk) Stop(ctx context.Context, s Selection) (Done, error) {
 	return d.set(ctx, s, aoscdb.PrivStop, "stopped")
 }
 
-// Resume gives OK to the selected instances and takes the alter off HOLD when the operator had put it there.
+// Resume gives OK to the selected instances and takes the alter off HOLD when the operator had put it there. Where it waits
+// between two tries it is begun at once.
 func (d *Desk) Resume(ctx context.Context, s Selection) (Done, error) {
 	return d.set(ctx, s, aoscdb.PrivOK, "resumed")
 }
@@ -50,6 +53,10 @@ func (d *Desk) set(ctx context.Context, s Selection, priv, word string) (Done, e
 	if errors.Is(err, aoscdb.ErrNotFound) {
 		return done, fmt.Errorf("%s.%s: %w; `aosc status` lists the current ones", s.Group, s.Table, ErrNoAlter)
 	}
+	if err != nil {
+		return done, err
+	}
+	waiting, err := d.betweenTries(ctx, s)
 	if err != nil {
 		return done, err
 	}
@@ -64,7 +71,18 @@ func (d *Desk) set(ctx context.Context, s Selection, priv, word string) (Done, e
 			}
 		}
 	}
-	done.Instances, done.Asked, err = d.setPriv(ctx, s, priv)
+	// A stop or pause of the whole alter has put it on HOLD, which needs no word on an instance where nothing is queued.
+	at := waiting
+	if priv != aoscdb.PrivOK && len(s.Instances) == 0 {
+		at = nil
+	}
+	done.Instances, done.Asked, err = d.setPriv(ctx, s, priv, at)
+	if priv == aoscdb.PrivOK && len(waiting) > 0 {
+		done.Anew = waiting
+		if _, anewErr := d.Store.TryAnew(ctx, s.Group, s.Table, waiting); anewErr != nil {
+			err = errors.Join(err, anewErr)
+		}
+	}
 	for _, a := range done.Instances {
 		e := aoscdb.Event{Actor: s.By, Group: s.Group, Table: s.Table, Host: a.Host, Port: a.Port, What: word, Detail: "osc_priv=" + priv}
 		if eventErr := d.Store.Event(ctx, e); eventErr != nil {
@@ -93,9 +111,32 @@ func (d *Desk) hold(ctx context.Context, a aoscdb.CurrentAlter, priv, word, by s
 	return "", nil
 }
 
-// setPriv writes osc_priv on every selected instance that has a row of the alter. Instances that fail are named in the
-// error, the others are done. asked is how many have a row.
-func (d *Desk) setPriv(ctx context.Context, s Selection, priv string) (done []mysql.Addr, asked int, err error) {
+// betweenTries are the selected instances where the alter failed and is to be tried again.
+func (d *Desk) betweenTries(ctx context.Context, s Selection) ([]mysql.Addr, error) {
+	retries, err := d.Store.Retries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	running, err := d.Store.RunningAlters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []mysql.Addr
+	for _, r := range retries {
+		a := mysql.Addr{Host: r.Host, Port: r.Port}
+		underWay := slices.ContainsFunc(running, func(x aoscdb.RunningAlter) bool {
+			return x.Host == r.Host && x.Port == r.Port && x.Group == r.Group && x.Table == r.Table
+		})
+		if r.Group == s.Group && r.Table == s.Table && !underWay && (len(s.Instances) == 0 || slices.Contains(s.Instances, a)) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+// setPriv writes osc_priv on every selected instance that has a row of the alter, queued or running or, in waiting, of a try that
+// failed. Instances that fail are named in the error, the others are done. asked is how many have a row.
+func (d *Desk) setPriv(ctx context.Context, s Selection, priv string, waiting []mysql.Addr) (done []mysql.Addr, asked int, err error) {
 	running, err := d.Store.RunningAlters(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -115,6 +156,10 @@ func (d *Desk) setPriv(ctx context.Context, s Selection, priv string) (done []my
 			addrs = append(addrs, a)
 			delete(want, a)
 		}
+	}
+	for _, a := range waiting {
+		addrs = append(addrs, a)
+		delete(want, a)
 	}
 	results := mysql.FanOut(ctx, addrs, d.FanOut, d.Timeout, func(ctx context.Context, a mysql.Addr) (bool, error) {
 		store, err := d.status(tiers, s.Group, a)

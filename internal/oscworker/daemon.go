@@ -131,15 +131,37 @@ func (d *Daemon) noteEnd(a mysql.Addr, v verdict, err error) {
 	}
 }
 
-// forgetEnds drops what was remembered of instances that have nothing queued.
-func (d *Daemon) forgetEnds(queued []aoscdb.RunningAlter) {
+// forgetEnds drops what was remembered of instances that have nothing queued and nothing that failed and is to be tried again.
+func (d *Daemon) forgetEnds(ctx context.Context, queued []aoscdb.RunningAlter) error {
 	still := map[mysql.Addr]bool{}
 	for _, r := range queued {
 		still[mysql.Addr{Host: r.Host, Port: r.Port}] = true
 	}
+	if d.failedElsewhere(still) {
+		retries, err := d.Store.Retries(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range retries {
+			still[mysql.Addr{Host: r.Host, Port: r.Port}] = true
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	maps.DeleteFunc(d.ends, func(a mysql.Addr, _ error) bool { return !still[a] })
+	return nil
+}
+
+// failedElsewhere tells whether a failure is remembered of another instance than these.
+func (d *Daemon) failedElsewhere(but map[mysql.Addr]bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for a, err := range d.ends {
+		if err != nil && !but[a] {
+			return true
+		}
+	}
+	return false
 }
 
 // once begins what is queued and waits for its end.
@@ -178,7 +200,9 @@ func (d *Daemon) pass(ctx context.Context, ended func(verdict, fleet.Instance)) 
 	if err != nil {
 		return err
 	}
-	d.forgetEnds(queued)
+	if err := d.forgetEnds(ctx, queued); err != nil {
+		return err
+	}
 	var tiers map[string]aoscdb.Tier
 	for _, r := range queued {
 		inst, ours := byAddr[mysql.Addr{Host: r.Host, Port: r.Port}]

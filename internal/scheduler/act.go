@@ -17,6 +17,8 @@ import (
 var (
 	faultReady   = fault.Register("scheduler.ready.written", "running_alters has the row READY, the instance knows nothing of it")
 	faultWaiting = fault.Register("scheduler.waiting.written", "the instance has the row WAITING")
+	faultFailed  = fault.Register("scheduler.backoff.before", "the instance says FAILED, running_alters still RUNNING")
+	faultBackOff = fault.Register("scheduler.backoff.written", "retries has the next try, running_alters has no row any more")
 	faultDone    = fault.Register("scheduler.done.before", "running_alters says DONE, row and target are still there")
 )
 
@@ -50,6 +52,9 @@ func (a *actor) carryOut(ctx context.Context, actions []Action) (map[mysql.Addr]
 		byAddr[act.Addr] = append(byAddr[act.Addr], act)
 	}
 	if err := a.followAll(ctx, actions); err != nil {
+		return nil, err
+	}
+	if err := a.forgetTries(ctx, actions); err != nil {
 		return nil, err
 	}
 	results := mysql.FanOut(ctx, order, a.fanout, 0, func(ctx context.Context, at mysql.Addr) (outcome, error) {
@@ -86,6 +91,20 @@ func (a *actor) followAll(ctx context.Context, actions []Action) error {
 	return a.central.FollowRunning(ctx, a.lease, rows)
 }
 
+// forgetTries deletes all counts that say nothing any more, in one transaction.
+func (a *actor) forgetTries(ctx context.Context, actions []Action) error {
+	var rows []aoscdb.Retry
+	for _, act := range actions {
+		if act.Kind == ForgetTries {
+			rows = append(rows, act.Next)
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return a.central.ForgetRetries(ctx, a.lease, rows)
+}
+
 // followed is a row with what its worker says now.
 func followed(r aoscdb.RunningAlter, w *aoscdb.OSCRow) aoscdb.RunningAlter {
 	s := standOf(w)
@@ -108,6 +127,8 @@ func (a *actor) do(ctx context.Context, act Action) (outcome, error) {
 		return a.complete(ctx, act)
 	case Retry:
 		return a.retry(ctx, act)
+	case BackOff:
+		return a.backOff(ctx, act)
 	case Demote:
 		changed, err := a.central.RequeueRunning(ctx, a.lease, act.Row)
 		return outcome{again: changed}, err
@@ -129,7 +150,7 @@ func (a *actor) do(ctx context.Context, act Action) (outcome, error) {
 	case Recollect:
 		return outcome{}, a.central.Wake(ctx, aoscdb.DaemonCollector, "", false)
 	}
-	return outcome{}, nil // Follow, done by followAll
+	return outcome{}, nil // Follow and ForgetTries, done for all at once
 }
 
 // start writes running_alters first: what the instance knows of is always counted in the limits.
@@ -144,7 +165,7 @@ func (a *actor) start(ctx context.Context, act Action) (outcome, error) {
 		return outcome{again: err == nil}, err
 	}
 	fault.Point(faultReady)
-	return a.putWaiting(ctx, row, 0)
+	return a.putWaiting(ctx, row, a.snap.tries(act.Alter, act.Addr))
 }
 
 // queue repairs or renews the WAITING row, unless a worker has claimed the alter since it was looked at: then what it
@@ -157,12 +178,14 @@ func (a *actor) queue(ctx context.Context, act Action) (outcome, error) {
 	return a.putWaiting(ctx, act.Row, a.tries(act))
 }
 
-// tries is how many runs of this version of the table the instance has seen.
+// tries is how many runs of this version of the table the instance has seen. What a worker took and gave back may count more than
+// what failed: those that died.
 func (a *actor) tries(act Action) int {
-	if act.Work == nil || act.Work.Status == aoscdb.OSCDone || act.Work.DesiredBlob != a.snap.Alters[act.Alter].DesiredHash {
-		return 0
+	failed := a.snap.tries(act.Alter, act.Addr)
+	if w := act.Work; w != nil && w.Status == aoscdb.OSCWaiting && w.DesiredBlob == a.snap.Alters[act.Alter].DesiredHash {
+		return max(failed, w.Try)
 	}
-	return act.Work.Try
+	return failed
 }
 
 // putWaiting writes the row on the instance. Where that fails, the READY row goes again at once: it must not hold a
@@ -238,6 +261,19 @@ func (a *actor) retry(ctx context.Context, act Action) (outcome, error) {
 	return a.putWaiting(ctx, row, a.tries(act))
 }
 
+// backOff is one step in aoscdb: a crash before it finds the failure again, a crash after it finds the next try. The instance's
+// row stays FAILED, with the operator's osc_priv, until then.
+func (a *actor) backOff(ctx context.Context, act Action) (outcome, error) {
+	fault.Point(faultFailed)
+	ended, err := a.central.BackOff(ctx, a.lease, act.Row, act.Next, act.Reason)
+	if err != nil || !ended {
+		return outcome{again: err == nil}, err
+	}
+	fault.Point(faultBackOff)
+	a.log.Warn("a try failed", "tier", act.Alter.Group, "table", act.Alter.Table, "instance", act.Addr.String(), "next", act.Reason)
+	return outcome{again: true}, nil
+}
+
 // withdraw deletes the central row first, which is what counts. The instance's row is tidied up where it can be; where
 // not, its worker removes it.
 func (a *actor) withdraw(ctx context.Context, act Action) (outcome, error) {
@@ -289,18 +325,22 @@ func (a *actor) onInstance(ctx context.Context, r aoscdb.RunningAlter, fn func(c
 func index(t aoscdb.SchedulerTables, tiers []fleet.Tier) Snapshot {
 	s := Snapshot{
 		Now: t.Now, Targets: t.Targets, Running: t.Running, Fleet: NewFleet(tiers),
-		Tiers:  make(map[string]aoscdb.Tier, len(t.Tiers)),
-		Alters: make(map[AlterKey]aoscdb.CurrentAlter, len(t.Alters)),
-		Passes: make(map[PassKey]aoscdb.Pass, len(t.Passes)),
-		Looks:  map[mysql.Addr]Look{},
-		Silent: map[mysql.Addr]error{},
-		Views:  map[ClusterKey]fleet.ClusterView{},
+		Tiers:   make(map[string]aoscdb.Tier, len(t.Tiers)),
+		Alters:  make(map[AlterKey]aoscdb.CurrentAlter, len(t.Alters)),
+		Retries: make(map[TryKey]aoscdb.Retry, len(t.Retries)),
+		Passes:  make(map[PassKey]aoscdb.Pass, len(t.Passes)),
+		Looks:   map[mysql.Addr]Look{},
+		Silent:  map[mysql.Addr]error{},
+		Views:   map[ClusterKey]fleet.ClusterView{},
 	}
 	for _, tier := range t.Tiers {
 		s.Tiers[tier.Group] = tier
 	}
 	for _, alter := range t.Alters {
 		s.Alters[AlterKey{alter.Group, alter.Table}] = alter
+	}
+	for _, r := range t.Retries {
+		s.Retries[TryKey{AlterKey{r.Group, r.Table}, mysql.Addr{Host: r.Host, Port: r.Port}}] = r
 	}
 	for _, p := range t.Passes {
 		s.Passes[PassKey{mysql.Addr{Host: p.Host, Port: p.Port}, p.Group}] = p

@@ -47,6 +47,7 @@ type Daemon struct {
 	running bool          // something was under way at the last pass
 	again   bool          // the last pass made room for more
 	last    time.Time
+	next    time.Time // when the next try of what failed is due, zero = none waits
 }
 
 // rest is how long an instance is left alone on which an alter could not be started.
@@ -89,7 +90,21 @@ func Run(ctx context.Context, env *daemon.Env, p Parts, cfg Config) error {
 
 // due tells whether a pass is wanted without anybody asking.
 func (d *Daemon) due(now time.Time) bool {
-	return d.again || d.running && now.Sub(d.last) >= d.cfg.Follow
+	return d.again || d.running && now.Sub(d.last) >= d.cfg.Follow || !d.next.IsZero() && !now.Before(d.next)
+}
+
+// nextDue is when the first of the alters that wait between two tries is due, by this machine's clock; zero = none waits.
+func nextDue(s Snapshot) time.Time {
+	var first time.Time
+	for _, r := range s.Retries {
+		if r.NextAt.After(s.Now) && (first.IsZero() || r.NextAt.Before(first)) {
+			first = r.NextAt
+		}
+	}
+	if first.IsZero() {
+		return first
+	}
+	return time.Now().Add(first.Sub(s.Now))
 }
 
 // Pass looks once and does what is to be done. An error is one of the central tables or the inventory.
@@ -105,6 +120,7 @@ func (d *Daemon) Pass(ctx context.Context) error {
 	decision := Decide(snap, d.cfg.Rules)
 	d.settling = decision.Settling
 	d.running = len(snap.Running) > 0
+	d.next = nextDue(snap)
 	d.metrics.observe(snap, decision)
 	d.logBlocked(decision)
 	d.health = healthOf(snap, decision)

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,7 +23,39 @@ func Decide(s Snapshot, r Rules) Decision {
 	for _, key := range queueOrder(s) {
 		d.alter(key)
 	}
+	d.forgetTries()
 	return d.out
+}
+
+// forgetTries: a count of tries speaks of one version of an alter in progress, and only until somebody takes it out of progress:
+// whoever lets it go on wants it tried at once, from the first try.
+func (d *decider) forgetTries() {
+	for _, k := range slices.SortedFunc(maps.Keys(d.Retries), TryKey.compare) {
+		r, alter, inst := d.Retries[k], d.Alters[k.Alter], d.Fleet.Instances[k.Addr]
+		if alter.Status == aoscdb.AlterIPR && alter.DesiredHash == r.DesiredHash && d.Tiers[k.Alter.Group].Enabled && inst.Tier == k.Alter.Group {
+			continue
+		}
+		d.out.do(Action{Kind: ForgetTries, Alter: k.Alter, Addr: k.Addr, Next: r})
+	}
+}
+
+func (k TryKey) compare(o TryKey) int {
+	return cmp.Or(cmp.Compare(k.Alter.Group, o.Alter.Group), cmp.Compare(k.Alter.Table, o.Alter.Table),
+		cmp.Compare(k.Addr.Host, o.Addr.Host), cmp.Compare(k.Addr.Port, o.Addr.Port))
+}
+
+// backsOff says when the next try of an alter on an instance is due, and what failed; false when nothing keeps it from being begun.
+func (d *decider) backsOff(key AlterKey, a mysql.Addr) (aoscdb.Retry, bool) {
+	r, ok := d.Retries[TryKey{key, a}]
+	return r, ok && r.DesiredHash == d.Alters[key].DesiredHash && d.Now.Before(r.NextAt)
+}
+
+// block notes why a target is not begun. One between two tries says so, whatever else stands in its way.
+func (d *decider) block(key AlterKey, a mysql.Addr, code why.Code, reason string) {
+	if r, waits := d.backsOff(key, a); waits {
+		code, reason = why.Backoff, nextTry(r)
+	}
+	d.out.block(key, a, code, reason)
 }
 
 type decider struct {
@@ -110,7 +143,7 @@ func (d *decider) alter(key AlterKey) {
 	})
 	for _, t := range turn {
 		if reason := d.book.fits(tier, t.Instance); reason.Text != "" {
-			d.out.block(key, t.Addr(), reason.Code, reason.Text)
+			d.block(key, t.Addr(), reason.Code, reason.Text)
 			continue
 		}
 		d.book.take(tier, t.Instance, key)
@@ -132,7 +165,7 @@ func (d *decider) turn(key AlterKey, cluster ClusterKey) (target, bool) {
 	targets := d.targets[key][cluster]
 	blockAll := func(reason why.Reason) (target, bool) {
 		for _, t := range targets {
-			d.out.block(key, t.Addr(), reason.Code, reason.Text)
+			d.block(key, t.Addr(), reason.Code, reason.Text)
 		}
 		return target{}, false
 	}

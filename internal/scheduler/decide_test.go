@@ -37,6 +37,7 @@ func newWorld() *world {
 		Tiers:    map[string]aoscdb.Tier{},
 		Alters:   map[AlterKey]aoscdb.CurrentAlter{},
 		Passes:   map[PassKey]aoscdb.Pass{},
+		Retries:  map[TryKey]aoscdb.Retry{},
 		Looks:    map[mysql.Addr]Look{},
 		Views:    map[ClusterKey]fleet.ClusterView{},
 		Avoid:    map[mysql.Addr]time.Time{},
@@ -140,6 +141,16 @@ func (w *world) targets(hosts ...string) {
 	for _, h := range hosts {
 		w.target(tabla1, h, 1000)
 	}
+}
+
+// retry adds a row of retries: one try failed, the next is due in half a minute.
+func (w *world) retry(k AlterKey, host string, change func(*aoscdb.Retry)) {
+	r := aoscdb.Retry{Host: host, Port: 3306, Group: k.Group, Table: k.Table, DesiredHash: "blob1", Tries: 1, MaxTries: rules.MaxTries,
+		NextAt: now.Add(30 * time.Second), Error: "lock wait timeout"}
+	if change != nil {
+		change(&r)
+	}
+	w.Retries[TryKey{k, mysql.Addr{Host: host, Port: 3306}}] = r
 }
 
 // run adds a row of running_alters, queued 10 s ago, with a heartbeat now.

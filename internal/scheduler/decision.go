@@ -21,8 +21,10 @@ const (
 	Follow Kind = "follow"
 	// Complete ends an alter that is DONE on its instance: the row and the target go.
 	Complete Kind = "complete"
-	// Retry queues a failed alter again.
+	// Retry queues a failed alter again at once, for another version of the table.
 	Retry Kind = "retry"
+	// BackOff takes a failed alter from its instance until its next try is due: the row goes, and the count of tries stays.
+	BackOff Kind = "back off"
 	// Demote turns RUNNING back into READY, for an instance that proves that nothing runs there any more.
 	Demote Kind = "demote"
 	// Withdraw takes back what no worker has begun. It is safe towards an instance that does not answer: a worker
@@ -38,6 +40,8 @@ const (
 	Hold Kind = "hold"
 	// Warn reports what only a person can mend.
 	Warn Kind = "warn"
+	// ForgetTries deletes a count of tries that says nothing any more.
+	ForgetTries Kind = "forget tries"
 	// Recheck asks for a new checksum of one instance.
 	Recheck Kind = "recheck"
 	// Recollect asks for a new look of the collector.
@@ -62,6 +66,9 @@ type Action struct {
 	// For Start.
 	Instance fleet.Instance
 	Bytes    uint64
+
+	// Next is the try that follows, for BackOff, and the row to delete, for ForgetTries.
+	Next aoscdb.Retry
 }
 
 // Blocked is a target that is not started now, and why.

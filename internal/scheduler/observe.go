@@ -57,7 +57,7 @@ func (d *decider) candidates(asked map[ClusterKey]time.Time) []ClusterKey {
 			return cmp.Compare(heaviestOf(d.targets[key][b]), heaviestOf(d.targets[key][a]))
 		})
 		for _, c := range clusters {
-			if _, busy := d.book.cluster[c]; !busy && !seen[c] {
+			if _, busy := d.book.cluster[c]; !busy && !seen[c] && !d.allBackOff(key, c) {
 				seen[c] = true
 				out = append(out, c)
 			}
@@ -71,6 +71,11 @@ func (d *decider) candidates(asked map[ClusterKey]time.Time) []ClusterKey {
 	}
 	slices.SortStableFunc(out, func(a, b ClusterKey) int { return cmp.Compare(recent(a), recent(b)) })
 	return out
+}
+
+// allBackOff: nothing of the alter can be begun on the cluster before a next try is due.
+func (d *decider) allBackOff(key AlterKey, c ClusterKey) bool {
+	return !slices.ContainsFunc(d.targets[key][c], func(t target) bool { _, waits := d.backsOff(key, t.Addr()); return !waits })
 }
 
 func heaviestOf(targets []target) uint64 {

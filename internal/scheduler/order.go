@@ -17,7 +17,7 @@ func (d *decider) primaryTurn(key AlterKey, targets []target, view fleet.Cluster
 	if t, ok := find(targets, primary.Addr()); ok {
 		for _, other := range targets {
 			if other.Addr() != t.Addr() {
-				d.out.block(key, other.Addr(), why.Order, fmt.Sprintf("waits for the primary %s, replication will carry it", t.Addr()))
+				d.block(key, other.Addr(), why.Order, fmt.Sprintf("waits for the primary %s, replication will carry it", t.Addr()))
 			}
 		}
 		return d.unlessAvoided(key, t)
@@ -25,7 +25,7 @@ func (d *decider) primaryTurn(key AlterKey, targets []target, view fleet.Cluster
 	if reason := d.notJudged(key, primary.Instance); reason != "" {
 		d.keepSettling(key, targets)
 		for _, t := range targets {
-			d.out.block(key, t.Addr(), why.Order, fmt.Sprintf("the primary %s %s", primary.Addr(), reason))
+			d.block(key, t.Addr(), why.Order, fmt.Sprintf("the primary %s %s", primary.Addr(), reason))
 		}
 		return target{}, false
 	}
@@ -44,7 +44,7 @@ func (d *decider) rollingTurn(key AlterKey, targets []target, view fleet.Cluster
 	}
 	if len(replicas) > 0 {
 		if hasPrimary {
-			d.out.block(key, last.Addr(), why.Order, "the primary goes last, replicas still need it")
+			d.block(key, last.Addr(), why.Order, "the primary goes last, replicas still need it")
 		}
 		return d.oneReplica(key, replicas, view)
 	}
@@ -53,7 +53,7 @@ func (d *decider) rollingTurn(key AlterKey, targets []target, view fleet.Cluster
 			continue
 		}
 		if reason := d.notJudged(key, o.Instance); reason != "" {
-			d.out.block(key, last.Addr(), why.Order, fmt.Sprintf("the primary goes last, replica %s %s", o.Addr(), reason))
+			d.block(key, last.Addr(), why.Order, fmt.Sprintf("the primary goes last, replica %s %s", o.Addr(), reason))
 			return target{}, false
 		}
 	}
@@ -64,14 +64,14 @@ func (d *decider) rollingTurn(key AlterKey, targets []target, view fleet.Cluster
 func (d *decider) primaryFirstTurn(key AlterKey, replicas []target, view fleet.ClusterView, primary fleet.Observed, first target, hasPrimary bool) (target, bool) {
 	if hasPrimary {
 		for _, t := range replicas {
-			d.out.block(key, t.Addr(), why.Order, fmt.Sprintf(
+			d.block(key, t.Addr(), why.Order, fmt.Sprintf(
 				"the primary %s goes first: the change is stricter than what the table is", primary.Addr()))
 		}
 		return d.unlessAvoided(key, first)
 	}
 	if reason := d.notJudged(key, primary.Instance); reason != "" {
 		for _, t := range replicas {
-			d.out.block(key, t.Addr(), why.Order, fmt.Sprintf("the primary goes first, and %s %s", primary.Addr(), reason))
+			d.block(key, t.Addr(), why.Order, fmt.Sprintf("the primary goes first, and %s %s", primary.Addr(), reason))
 		}
 		return target{}, false
 	}
@@ -100,7 +100,7 @@ func (d *decider) heaviest(key AlterKey, targets []target, may func(target) bool
 		switch {
 		case !may(t): // it said why
 		case found:
-			d.out.block(key, t.Addr(), why.Order, fmt.Sprintf("one instance of cluster %s at a time, %s is first", t.Cluster, best.Addr()))
+			d.block(key, t.Addr(), why.Order, fmt.Sprintf("one instance of cluster %s at a time, %s is first", t.Cluster, best.Addr()))
 		default:
 			best, found = d.unlessAvoided(key, t)
 		}
@@ -108,13 +108,18 @@ func (d *decider) heaviest(key AlterKey, targets []target, may func(target) bool
 	return best, found
 }
 
-// unlessAvoided gives an instance on which a start failed a moment's rest.
+// unlessAvoided passes over an alter that waits between two tries on that instance, and gives an instance on which a start failed a
+// moment's rest.
 func (d *decider) unlessAvoided(key AlterKey, t target) (target, bool) {
+	if r, waits := d.backsOff(key, t.Addr()); waits {
+		d.block(key, t.Addr(), why.Backoff, nextTry(r))
+		return target{}, false
+	}
 	until, avoid := d.Avoid[t.Addr()]
 	if !avoid || !d.Now.Before(until) {
 		return t, true
 	}
-	d.out.block(key, t.Addr(), why.Backoff, "starting it failed a moment ago, next attempt at "+until.UTC().Format(time.TimeOnly)+" UTC")
+	d.block(key, t.Addr(), why.Backoff, "starting it failed a moment ago, next attempt at "+until.UTC().Format(time.TimeOnly)+" UTC")
 	return target{}, false
 }
 
@@ -164,7 +169,7 @@ func (d *decider) settled(key AlterKey, replica, primary fleet.Observed) bool {
 		reason = d.notSeenSince(key, replica.Addr(), state.At)
 	}
 	if reason != "" {
-		d.out.block(key, replica.Addr(), why.Order, "only this replica still needs it, and it "+reason)
+		d.block(key, replica.Addr(), why.Order, "only this replica still needs it, and it "+reason)
 		return false
 	}
 	return true

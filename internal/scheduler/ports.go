@@ -19,6 +19,8 @@ type Central interface {
 	FinishRunning(ctx context.Context, l aoscdb.Lease, seen aoscdb.RunningAlter) (bool, error)
 	RequeueRunning(ctx context.Context, l aoscdb.Lease, seen aoscdb.RunningAlter) (bool, error)
 	EndRunning(ctx context.Context, l aoscdb.Lease, seen aoscdb.RunningAlter, e aoscdb.RunEnd) (bool, error)
+	BackOff(ctx context.Context, l aoscdb.Lease, seen aoscdb.RunningAlter, next aoscdb.Retry, detail string) (bool, error)
+	ForgetRetries(ctx context.Context, l aoscdb.Lease, seen []aoscdb.Retry) error
 	ForgetRunning(ctx context.Context, l aoscdb.Lease, r aoscdb.RunningAlter, detail string) error
 	HoldByWorker(ctx context.Context, l aoscdb.Lease, r aoscdb.RunningAlter, reason string) error
 	Wake(ctx context.Context, daemon, scope string, fresh bool) error

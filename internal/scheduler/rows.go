@@ -212,9 +212,9 @@ func (d *decider) standing(r aoscdb.RunningAlter, look Look, answered bool) {
 	case s.Code == reasons.Going || s.Code == reasons.Queued:
 		return
 	case s.Code == reasons.Backoff:
-		w := look.Row
-		next := d.Now.Add(d.rules.Backoff(w.Try) - w.ReadAt.Sub(w.LastUpdate))
-		s.Why += fmt.Sprintf("; next try at %s UTC", next.UTC().Format(time.DateTime))
+		if next := d.nextTry(r, look.Row); !look.Row.Final && next.Tries < d.rules.MaxTries {
+			s.Why = nextTry(next)
+		}
 	}
 	d.out.stands(alterOf(r), addrOf(r), reasons.Reason{Code: s.Code, Text: s.Why})
 }
@@ -242,13 +242,14 @@ func (d *decider) tooLong(r aoscdb.RunningAlter, w *aoscdb.OSCRow) {
 	}
 }
 
-// failed decides between another try and a person. The row keeps its place between two tries: where one instance
-// fails the next is likely to.
+// failed decides between another try and a person. Between two tries nothing is held: the row goes, and what else the instance
+// has to do is begun.
 func (d *decider) failed(r aoscdb.RunningAlter, w *aoscdb.OSCRow, why string) {
 	hold := func(reason string) {
 		d.act(Hold, r, w, reason)
 		d.act(Drop, r, w, w.Error)
 	}
+	next := d.nextTry(r, w)
 	switch {
 	case why != "":
 		d.act(Drop, r, w, why)
@@ -256,9 +257,21 @@ func (d *decider) failed(r aoscdb.RunningAlter, w *aoscdb.OSCRow, why string) {
 		d.act(Retry, r, w, "the desired schema changed since it failed")
 	case w.Final:
 		hold(fmt.Sprintf("on %s: %s", addrOf(r), w.Error))
-	case w.Try >= d.rules.MaxTries:
-		hold(fmt.Sprintf("on %s, after %d tries: %s", addrOf(r), w.Try, w.Error))
-	case w.ReadAt.Sub(w.LastUpdate) >= d.rules.Backoff(w.Try):
-		d.act(Retry, r, w, w.Error)
+	case next.Tries >= d.rules.MaxTries:
+		hold(fmt.Sprintf("on %s, after %d tries: %s", addrOf(r), next.Tries, w.Error))
+	default:
+		d.out.do(Action{Kind: BackOff, Alter: alterOf(r), Addr: addrOf(r), Row: r, Work: w, Next: next, Reason: nextTry(next)})
 	}
+}
+
+// nextTry is what follows a failure, counted from when it came.
+func (d *decider) nextTry(r aoscdb.RunningAlter, w *aoscdb.OSCRow) aoscdb.Retry {
+	tries := max(w.Try, d.tries(alterOf(r), addrOf(r))+1)
+	return aoscdb.Retry{Host: r.Host, Port: r.Port, Group: r.Group, Table: r.Table, DesiredHash: w.DesiredBlob, Tries: tries,
+		MaxTries: d.rules.MaxTries, NextAt: d.Now.Add(d.rules.Backoff(tries) - w.ReadAt.Sub(w.LastUpdate)), Error: w.Error}
+}
+
+// nextTry says for people when which try follows, and what failed.
+func nextTry(r aoscdb.Retry) string {
+	return fmt.Sprintf("try %d of %d at %s UTC, after: %s", r.Tries+1, r.MaxTries, r.NextAt.UTC().Format(time.DateTime), r.Error)
 }

@@ -180,10 +180,8 @@ func TestRunningRows(t *testing.T) {
 		{"too long, said once", running(aoscdb.OSCRunning, true, func(w *world) { b := now.Add(-25 * time.Hour); w.Running[0].StartedAt = &b; hold(w) }),
 			nil, nil},
 
-		{"failed a moment ago", running(aoscdb.OSCFailed, false, failed(1, 9*time.Second)), nil, nil},
-		{"failed, tried again", running(aoscdb.OSCFailed, false, failed(1, 10*time.Second)), []string{"retry tabla1 p1"}, nil},
-		{"failed twice, waits longer", running(aoscdb.OSCFailed, false, failed(2, 19*time.Second)), nil, nil},
-		{"failed twice, tried again", running(aoscdb.OSCFailed, false, failed(2, 20*time.Second)), []string{"retry tabla1 p1"}, nil},
+		{"failed a moment ago: it gives its instance back", running(aoscdb.OSCFailed, false, failed(1, time.Second)), []string{"back off tabla1 p1"}, nil},
+		{"failed long ago, found now", running(aoscdb.OSCFailed, false, failed(2, time.Hour)), []string{"back off tabla1 p1"}, nil},
 		{"failed too often", running(aoscdb.OSCFailed, false, failed(3, 0)), []string{"hold tabla1 p1", "drop tabla1 p1"}, nil},
 		{"failed for good", running(aoscdb.OSCFailed, false, func(w *world) { row(w).Final, row(w).Error = true, "not proven" }),
 			[]string{"hold tabla1 p1", "drop tabla1 p1"}, nil},
@@ -197,6 +195,150 @@ func TestRunningRows(t *testing.T) {
 			delete(w.Fleet.Instances, w.inst("p1").Addr())
 		}), []string{"forget tabla1 p1"}, nil},
 	})
+}
+
+// The next try is counted from the failure by the instance's clock, and is due later each time.
+func TestNextTry(t *testing.T) {
+	for _, c := range []struct {
+		try, known int
+		want       aoscdb.Retry
+	}{
+		{1, 0, aoscdb.Retry{Tries: 1, NextAt: now.Add(6 * time.Second)}},
+		{2, 1, aoscdb.Retry{Tries: 2, NextAt: now.Add(16 * time.Second)}},
+		{1, 1, aoscdb.Retry{Tries: 2, NextAt: now.Add(16 * time.Second)}}, // its row on the instance was lost in between
+	} {
+		w := newWorld()
+		if c.known > 0 {
+			w.retry(tabla1, "p1", func(r *aoscdb.Retry) { r.Tries = c.known })
+		}
+		w.run(tabla1, "p1", aoscdb.RunRunning, nil)
+		w.look("p1", aoscdb.OSCFailed, false, func(r *aoscdb.OSCRow) {
+			r.Try, r.Error, r.LastUpdate = c.try, "lock wait timeout", r.ReadAt.Add(-4*time.Second)
+		})
+		d := Decide(w.Snapshot, rules)
+		if len(d.Actions) != 1 || d.Actions[0].Kind != BackOff {
+			t.Fatalf("%q", brief(d))
+		}
+		got := d.Actions[0].Next
+		if got.Tries != c.want.Tries || !got.NextAt.Equal(c.want.NextAt) || got.DesiredHash != "blob1" || got.MaxTries != rules.MaxTries {
+			t.Errorf("after try %d with %d known: %+v", c.try, c.known, got)
+		}
+		says := fmt.Sprintf("try %d of 3 at %s UTC, after: lock wait timeout", got.Tries+1, got.NextAt.Format(time.DateTime))
+		if d.Actions[0].Reason != says || len(d.Standing) != 1 || d.Standing[0].Reason != says {
+			t.Errorf("it says %q and %+v, want %q", d.Actions[0].Reason, d.Standing, says)
+		}
+	}
+}
+
+// An alter between two tries holds nothing: what else there is to do begins, on its instance too. It goes again when it is due.
+func TestBackOffHoldsNothing(t *testing.T) {
+	waits := func(k AlterKey, hosts ...string) func(*world) {
+		return func(w *world) {
+			w.alter(tabla2, func(a *aoscdb.CurrentAlter) { late := now; a.StartedAt = &late })
+			w.tier("udb", func(t *aoscdb.Tier) { t.MaxRunning = 1 })
+			for _, h := range hosts {
+				w.retry(k, h, nil)
+			}
+		}
+	}
+	says := "try 2 of 3 at 2026-03-01 12:00:30 UTC, after: lock wait timeout"
+	due := func(r *aoscdb.Retry) { r.NextAt = now }
+	runCases(t, []decideCase{
+		{"another table goes on the same instance, within max_running", func(w *world) {
+			waits(tabla1, "p1")(w)
+			w.target(tabla1, "p1", 1000)
+			w.target(tabla2, "p1", 1)
+		}, []string{"start tabla2 p1"}, map[string]string{"p1": says}},
+		{"the same table goes on another cluster", func(w *world) {
+			waits(tabla1, "p1")(w)
+			w.target(tabla1, "p1", 1000)
+			w.target(tabla1, "p2", 1)
+		}, []string{"start tabla1 p2"}, map[string]string{"p1": says}},
+		{"it says so although the cluster is busy with another", func(w *world) {
+			waits(tabla1, "p1")(w)
+			w.target(tabla1, "p1", 1000)
+			w.run(tabla2, "p1", aoscdb.RunRunning, nil)
+		}, nil, map[string]string{"p1": says}},
+		{"its replicas wait for it as they would without", func(w *world) {
+			waits(tabla1, "p1")(w)
+			w.targets("p1", "r1")
+		}, nil, map[string]string{"p1": says, "r1": "waits for the primary p1:3306"}},
+		{"due", func(w *world) {
+			waits(tabla1)(w)
+			w.retry(tabla1, "p1", due)
+			w.target(tabla1, "p1", 1000)
+			w.target(tabla2, "p1", 1)
+		}, []string{"start tabla1 p1"}, nil},
+		{"due, and its turn has not come", func(w *world) {
+			waits(tabla1)(w)
+			w.retry(tabla1, "p1", due)
+			w.target(tabla1, "p1", 1000)
+			w.run(tabla2, "p2", aoscdb.RunRunning, nil)
+		}, nil, map[string]string{"p1": "max_running of tier udb is 1"}},
+		{"rolling: another replica goes meanwhile", func(w *world) {
+			w.tier("udb", func(t *aoscdb.Tier) { t.Ordering = aoscdb.OrderingRolling })
+			w.inventory(fleet.Cluster{Tier: "udb", Name: "c", Instances: []fleet.Instance{
+				{Tier: "udb", Cluster: "c", Host: "p", Port: 3306}, {Tier: "udb", Cluster: "c", Host: "a", Port: 3306},
+				{Tier: "udb", Cluster: "c", Host: "b", Port: 3306}}})
+			w.targets("p", "a", "b")
+			w.retry(tabla1, "a", nil)
+		}, []string{"start tabla1 b"}, map[string]string{"a": says, "p": "the primary goes last"}},
+		{"rolling: the primary does not overtake a replica that waits", func(w *world) {
+			w.tier("udb", func(t *aoscdb.Tier) { t.Ordering = aoscdb.OrderingRolling })
+			w.targets("p1", "r1")
+			w.retry(tabla1, "r1", nil)
+		}, nil, map[string]string{"r1": says, "p1": "the primary goes last"}},
+
+		{"another version of the table is not that which failed", func(w *world) {
+			w.targets("p1")
+			w.retry(tabla1, "p1", func(r *aoscdb.Retry) { r.DesiredHash = "blob0" })
+		}, []string{"start tabla1 p1", "forget tries tabla1 p1"}, nil},
+		{"HOLD forgets what failed, so that resume begins at once", func(w *world) {
+			w.targets("p1")
+			w.retry(tabla1, "p1", nil)
+			w.alter(tabla1, func(a *aoscdb.CurrentAlter) { a.Status = aoscdb.AlterHold })
+		}, []string{"forget tries tabla1 p1"}, nil},
+		{"so does a tier that is off", func(w *world) {
+			w.targets("p1")
+			w.retry(tabla1, "p1", nil)
+			w.tier("udb", func(t *aoscdb.Tier) { t.Enabled = false })
+		}, []string{"forget tries tabla1 p1"}, nil},
+		{"and an instance that left the inventory", func(w *world) { w.retry(tabla1, "gone", nil) }, []string{"forget tries tabla1 gone"}, nil},
+		{"and an alter that is none any more", func(w *world) { w.retry(tabla2, "p1", nil) }, []string{"forget tries tabla2 p1"}, nil},
+	})
+}
+
+// I8: whatever a crash leaves, the next try has the number that follows those that failed.
+func TestTriesAreCounted(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		work func(*aoscdb.OSCRow) // nil: the instance has no row
+		want int
+	}{
+		{"its row was lost", nil, 2},
+		{"killed between READY and WAITING: FAILED of the last try", func(r *aoscdb.OSCRow) { r.Status, r.Try = aoscdb.OSCFailed, 2 }, 2},
+		{"FAILED of a run before an operator resumed it", func(r *aoscdb.OSCRow) { r.Status, r.Try = aoscdb.OSCFailed, 9 }, 2},
+		{"DONE of an earlier alter", func(r *aoscdb.OSCRow) { r.Status, r.Try = aoscdb.OSCDone, 7 }, 2},
+		{"given back by a worker that took it after a dead one", func(r *aoscdb.OSCRow) { r.Status, r.Try, r.CommitSHA = aoscdb.OSCWaiting, 3, "old" }, 3},
+		{"of another version of the table", func(r *aoscdb.OSCRow) { r.Status, r.Try, r.DesiredBlob = aoscdb.OSCWaiting, 9, "blob0" }, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld()
+			w.retry(tabla1, "p1", func(r *aoscdb.Retry) { r.Tries, r.NextAt = 2, now.Add(-time.Second) })
+			w.run(tabla1, "p1", aoscdb.RunReady, nil)
+			w.look("p1", "", false, nil)
+			if c.work != nil {
+				w.look("p1", aoscdb.OSCWaiting, false, c.work)
+			}
+			d := Decide(w.Snapshot, rules)
+			if len(d.Actions) != 1 || d.Actions[0].Kind != Queue {
+				t.Fatalf("%q", brief(d))
+			}
+			if got := (&actor{snap: w.Snapshot}).tries(d.Actions[0]); got != c.want {
+				t.Errorf("it is queued after %d tries, want %d", got, c.want)
+			}
+		})
+	}
 }
 
 func TestHoldSaysWhereAndWhy(t *testing.T) {
@@ -308,6 +450,10 @@ func TestObserve(t *testing.T) {
 			w.targets("p1", "p2")
 			w.run(tabla1, "p1", aoscdb.RunRunning, nil)
 		}, nil, nil},
+		{"one where all waits for its next try need not", func(w *world) {
+			w.targets("p1", "p2")
+			w.retry(tabla1, "p1", nil)
+		}, nil, key("c2")},
 		{"an alter on HOLD need not", func(w *world) {
 			w.targets("p1")
 			w.alter(tabla1, func(a *aoscdb.CurrentAlter) { a.Status = aoscdb.AlterHold })

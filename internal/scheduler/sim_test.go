@@ -78,6 +78,9 @@ func simWork(p *simProc, at simRow) error {
 	}
 	row.Status, row.Owner, row.LastUpdate = aoscdb.OSCRunning, p.name, w.now
 	row.Try++
+	if failed := w.failures[at]; row.Try <= failed && w.broken == "" {
+		w.broken = fmt.Sprintf("I8: %s on %s is run as try %d, and %d failed", at.key.Table, at.addr, row.Try, failed)
+	}
 	if err := p.turn(); err != nil {
 		return err
 	}
@@ -137,6 +140,9 @@ func simWork(p *simProc, at simRow) error {
 	case 1:
 		if mine() {
 			row.Status, row.LastUpdate, row.Error = aoscdb.OSCFailed, w.now, "lock wait timeout"
+			if w.alters[at.key].Status == aoscdb.AlterIPR { // what fails on HOLD is not tried again
+				w.failures[at]++
+			}
 		}
 		return nil
 	}
@@ -168,6 +174,7 @@ func (w *simWorld) myTurn(at simRow) bool {
 // finish makes the alter true: on the whole cluster where replication carries it.
 func (w *simWorld) finish(at simRow) {
 	w.isOK[at], w.seenOK[at] = true, true
+	delete(w.failures, at)
 	if w.tiers["udb"].Ordering != aoscdb.OrderingPrimary || w.primary[w.clusterOf(at.addr)] != at.addr {
 		return
 	}
@@ -227,7 +234,7 @@ func (w *simWorld) trouble() {
 	case 6:
 		for _, k := range []AlterKey{tabla1, tabla2} {
 			if w.chance(30) {
-				w.alters[k].Status = aoscdb.AlterHold
+				w.hold(k)
 				w.log("operator: HOLD %s", k.Table)
 			}
 		}
@@ -317,7 +324,7 @@ func TestRandomWorlds(t *testing.T) {
 	for seed := range 40 {
 		seeds = append(seeds, seed)
 	}
-	begun := 0
+	begun, backOffs := 0, 0
 	for _, seed := range seeds {
 		for _, ordering := range []string{aoscdb.OrderingPrimary, aoscdb.OrderingRolling} {
 			w := newSimWorld(uint64(seed), ordering)
@@ -328,14 +335,14 @@ func TestRandomWorlds(t *testing.T) {
 			w.heal()
 			done := w.run(30000, false, w.allOK)
 			w.end()
-			begun += w.begun
+			begun, backOffs = begun+w.begun, backOffs+w.backOffs
 			if w.broken != "" || !done {
 				t.Fatalf("seed %d, ordering %s: %s\n%s", seed, ordering, w.failure(), strings.Join(w.trace[max(0, len(w.trace)-60):], "\n"))
 			}
 		}
 	}
-	t.Logf("%d alters begun", begun)
-	if begun < 20*len(seeds) {
+	t.Logf("%d alters begun, %d failed and tried again", begun, backOffs)
+	if begun < 20*len(seeds) || backOffs < len(seeds) {
 		t.Errorf("only %d alters begun in all: this proves nothing", begun)
 	}
 }

@@ -28,6 +28,7 @@ type simWorld struct {
 	alters      map[AlterKey]*aoscdb.CurrentAlter
 	targets     map[AlterKey]map[mysql.Addr]bool
 	running     map[mysql.Addr]*aoscdb.RunningAlter
+	retries     map[simRow]aoscdb.Retry
 	passes      map[mysql.Addr]aoscdb.Pass
 
 	// The instances.
@@ -42,8 +43,10 @@ type simWorld struct {
 
 	// The truth about who alters what: what I3 is about.
 	altering map[mysql.Addr]simAlter
-	broken   string // the first rule that was broken
+	failures map[simRow]int // runs that failed since the last success or HOLD
+	broken   string         // the first rule that was broken
 	begun    int
+	backOffs int
 }
 
 type simRow struct {
@@ -115,7 +118,7 @@ func newSimWorld(seed uint64, ordering string) *simWorld {
 		targets: map[AlterKey]map[mysql.Addr]bool{}, running: map[mysql.Addr]*aoscdb.RunningAlter{},
 		passes: map[mysql.Addr]aoscdb.Pass{}, primary: map[ClusterKey]mysql.Addr{}, cut: map[mysql.Addr]bool{},
 		lock: map[mysql.Addr]*simProc{}, osc: map[simRow]*aoscdb.OSCRow{}, seenOK: map[simRow]bool{}, isOK: map[simRow]bool{},
-		altering: map[mysql.Addr]simAlter{},
+		altering: map[mysql.Addr]simAlter{}, retries: map[simRow]aoscdb.Retry{}, failures: map[simRow]int{},
 	}
 	tier := aoscdb.NewTier("udb")
 	tier.MaxRunning, tier.MaxRunningPerHost, tier.MaxRunningPerDatacenter = 1+w.rng.IntN(3), w.rng.IntN(3), w.rng.IntN(3)
@@ -241,6 +244,9 @@ func (c simCentral) SchedulerTables(context.Context) (aoscdb.SchedulerTables, er
 			t.Targets = append(t.Targets, aoscdb.Target{Group: k.Group, Table: k.Table, Host: a.Host, Port: a.Port, Bytes: uint64(a.Port)})
 		}
 	}
+	for _, x := range w.retries {
+		t.Retries = append(t.Retries, x)
+	}
 	for _, x := range w.passes {
 		t.Passes = append(t.Passes, x)
 	}
@@ -310,9 +316,36 @@ func (c simCentral) EndRunning(_ context.Context, l aoscdb.Lease, seen aoscdb.Ru
 		w.log("%s END %s %s on %s (%s)", c.p.name, e.What, seen.Table, addrOf(seen), e.Detail)
 		if e.Done {
 			delete(w.targets[alterOf(seen)], addrOf(seen))
+			delete(w.retries, simRow{addrOf(seen), alterOf(seen)})
 		}
 	})
 	return ended, err
+}
+
+func (c simCentral) BackOff(_ context.Context, l aoscdb.Lease, seen aoscdb.RunningAlter, next aoscdb.Retry, detail string) (ended bool, err error) {
+	err = c.write(l, func(w *simWorld) {
+		if w.same(seen) == nil {
+			return
+		}
+		delete(w.running, addrOf(seen))
+		next.Host, next.Port, next.Group, next.Table = seen.Host, seen.Port, seen.Group, seen.Table
+		w.retries[simRow{addrOf(seen), alterOf(seen)}] = next
+		ended = true
+		w.backOffs++
+		w.log("%s BACK-OFF %s on %s (%s)", c.p.name, seen.Table, addrOf(seen), detail)
+	})
+	return ended, err
+}
+
+func (c simCentral) ForgetRetries(_ context.Context, l aoscdb.Lease, seen []aoscdb.Retry) error {
+	return c.write(l, func(w *simWorld) {
+		for _, r := range seen {
+			at := simRow{mysql.Addr{Host: r.Host, Port: r.Port}, AlterKey{r.Group, r.Table}}
+			if now, ok := w.retries[at]; ok && now.Tries == r.Tries {
+				delete(w.retries, at)
+			}
+		}
+	})
 }
 
 func (c simCentral) ForgetRunning(_ context.Context, l aoscdb.Lease, r aoscdb.RunningAlter, _ string) error {
@@ -321,7 +354,7 @@ func (c simCentral) ForgetRunning(_ context.Context, l aoscdb.Lease, r aoscdb.Ru
 
 func (c simCentral) HoldByWorker(_ context.Context, l aoscdb.Lease, r aoscdb.RunningAlter, reason string) error {
 	return c.write(l, func(w *simWorld) {
-		w.alters[alterOf(r)].Status = aoscdb.AlterHold
+		w.hold(alterOf(r))
 		w.log("%s HOLD %s (%s)", c.p.name, r.Table, reason)
 	})
 }
@@ -332,6 +365,14 @@ func (c simCentral) Event(context.Context, aoscdb.Event) error { return c.p.turn
 
 func (simCentral) RecordObstacles(context.Context, aoscdb.Lease, string, []aoscdb.Obstacle) error {
 	return nil
+}
+
+// hold is by whoever it is: what has failed is forgotten.
+func (w *simWorld) hold(k AlterKey) {
+	w.alters[k].Status = aoscdb.AlterHold
+	for _, a := range w.sortedAddrs() {
+		delete(w.failures, simRow{a, k})
+	}
 }
 
 // Tiers makes the world an Inventory.

@@ -14,6 +14,12 @@ type AlterKey struct{ Group, Table string }
 // ClusterKey names a cluster of the inventory.
 type ClusterKey struct{ Tier, Cluster string }
 
+// TryKey names what table retries has a row for: an alter on an instance.
+type TryKey struct {
+	Alter AlterKey
+	Addr  mysql.Addr
+}
+
 // PassKey names what checksum_passes has a row for.
 type PassKey struct {
 	Addr  mysql.Addr
@@ -28,6 +34,7 @@ type Snapshot struct {
 	Alters  map[AlterKey]aoscdb.CurrentAlter
 	Targets []aoscdb.Target
 	Running []aoscdb.RunningAlter
+	Retries map[TryKey]aoscdb.Retry
 	Passes  map[PassKey]aoscdb.Pass
 	Fleet   Fleet
 
@@ -104,6 +111,15 @@ func (r Rules) Backoff(tries int) time.Duration {
 		d *= 2
 	}
 	return min(d, r.RetryBackoffMax)
+}
+
+// tries is how many runs of an alter have failed on an instance, of the version that is wanted now.
+func (s Snapshot) tries(k AlterKey, a mysql.Addr) int {
+	r, ok := s.Retries[TryKey{k, a}]
+	if !ok || r.DesiredHash != s.Alters[k].DesiredHash {
+		return 0
+	}
+	return r.Tries
 }
 
 func alterOf(r aoscdb.RunningAlter) AlterKey { return AlterKey{r.Group, r.Table} }

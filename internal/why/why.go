@@ -31,7 +31,7 @@ const (
 	OSCPriv       Code = "osc_priv"       // PAUSE or STOP on the instance
 	Limit         Code = "limit"          // a limit of the tier
 	OtherAlter    Code = "other_alter"    // another alter is on the instance or cluster
-	Backoff       Code = "backoff"        // a try failed; when the next is
+	Backoff       Code = "backoff"        // a try failed; when the next is; it holds nothing until then
 	Lock          Code = "lock"           // the table's lock, and who holds it
 	Throttled     Code = "throttled"      // the copy waits, for what
 	Paused        Code = "paused"         // the worker pauses for another reason
@@ -237,6 +237,9 @@ func (i instance) notHandedOut() Reason {
 		return tierDisabled(i.Tier.Group)
 	}
 	if r, bad := i.Scheduler.trouble(); bad {
+		if o := i.ByScheduler; o != nil && o.Code == string(Backoff) {
+			return because(r.Code, "%s; nobody begins it: %s", o.Reason, r.Text)
+		}
 		return r
 	}
 	if o := i.ByScheduler; o != nil {

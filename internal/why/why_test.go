@@ -167,6 +167,13 @@ func TestEachReason(t *testing.T) {
 		}), Lock, []string{"session 7"}},
 		"a try failed": {running, row(func(r *aoscdb.OSCRow) { r.Status, r.Try, r.Error = "FAILED", 2, "disk full" }), Backoff,
 			[]string{"try 2", "disk full"}},
+		"between two tries": {func(x *tables) {
+			x.Obstacles = []aoscdb.Obstacle{obstacle("scheduler", Backoff, "try 2 of 5 at 2026-03-01 12:01:00 UTC, after: disk full")}
+		}, nil, Backoff, []string{"db1:3306: try 2 of 5 at 2026-03-01 12:01:00 UTC", "disk full"}},
+		"between two tries, the scheduler is down": {func(x *tables) {
+			x.Obstacles = []aoscdb.Obstacle{obstacle("scheduler", Backoff, "try 2 of 5 at 2026-03-01 12:01:00 UTC, after: disk full")}
+			daemon(x, "scheduler", dead)
+		}, nil, DaemonDown, []string{"try 2 of 5", "disk full", "scheduler is down"}},
 		"a try failed, until when": {func(x *tables) {
 			running(x)
 			x.Obstacles = []aoscdb.Obstacle{obstacle("scheduler", Backoff, "try 2 failed: disk full; next try at 12:01")}

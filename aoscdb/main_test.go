@@ -29,7 +29,7 @@ func runTests(m *testing.M) int {
 	var err error
 	cluster, err = mysqld.StartCluster(ctx, mysqld.ClusterOptions{Replicas: 1, Server: func(int) mysqld.Options {
 		return mysqld.Options{Config: map[string]string{
-			"sync_binlog": "0", "innodb_flush_log_at_trx_commit": "2", // quicker; no test here kills a server
+			"sync_binlog": "0", "innodb_flush_log_at_trx_commit": "2", "innodb_flush_method": "nosync", // quicker; no test here kills a server
 			// Settings of somebody else's server, none of which may matter.
 			"sql_mode": "ANSI,NO_BACKSLASH_ESCAPES", "character_set_server": "latin1", "default_storage_engine": "MyISAM",
 			"loose_explicit_defaults_for_timestamp": "OFF", "loose_default_table_encryption": "OFF",

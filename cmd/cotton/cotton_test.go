@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
 	"github.com/aosc/aosc/internal/fleet"
@@ -35,7 +34,7 @@ func TestMain(m *testing.M) {
 	testkit.Main(m)
 }
 
-const patience = time.Minute
+const patience = testkit.Patience
 
 // site is a scheduler with an embedded Mesos and a directory of its own.
 type site struct {

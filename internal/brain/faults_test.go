@@ -63,7 +63,7 @@ func TestWake(t *testing.T) {
 	if c := b.current(); c.CheckFrom != nil {
 		t.Fatalf("a check began before it was due: %+v", c)
 	}
-	testkit.Eventually(t, 10*time.Second, "the brain wakes when a check is due", func() bool {
+	testkit.Eventually(t, testkit.Patience, "the brain wakes when a check is due", func() bool {
 		woken, err := b.brain.Wake(t.Context())
 		must(t, err)
 		return woken

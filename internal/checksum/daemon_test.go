@@ -182,7 +182,7 @@ func TestDaemonWakesByNeed(t *testing.T) {
 	}
 	within := func(what string, condition func() bool) {
 		t.Helper()
-		testkit.Eventually(t, 15*time.Second, what, condition)
+		testkit.Eventually(t, testkit.Patience, what, condition)
 	}
 	within("a first pass", func() bool { return !began().IsZero() })
 	fresh := *f.pass(server.Addr()).FreshStartedAt
@@ -241,17 +241,21 @@ func TestDaemonDoesNotWaitForTheHung(t *testing.T) {
 	cfg := config
 	cfg.Retry = time.Second
 	f.start(cfg)
-	testkit.Eventually(t, 15*time.Second, "a pass of the good instance", func() bool { return f.pass(good.Addr()).FinishedAt != nil })
+	testkit.Eventually(t, testkit.Patience, "a pass of the good instance", func() bool { return f.pass(good.Addr()).FinishedAt != nil })
 	for range 3 {
 		before := *f.pass(good.Addr()).StartedAt
 		if err := f.store.Wake(t.Context(), aoscdb.DaemonChecksum, aoscdb.ScopeTier("udb"), false); err != nil {
 			t.Fatal(err)
 		}
-		testkit.Eventually(t, 4*time.Second, "a pass of the good instance beside a hung one", func() bool { return f.pass(good.Addr()).StartedAt.After(before) })
+		watch := testkit.StartStopwatch(t, good)
+		testkit.Eventually(t, testkit.Patience, "a pass of the good instance beside a hung one", func() bool {
+			return f.pass(good.Addr()).StartedAt.After(before)
+		})
+		watch.Within(t, 4*time.Second, "a pass of the good instance beside a hung one")
 	}
 	resume()
-	testkit.Eventually(t, 20*time.Second, "a pass of the instance that answers again", func() bool { return f.pass(hung.Addr()).FinishedAt != nil })
-	testkit.Eventually(t, 5*time.Second, "its error is gone", func() bool { return f.pass(hung.Addr()).Error == "" })
+	testkit.Eventually(t, testkit.Patience, "a pass of the instance that answers again", func() bool { return f.pass(hung.Addr()).FinishedAt != nil })
+	testkit.Eventually(t, testkit.Patience, "its error is gone", func() bool { return f.pass(hung.Addr()).Error == "" })
 }
 
 func TestInstancesThatLeftAreForgotten(t *testing.T) {
@@ -283,7 +287,7 @@ func TestTwoDaemons(t *testing.T) {
 	testkit.Exec(t, server, "CREATE TABLE "+db+".users (id bigint NOT NULL PRIMARY KEY)")
 	f.start(config)
 	f.start(config)
-	testkit.Eventually(t, 15*time.Second, "a first pass", func() bool { return f.pass(server.Addr()).FinishedAt != nil })
+	testkit.Eventually(t, testkit.Patience, "a first pass", func() bool { return f.pass(server.Addr()).FinishedAt != nil })
 	for i := range 6 {
 		comment, notOK := "", 0
 		if i%2 == 0 {
@@ -297,7 +301,7 @@ func TestTwoDaemons(t *testing.T) {
 		if err := f.store.Wake(t.Context(), aoscdb.DaemonChecksum, "", false); err != nil {
 			t.Fatal(err)
 		}
-		testkit.Eventually(t, 15*time.Second, "a pass begun since", func() bool { return !f.pass(server.Addr()).StartedAt.Before(since) })
+		testkit.Eventually(t, testkit.Patience, "a pass begun since", func() bool { return !f.pass(server.Addr()).StartedAt.Before(since) })
 		// The other daemon's pass may be recorded by now: it began later, so it must say the same.
 		if p := f.pass(server.Addr()); p.NotOK != notOK {
 			t.Errorf("round %d: %d tables not OK, want %d", i, p.NotOK, notOK)
@@ -332,7 +336,7 @@ func TestDaemonOutlivesAoscdb(t *testing.T) {
 	f.store, f.parts.Store = store, store
 	f.parts.Refresher = &status.Refresher{Pool: f.parts.Refresher.Pool, Store: store, Materialiser: f.parts.Refresher.Materialiser}
 	f.start(config)
-	testkit.Eventually(t, 15*time.Second, "a first pass", func() bool { return f.pass(instance.Addr()).FinishedAt != nil })
+	testkit.Eventually(t, testkit.Patience, "a first pass", func() bool { return f.pass(instance.Addr()).FinishedAt != nil })
 	if err := central.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -343,5 +347,5 @@ func TestDaemonOutlivesAoscdb(t *testing.T) {
 	if err := store.Wake(t.Context(), aoscdb.DaemonChecksum, "", false); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 30*time.Second, "a pass after aoscdb came back", func() bool { return f.pass(instance.Addr()).StartedAt.After(before) })
+	testkit.Eventually(t, testkit.Patience, "a pass after aoscdb came back", func() bool { return f.pass(instance.Addr()).StartedAt.After(before) })
 }

@@ -363,7 +363,7 @@ func TestStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 	leader := run(t, f)
-	testkit.Eventually(t, 15*time.Second, "a look", func() bool { return f.alter().CollectedAt != nil })
+	testkit.Eventually(t, testkit.Patience, "a look", func() bool { return f.alter().CollectedAt != nil })
 	if err := f.daemon().Pass(t.Context(), old); !errors.Is(err, aoscdb.ErrLeaseLost) {
 		t.Errorf("a look under a lost lease: %v", err)
 	}
@@ -373,7 +373,7 @@ func TestStandby(t *testing.T) {
 	if err := f.store.Wake(t.Context(), aoscdb.DaemonCollector, "", false); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 15*time.Second, "a look of the standby", func() bool { return f.alter().Targets == 1 })
+	testkit.Eventually(t, testkit.Patience, "a look of the standby", func() bool { return f.alter().Targets == 1 })
 }
 
 // run runs a daemon until the test ends or the returned function is called.

@@ -215,8 +215,8 @@ func TestLeaderSurvivesItsDatabase(t *testing.T) {
 		n := passes.Load()
 		return func() bool { return passes.Load() > n }
 	}
-	testkit.Eventually(t, 10*time.Second, "it leads", leads(1))
-	testkit.Eventually(t, 10*time.Second, "it passes", passing())
+	testkit.Eventually(t, testkit.Patience, "it leads", leads(1))
+	testkit.Eventually(t, testkit.Patience, "it passes", passing())
 
 	// Hung: connections stay open and nothing answers.
 	if err := server.Pause(); err != nil {
@@ -226,8 +226,8 @@ func TestLeaderSurvivesItsDatabase(t *testing.T) {
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 20*time.Second, "it leads again", leads(2))
-	testkit.Eventually(t, 10*time.Second, "it passes again", passing())
+	testkit.Eventually(t, testkit.Patience, "it leads again", leads(2))
+	testkit.Eventually(t, testkit.Patience, "it passes again", passing())
 
 	// Gone.
 	if err := server.Kill(); err != nil {
@@ -237,8 +237,8 @@ func TestLeaderSurvivesItsDatabase(t *testing.T) {
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 20*time.Second, "it leads again", leads(3))
-	testkit.Eventually(t, 15*time.Second, "it passes again", passing())
+	testkit.Eventually(t, testkit.Patience, "it leads again", leads(3))
+	testkit.Eventually(t, testkit.Patience, "it passes again", passing())
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

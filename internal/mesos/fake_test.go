@@ -250,5 +250,5 @@ func (r *running) wait() error {
 
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	testkit.Eventually(t, 20*time.Second, what, condition)
+	testkit.Eventually(t, testkit.Patience, what, condition)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/testkit"
@@ -41,7 +40,7 @@ func TestCloning(t *testing.T) {
 			donor.Addr().Port))
 		ended <- err
 	}()
-	testkit.Eventually(t, time.Minute, "the clone is under way", func() bool {
+	testkit.Eventually(t, testkit.Patience, "the clone is under way", func() bool {
 		select {
 		case err := <-ended:
 			t.Fatalf("the clone ended at once: %v", err)
@@ -49,7 +48,7 @@ func TestCloning(t *testing.T) {
 		}
 		return cloning()
 	})
-	testkit.Eventually(t, time.Minute, "its data are gone", func() bool {
+	testkit.Eventually(t, testkit.Patience, "its data are gone", func() bool {
 		return testkit.Ask(t, recipient,
 			"SELECT @@GLOBAL.gtid_executed") == ""
 	})

@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long a test waits for what should take milliseconds.
-const patience = 30 * time.Second
+const patience = testkit.Patience
 
 func status(t *testing.T, db *sql.DB) *mysql.ReplicaStatus {
 	t.Helper()

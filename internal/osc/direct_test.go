@@ -95,7 +95,7 @@ func TestStopDirect(t *testing.T) {
 	b.settings.LockWaitTimeout = 3 * time.Second
 	b.occupy("t")
 	a := b.begin(b.plan("t", newT))
-	testkit.Eventually(t, 10*time.Second, "the ALTER waits", func() bool {
+	testkit.Eventually(t, testkit.Patience, "the ALTER waits", func() bool {
 		return testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM performance_schema.processlist WHERE info LIKE 'ALTER TABLE `"+b.database+"`%'") == "1"
 	})
 	watch := testkit.StartStopwatch(t, b.srv)
@@ -117,7 +117,7 @@ func TestKilledConnection(t *testing.T) {
 	b.occupy("t")
 	a := b.begin(b.plan("t", newT))
 	alters := " FROM performance_schema.processlist WHERE info LIKE 'ALTER TABLE `" + b.database + "`%'"
-	testkit.Eventually(t, 10*time.Second, "the ALTER waits", func() bool { return testkit.Ask(t, b.srv, "SELECT COUNT(*)"+alters) == "1" })
+	testkit.Eventually(t, testkit.Patience, "the ALTER waits", func() bool { return testkit.Ask(t, b.srv, "SELECT COUNT(*)"+alters) == "1" })
 	b.exec("KILL " + testkit.Ask(t, b.srv, "SELECT MAX(id)"+alters))
 	<-a.done
 	if a.err == nil || final(a.err) {

@@ -303,7 +303,7 @@ func TestTruncatedAfterVerification(t *testing.T) {
 	a.until("the cut-over waits for the table", func(p Progress) bool { return p.State == StateCuttingOver && strings.HasPrefix(p.Detail, "waits") })
 	var truncated sync.WaitGroup
 	truncated.Go(func() { b.exec("TRUNCATE TABLE t") })
-	testkit.Eventually(t, time.Minute, "TRUNCATE waits, too", func() bool {
+	testkit.Eventually(t, testkit.Patience, "TRUNCATE waits, too", func() bool {
 		return testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE object_schema = ? AND object_name = 't' AND lock_status = 'PENDING'",
 			b.database) != "0"
 	})

@@ -89,7 +89,7 @@ func newVictimBench(t *testing.T, srv *mysqld.Server) *bench {
 // clean calls Clean until nothing is live any more, as a worker does each minute.
 func (b *bench) clean() {
 	b.t.Helper()
-	testkit.Eventually(b.t, 30*time.Second, "the dead run is cleaned up", func() bool {
+	testkit.Eventually(b.t, testkit.Patience, "the dead run is cleaned up", func() bool {
 		if _, err := b.runner.Clean(b.t.Context(), "c1", b.db, nil); err != nil {
 			b.t.Fatal(err)
 		}

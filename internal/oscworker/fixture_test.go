@@ -237,7 +237,7 @@ func (f *fixture) await(s *mysqld.Server, what string, ok func(aoscdb.OSCRow) bo
 }
 
 // patience is for a busy machine.
-const patience = 2 * time.Minute
+const patience = testkit.Patience
 
 func (f *fixture) awaitStatus(s *mysqld.Server, status string) aoscdb.OSCRow {
 	f.t.Helper()

@@ -12,7 +12,7 @@ import (
 // Many databases with a small table: the worker may add tens of milliseconds per table to what the server takes for the
 // ALTER itself, whatever the engine.
 func TestManySmallTables(t *testing.T) {
-	const databases = 40
+	const databases = 20
 	f := newFixture(t, nil, testkit.Cluster(t, 2))
 	for range databases {
 		f.database(tablePlain, 100)

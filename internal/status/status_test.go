@@ -258,7 +258,7 @@ func TestTablesOfThisSecondAreReadAgain(t *testing.T) {
 	if sum := f.refresh(status.Options{}); sum.Read != 1 {
 		t.Errorf("a table made in the second of its checksum was read %d times by the next, want 1", sum.Read)
 	}
-	testkit.Eventually(t, 10*time.Second, "its hash is reused", func() bool { return f.refresh(status.Options{}).Read == 0 })
+	testkit.Eventually(t, testkit.Patience, "its hash is reused", func() bool { return f.refresh(status.Options{}).Read == 0 })
 }
 
 // A row that says INC may come from a release with another normal form, and from before the caller altered the table.

@@ -13,7 +13,8 @@ import (
 // TestLockedOut: an executor that its own server does not let in any more, since somebody made an account that takes the place of
 // cotton's, or locked it, has the server put its accounts right: without an errant transaction, and closed.
 func TestLockedOut(t *testing.T) {
-	g := startGuarded(t, nil)
+	t.Parallel()
+	g := startGuarded(t)
 	db := g.i.server.DB()
 	before, err := mysql.ReadServer(t.Context(), db)
 	if err != nil {

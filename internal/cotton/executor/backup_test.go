@@ -214,6 +214,7 @@ func missing(path string) bool {
 // TestRestoreKilled: an executor is killed in each step of a restore. Nothing that looks like a data directory is there
 // then; the next one ends up with exactly the rows of the target, closed for writes, following nobody.
 func TestRestoreKilled(t *testing.T) {
+	t.Parallel()
 	s := newSource(t)
 	s.add(t, 10)
 	s.do(t, cotton.OrderBackup, backupID)
@@ -225,6 +226,7 @@ func TestRestoreKilled(t *testing.T) {
 	s.do(t, cotton.OrderArchive, "")
 	for _, point := range []string{faultRestoreFile, faultRestoreCopied, faultRestoreLogs, faultRestoreDone} {
 		t.Run(point, func(t *testing.T) {
+			t.Parallel()
 			x, task := s.seed(t, target.String())
 			killedAt(t, point, child{Sandbox: x.cfg.Sandbox, Task: task})
 			if data := dataDir(t, x); !missing(data) {
@@ -278,6 +280,7 @@ func (s *source) uuid(t *testing.T) string {
 // TestBackupKilled: an executor is killed in each step of a backup. Nothing half made is visible, the volume holds nothing
 // of it once the next one runs, and a restore from what is made then has everything.
 func TestBackupKilled(t *testing.T) {
+	t.Parallel()
 	s := newSource(t)
 	s.add(t, 5)
 	stop := func() {
@@ -329,6 +332,7 @@ func TestBackupKilled(t *testing.T) {
 
 // TestRestoreToTime: what was committed until then is there, and nothing that was committed later.
 func TestRestoreToTime(t *testing.T) {
+	t.Parallel()
 	s := newSource(t)
 	s.add(t, 3)
 	s.do(t, cotton.OrderBackup, backupID)
@@ -350,6 +354,7 @@ func TestRestoreToTime(t *testing.T) {
 // TestRestoreRefused: what cannot be restored is an error that says why, and leaves no data directory that would pass for a
 // restored one; and nothing is ever restored over data.
 func TestRestoreRefused(t *testing.T) {
+	t.Parallel()
 	s := newSource(t)
 	s.add(t, 5)
 	s.do(t, cotton.OrderBackup, backupID)

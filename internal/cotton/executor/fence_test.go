@@ -22,7 +22,7 @@ import (
 	"github.com/aosc/aosc/internal/testkit"
 )
 
-const patience = time.Minute
+const patience = testkit.Patience
 
 // recorder is an agent that only keeps what it is told.
 type recorder struct {
@@ -75,22 +75,25 @@ type guarded struct {
 	why   string // once it has ended
 }
 
-func startGuarded(t *testing.T, edit func(*cotton.Task)) *guarded {
+func startGuarded(t *testing.T, edit ...func(*guarded)) *guarded {
 	t.Helper()
 	x, task := fixture(t)
-	if edit != nil {
-		edit(&task)
-	}
-	return runGuarded(t, x, task)
+	return runGuarded(t, x, task, edit...)
 }
 
-func runGuarded(t *testing.T, x *Executor, task cotton.Task) *guarded {
+// runGuarded is startGuarded on a volume; edit is called before anything runs.
+func runGuarded(t *testing.T, x *Executor, task cotton.Task, edit ...func(*guarded)) *guarded {
 	t.Helper()
 	heard := &recorder{}
 	x.client, x.log, x.ctx = heard, x.cfg.Log, t.Context()
 	x.cfg.FactsInterval, x.cfg.Timing = time.Second, cotton.DefaultTiming()
 	x.cfg.Timing.Pulse, x.cfg.Timing.PulseLimit = 200*time.Millisecond, 2*time.Second
+	// A server that closes is not killed because the machine is busy.
+	x.cfg.Timing.Close, x.cfg.Timing.Killed = patience, patience/2
 	g := &guarded{t: t, x: x, i: newInstance(x, "c-2-1", task), heard: heard}
+	for _, e := range edit {
+		e(g)
+	}
 	x.instance = g.i
 	done := make(chan struct{})
 	go func() {
@@ -167,6 +170,7 @@ func (g *guarded) awaitFenced(epoch uint64) cotton.Facts {
 // TestFence: whatever a primary is doing, a fence closes it, by force where need be; it is reported only then, it is no
 // crash, and what the server acknowledged is there afterwards.
 func TestFence(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		before func(*testing.T, *guarded)
@@ -211,7 +215,12 @@ func TestFence(t *testing.T) {
 		}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			g := startGuarded(t, nil)
+			t.Parallel()
+			g := startGuarded(t, func(g *guarded) {
+				if !tc.killed {
+					g.i.guard.limits.killed = patience // however busy the machine is
+				}
+			})
 			g.open()
 			if _, err := g.app().ExecContext(t.Context(), "INSERT INTO d.t VALUES (1)"); err != nil {
 				t.Fatal(err)
@@ -238,7 +247,8 @@ func TestFence(t *testing.T) {
 // TestOldOrders: an order of an older epoch is not obeyed, also by the next executor on the volume; nor is one for another
 // task, or a newer schema.
 func TestOldOrders(t *testing.T) {
-	g := startGuarded(t, nil)
+	t.Parallel()
+	g := startGuarded(t)
 	g.order(9, cotton.OrderFence, 0)
 	g.awaitFenced(9)
 	g.open()
@@ -264,9 +274,10 @@ func TestOldOrders(t *testing.T) {
 }
 
 // TestLeaseUnheard: an open server closes itself once its lease is over and nobody acknowledges; without ever a lease it
-// is left alone; opened again it has the time of a lease.
+// is left alone; opened again it stays open while its lease runs.
 func TestLeaseUnheard(t *testing.T) {
-	g := startGuarded(t, nil)
+	t.Parallel()
+	g := startGuarded(t)
 	g.open()
 	seen := g.heard.last().At
 	testkit.Eventually(t, patience, "some looks have passed", func() bool { return g.heard.last().At.Sub(seen) > 2*time.Second })
@@ -280,8 +291,8 @@ func TestLeaseUnheard(t *testing.T) {
 		t.Errorf("%+v: it was not fenced", f)
 	}
 	testkit.Eventually(t, patience, "it says why", func() bool { return strings.Contains(g.heard.last().ClosedWhy, "lease") })
-	g.open()
 	g.order(3, cotton.OrderLease, time.Hour)
+	g.open()
 	seen = g.heard.last().At
 	testkit.Eventually(t, patience, "some looks have passed", func() bool { return g.heard.last().At.Sub(seen) > 2*time.Second })
 	if !g.isOpen() {
@@ -292,7 +303,7 @@ func TestLeaseUnheard(t *testing.T) {
 // acknowledged is a guarded server that is open, and a replica that acknowledges to it.
 func acknowledged(t *testing.T, set mysql.SemiSyncSource) (*guarded, *mysqld.Server) {
 	t.Helper()
-	g := startGuarded(t, nil)
+	g := startGuarded(t)
 	g.open()
 	db := g.i.server.DB()
 	if err := mysql.SetSemiSyncSource(t.Context(), db, g.i.server.Version(), set); err != nil {
@@ -326,6 +337,7 @@ func acknowledged(t *testing.T, set mysql.SemiSyncSource) (*guarded, *mysqld.Ser
 // TestLeaseAcknowledged: the scheduler is away for ever, a replica acknowledges: writes go on. When the replica goes, too,
 // and commits wait for it, the server is killed rather than closed: nothing that waits is let through.
 func TestLeaseAcknowledged(t *testing.T) {
+	t.Parallel()
 	g, replica := acknowledged(t, mysql.SemiSyncSource{Enabled: true})
 	g.order(3, cotton.OrderLease, 100*time.Millisecond)
 	app := g.app()
@@ -349,6 +361,7 @@ func TestLeaseAcknowledged(t *testing.T) {
 // TestLeaseFallenBack: a primary whose policy falls back is not kept open by a replica that is connected and acknowledges nothing, as one
 // whose packets vanish. Its scheduler takes it for closed by then (I2).
 func TestLeaseFallenBack(t *testing.T) {
+	t.Parallel()
 	g, replica := acknowledged(t, mysql.SemiSyncSource{Enabled: true, Acks: 1, Timeout: time.Second})
 	g.order(3, cotton.OrderLease, 2*time.Second)
 	app := g.app()
@@ -366,7 +379,8 @@ func TestLeaseFallenBack(t *testing.T) {
 
 // TestSilence: a mysqld that hangs is reported within moments, and again while it does; facts go on.
 func TestSilence(t *testing.T) {
-	g := startGuarded(t, nil)
+	t.Parallel()
+	g := startGuarded(t)
 	testkit.Eventually(t, patience, "it answers", func() bool { return g.heard.last().Answers })
 	if err := g.i.server.Pause(); err != nil {
 		t.Fatal(err)
@@ -391,7 +405,8 @@ func TestSilence(t *testing.T) {
 
 // TestCrash: that mysqld ended is the first thing that is reported, and the first start after it comes at once.
 func TestCrash(t *testing.T) {
-	g := startGuarded(t, nil)
+	t.Parallel()
+	g := startGuarded(t)
 	if err := syscall.Kill(g.i.server.Pid(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

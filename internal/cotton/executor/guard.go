@@ -28,6 +28,8 @@ type guard struct {
 	dir  string // the volume
 	wake chan struct{}
 
+	limits limit // of a fence
+
 	mu        sync.Mutex
 	memory    memory
 	written   memory // what the volume holds
@@ -110,7 +112,7 @@ func begun(now time.Time) pulse {
 }
 
 func newGuard(i *instance) *guard {
-	return &guard{i: i, wake: make(chan struct{}, 1), pulse: begun(time.Now())}
+	return &guard{i: i, wake: make(chan struct{}, 1), limits: fenceLimits, pulse: begun(time.Now())}
 }
 
 // recall reads what the former executor remembered on the volume; run comes after it. Orders may have come meanwhile: an
@@ -259,7 +261,7 @@ func (g *guard) ordered() uint64 {
 func (g *guard) carryOut(ctx context.Context, epoch uint64) {
 	fault.Point(faultOrdered)
 	begun := time.Now()
-	how, err := g.i.close(ctx, fenceLimits, fmt.Sprintf("fenced under epoch %d", epoch))
+	how, err := g.i.close(ctx, g.limits, fmt.Sprintf("fenced under epoch %d", epoch))
 	log := g.i.x.cfg.Log.With("instance", g.i.id, "epoch", epoch, "took", time.Since(begun))
 	if err != nil {
 		log.Error("the server cannot be fenced, it is tried again", "error", err)

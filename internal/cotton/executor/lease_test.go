@@ -103,8 +103,7 @@ func TestHangsAfterLease(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			g := startGuarded(t, nil)
-			g.x.cfg.Timing = timing
+			g := startGuarded(t, func(g *guarded) { g.x.cfg.Timing = timing })
 			g.open()
 			testkit.Eventually(t, patience, "it is seen open", func() bool {
 				g.i.guard.mu.Lock()
@@ -136,7 +135,8 @@ func TestHangsAfterLease(t *testing.T) {
 // TestLeaseOfOpened: an executor that was started anew has heard no order yet; a server that is opened has the time of the last
 // lease all the same, and not more.
 func TestLeaseOfOpened(t *testing.T) {
-	g := startGuarded(t, nil)
+	t.Parallel()
+	g := startGuarded(t)
 	g.order(3, cotton.OrderLease, 2*time.Second)
 	testkit.Eventually(t, patience, "the lease is remembered", func() bool {
 		m, err := readMemory(g.i.server.Dir())
@@ -157,7 +157,8 @@ func TestLeaseOfOpened(t *testing.T) {
 // TestKillUnasked: a task is killed while commits wait for an acknowledgement and the server cannot be asked about them: it is killed.
 // Stopped in good order it would let them through (I1).
 func TestKillUnasked(t *testing.T) {
-	g := startGuarded(t, nil)
+	t.Parallel()
+	g := startGuarded(t)
 	g.open()
 	server := g.i.server
 	if err := mysql.SetSemiSyncSource(t.Context(), server.DB(), server.Version(), mysql.SemiSyncSource{Enabled: true}); err != nil {
@@ -215,6 +216,7 @@ func sigTermPends(pid int) bool {
 // TestLeaseAgainstElection: whatever a server does, and whatever times are accepted, it is closed or dead before the scheduler elects
 // another, as long as no replica acknowledges to it after its replicas were stopped.
 func TestLeaseAgainstElection(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))

@@ -51,6 +51,7 @@ func fixture(t *testing.T) (*Executor, cotton.Task) {
 // TestStartServer: a new instance is closed for writes, follows nobody, has executed nothing (I7) and lets nobody in but
 // the accounts of its cluster; started again it is the same server with its data.
 func TestStartServer(t *testing.T) {
+	t.Parallel()
 	x, task := fixture(t)
 	server, _, err := x.startServer(t.Context(), task)
 	if err != nil {
@@ -108,6 +109,7 @@ func TestStartServer(t *testing.T) {
 
 // TestRefusals: what would start a wrong or an empty server starts none.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		edit func(*cotton.Task)
 		want string

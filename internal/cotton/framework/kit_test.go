@@ -30,7 +30,7 @@ import (
 	"github.com/aosc/aosc/internal/testkit"
 )
 
-const patience = 2 * time.Minute
+const patience = testkit.Patience
 
 func isExists(err error) bool  { return errors.Is(err, framework.ErrExists) }
 func isUnknown(err error) bool { return errors.Is(err, framework.ErrUnknown) }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aosc/aosc/internal/testkit"
 )
@@ -31,7 +30,7 @@ func known(t *testing.T, m *Mini, host string) any {
 func agentID(t *testing.T, m *Mini, host string) string {
 	t.Helper()
 	var id string
-	testkit.Eventually(t, 10*time.Second, host+" is registered", func() bool {
+	testkit.Eventually(t, testkit.Patience, host+" is registered", func() bool {
 		id = str(known(t, m, host), "agent_info", "id", "value")
 		return id != ""
 	})
@@ -86,7 +85,7 @@ func TestDrainAgent(t *testing.T) {
 		"uuid": last["uuid"]}})
 	drained := func(m *Mini) {
 		t.Helper()
-		testkit.Eventually(t, 10*time.Second, "the agent is drained", func() bool {
+		testkit.Eventually(t, testkit.Patience, "the agent is drained", func() bool {
 			return str(known(t, m, "agent1.example"), "drain_info", "state") == "DRAINED"
 		})
 	}

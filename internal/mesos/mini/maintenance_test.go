@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aosc/aosc/internal/testkit"
 )
@@ -102,5 +101,5 @@ func volumeIn(o map[string]any) any {
 
 func ended(t *testing.T, m *Mini, agent string) {
 	t.Helper()
-	testkit.Eventually(t, 10*time.Second, agent+" has ended", func() bool { return m.AgentURL(agent) == "" })
+	testkit.Eventually(t, testkit.Patience, agent+" has ended", func() bool { return m.AgentURL(agent) == "" })
 }

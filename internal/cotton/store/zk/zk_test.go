@@ -135,7 +135,7 @@ func testNodeDeleted(t *testing.T, b backing) {
 	if _, err := first.Put(t.Context(), storetest.Record("c0")); !errors.Is(err, store.ErrNotLeader) {
 		t.Errorf("the first writes: %v", err)
 	}
-	testkit.Eventually(t, 10*time.Second, "the first knows that its lead is lost", isLost(lost))
+	testkit.Eventually(t, testkit.Patience, "the first knows that its lead is lost", isLost(lost))
 	lead(t, second, "second")
 	if _, err := second.Put(t.Context(), storetest.Record("c0")); err != nil {
 		t.Error(err)

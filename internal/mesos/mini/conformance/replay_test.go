@@ -17,10 +17,11 @@ import (
 
 	"github.com/aosc/aosc/internal/mesos/mini"
 	"github.com/aosc/aosc/internal/mesos/mini/minitest"
+	"github.com/aosc/aosc/internal/testkit"
 )
 
 // patience is how long anything recorded may take to come here.
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 // player replays one excerpt.
 type player struct {

@@ -28,8 +28,9 @@ demo: tools-mysql build ## cotton, two clusters, alters, a primary killed, every
 test: tools build ## all tests, on real servers
 	@AOSC_BIN=$(abspath $(BINARIES)) scripts/test
 
-faults: tools build ## every daemon killed at every fault point, long outages, and clusters against all faults of docs/faults.md
+faults: tools build ## every daemon killed at every fault point, every withdrawal, long outages, and clusters against all faults of docs/faults.md
 	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full scripts/test ./test/e2e -v -run 'TestKilledAnywhere|TestAoscdbDown'
+	@AOSC_E2E=full scripts/test ./internal/oscworker -v -run TestPermissionWithdrawnInMidCopy
 	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full TEST_TIMEOUT=2h scripts/test ./internal/cotton/framework -v
 	@AOSC_BIN=$(abspath $(BINARIES)) AOSC_E2E=full TEST_TIMEOUT=6h scripts/test ./test/faults -v
 

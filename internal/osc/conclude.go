@@ -27,13 +27,10 @@ func (c *copyRun) conclude(ctx context.Context, cause error) (Outcome, error) {
 		return Outcome{}, errors.Join(cause, fmt.Errorf("read the outcome of the copy: %w", err))
 	}
 	fault.Point(faultConcludeDone)
-	mine, err := c.recordsOf(ctx, c.plan.Target)
 	if !exists || form.Hash != c.plan.Desired.Hash {
-		if err != nil {
-			return Outcome{}, errors.Join(cause, err)
-		}
-		return Outcome{}, c.failed(ctx, cause, mine)
+		return Outcome{}, c.failed(ctx, cause)
 	}
+	mine, err := c.recordsOf(ctx, c.plan.Target)
 	if cause != nil {
 		c.logger.Info("the copy ended with an error after a good cut-over", "error", cause)
 	}
@@ -88,19 +85,46 @@ func (c *copyRun) dropBeside(ctx context.Context, mine []Leftover) error {
 	return c.settle(ctx, c.db, rest, 0)
 }
 
-// failed cleans up after a copy that did not replace the table.
-func (c *copyRun) failed(ctx context.Context, cause error, mine []Leftover) error {
-	if c.child != nil && strings.Contains(c.child.failure(), "already exists. Panicking") {
-		// Somebody else's table appeared after we had looked. gh-ost has made none of its own: drop nothing.
-		return errors.Join(c.forget(ctx, mine), c.refuse("gh-ost: %s", c.child.failure()))
-	}
+// recordsPatience is how long the end of a copy that did not replace the table waits for its records: an operator who has said STOP
+// while aoscdb is away waits for it, too. What is not settled then the next clean-up settles.
+const recordsPatience = time.Second
+
+// failed cleans up after a copy that did not replace the table. What the run itself has made goes also while the records cannot be read.
+func (c *copyRun) failed(ctx context.Context, cause error) error {
 	if cause == nil {
 		cause = c.childEnded()
+	}
+	patience, cancel := context.WithTimeout(ctx, recordsPatience)
+	defer cancel()
+	mine, err := c.recordsOf(patience, c.plan.Target)
+	if err != nil {
+		c.logger.Warn("the records of what the copy made cannot be read, the next clean-up settles them", "error", err)
+		return errors.Join(cause, c.dropOwn(ctx, cause))
+	}
+	if c.child != nil && c.alreadyExists() {
+		return errors.Join(c.forget(ctx, mine), c.refuse("gh-ost: %s", c.child.failure()))
 	}
 	if err := c.settle(ctx, c.db, mine, c.settings.Retention); err != nil {
 		return errors.Join(cause, fmt.Errorf("clean up after the copy (the next clean-up tries again): %w", err))
 	}
 	return cause
+}
+
+// dropOwn drops the copy and the changelog of a run that has the table's lock still: nobody else can have made them since it recorded
+// them. The records stay.
+func (c *copyRun) dropOwn(ctx context.Context, cause error) error {
+	if c.child == nil || errors.Is(cause, mysql.ErrLockLost) || c.alreadyExists() {
+		return nil
+	}
+	if err := checkRole(ctx, c.db, Settings{}); err != nil {
+		return err
+	}
+	return errors.Join(dropTable(ctx, c.db, c.plan.Database, c.names.Ghost), dropTable(ctx, c.db, c.plan.Database, c.names.Changelog))
+}
+
+// alreadyExists: somebody else's table appeared after we had looked. gh-ost has made none of its own: nothing is dropped.
+func (c *copyRun) alreadyExists() bool {
+	return strings.Contains(c.child.failure(), "already exists. Panicking")
 }
 
 // recordsOf are the leftovers recorded for a table.

@@ -66,7 +66,7 @@ func (a *attempt) ended() bool {
 // until waits for a condition while the run goes on.
 func (a *attempt) until(what string, condition func(Progress) bool) {
 	a.t.Helper()
-	testkit.Eventually(a.t, time.Minute, what, func() bool {
+	testkit.Eventually(a.t, testkit.Patience, what, func() bool {
 		if condition(a.progress()) {
 			return true
 		}
@@ -181,7 +181,7 @@ func TestPauseWhileCopying(t *testing.T) {
 	a.until("paused", func(p Progress) bool { return p.State == StatePaused })
 	copied, since := a.progress().RowsCopied, time.Now()
 	// Paused means that the number stands still; gh-ost has 2 s to get there.
-	testkit.Eventually(t, time.Minute, "nothing is copied any more", func() bool {
+	testkit.Eventually(t, testkit.Patience, "nothing is copied any more", func() bool {
 		if now := a.progress().RowsCopied; now != copied {
 			copied, since = now, time.Now()
 		}
@@ -291,7 +291,7 @@ func TestDoneWithoutRecords(t *testing.T) {
 		t.Fatalf("the table is %s", form.Text)
 	}
 	away(nil)
-	testkit.Eventually(t, time.Minute, "the next clean-up settles it", func() bool {
+	testkit.Eventually(t, testkit.Patience, "the next clean-up settles it", func() bool {
 		_, err := b.runner.Clean(t.Context(), "c1", b.db, nil)
 		all := b.tables()
 		return err == nil && len(all) == 2 && all[0] == "_t_del"
@@ -302,6 +302,36 @@ func TestDoneWithoutRecords(t *testing.T) {
 	if left, _ := b.leftovers.List(t.Context(), "c1"); len(left) != 1 || left[0].State != LeftoverKeep || time.Until(left[0].KeepUntil) < b.settings.Retention/2 {
 		t.Errorf("recorded: %+v", left)
 	}
+}
+
+// TestStoppedWithoutRecords: an operator's STOP while the records cannot be read ends the copy within moments and leaves nothing of it
+// on the server; the next clean-up forgets the records.
+func TestStoppedWithoutRecords(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t)).slowly()
+	b.exec(oldT)
+	b.fill("t", 5000)
+	a := b.begin(b.plan("t", newT))
+	a.until("rows are copied", copying)
+	save := b.leftovers.open()
+	b.leftovers.away = errors.New("aoscdb is away")
+	save()
+	a.control.Set(PrivStop)
+	<-a.done
+	if !errors.Is(a.err, ErrStopped) {
+		t.Errorf("the run ended with %v", a.err)
+	}
+	if all := b.tables(); len(all) != 1 {
+		t.Errorf("I5: the tables after STOP: %v", all)
+	}
+	save = b.leftovers.open()
+	b.leftovers.away = nil
+	save()
+	testkit.Eventually(t, testkit.Patience, "the next clean-up forgets the records", func() bool {
+		_, err := b.runner.Clean(t.Context(), "c1", b.db, nil)
+		left, listErr := b.leftovers.List(t.Context(), "c1")
+		return err == nil && listErr == nil && len(left) == 0
+	})
 }
 
 // TestSystemTablespace: a server without innodb_file_per_table prints another definition of every table it has altered, and
@@ -445,7 +475,7 @@ func TestLagThrottles(t *testing.T) {
 		}
 	}
 	defer start()
-	testkit.Eventually(t, time.Minute, "the replica lags", func() bool {
+	testkit.Eventually(t, testkit.Patience, "the replica lags", func() bool {
 		return testkit.Ask(t, cluster.Replicas[0], "SELECT MAX(last_update) < NOW() - INTERVAL 3 SECOND FROM "+
 			mysql.QuoteIdents(b.database, ghost.NamesFor("t").Changelog)) == "1"
 	})
@@ -511,7 +541,7 @@ func TestProcesslistBreaks(t *testing.T) {
 		_, err := conn.ExecContext(t.Context(), "DO SLEEP(1) /* \U0001F600 */")
 		asleep <- err
 	}()
-	testkit.Eventually(t, 10*time.Second, "the statement is under way", func() bool {
+	testkit.Eventually(t, testkit.Patience, "the statement is under way", func() bool {
 		return testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM performance_schema.processlist WHERE info LIKE 'DO SLEEP(1)%'") == "1"
 	})
 	var n int

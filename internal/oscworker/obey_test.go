@@ -1,6 +1,8 @@
 package oscworker
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,71 +11,100 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/osc"
 	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/testkit"
 )
 
+// withdrawal is one way in which work under way comes to a halt, and what was seen of it.
+type withdrawal struct {
+	name, effect string
+	took         time.Duration
+	altered      int
+	history      string
+}
+
 // I14: whatever takes permission away reaches the copy under way within two seconds, nothing is begun on the next database,
-// and the history tells what was altered and what was not. What may come back (enabled, limits) pauses, and goes on.
+// and the history tells what was altered and what was not. What may come back (enabled, limits) pauses, and goes on. Where aoscdb
+// itself is away nothing can be taken back there: the worker says what runs on, and the operator stops it where it runs.
 func TestPermissionWithdrawnInMidCopy(t *testing.T) {
 	cluster := testkit.Cluster(t, 2)
+	var seen []withdrawal
 	stops := []struct {
 		name     string
 		withdraw func(f *fixture)
 		says     string
 	}{
 		{"revoked", func(f *fixture) { f.central("DELETE FROM allowed_alters") }, "allowed_alters has no row"},
+		{"another commit", func(f *fixture) { f.central("UPDATE current_alters SET desired_hash = REPEAT('0', 40)") }, "superseded"},
 		{"HOLD by hand", func(f *fixture) { f.central("UPDATE current_alters SET status = 'HOLD'") }, "HOLD"},
 		{"HOLD by the brain", func(f *fixture) {
 			f.central("UPDATE current_alters SET status = 'HOLD', hold_by = 'brain', reason = 'the new commit is refused'")
 		}, "the new commit is refused"},
-		{"another commit", func(f *fixture) { f.central("UPDATE current_alters SET desired_hash = REPEAT('0', 40)") }, "superseded"},
 		{"not among the custom servers", func(f *fixture) {
 			f.central("UPDATE allowed_alters SET server_list = 'custom'")
 		}, "custom_servers"},
 		{"its tier is gone", func(f *fixture) { f.central("DELETE FROM tiers") }, "tiers has no row"},
 	}
+	stores := []string{aoscdb.StoreInstance, aoscdb.StoreCentral}
 	if os.Getenv("AOSC_E2E") != "full" {
-		stops = stops[:1] // the others differ in what permit.Judge says, which its table tests
+		stops = stops[:1]   // the others differ in what permit.Judge says, which its table tests
+		stores = stores[:1] // TestStopFile has the file
 	}
 	for _, c := range stops {
-		t.Run(c.name, func(t *testing.T) {
-			f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
-			f.midCopy()
-			watch := testkit.StartStopwatch(t, f.primary)
-			began := time.Now()
-			c.withdraw(f)
-			f.awaitIdle()
-			took := time.Since(began)
-			watch.Within(t, 2*time.Second, c.name)
-			altered := f.altered()
-			history := f.history("stopped")
-			t.Logf("%-30s nothing moves after %.1f s; altered %d of 10; the history: %s", c.name, took.Seconds(), len(altered), history)
-			if len(altered) == 10 || len(altered) == 0 {
-				t.Errorf("%d of 10 databases are altered, want those that were altered before", len(altered))
-			}
-			for _, name := range altered {
-				if !strings.Contains(history, name) {
-					t.Errorf("the history does not name %s, which is altered", name)
-				}
-			}
-			if !strings.Contains(history, c.says) || !strings.Contains(history, fmt.Sprintf("altered %d of 10", len(altered))) {
-				t.Errorf("the history: %q, want the reason %q and what was altered", history, c.says)
-			}
-			f.noLeftovers()
-		})
+		t.Run(c.name, func(t *testing.T) { seen = append(seen, withdrawn(t, cluster, c.name, c.withdraw, c.says)) })
+	}
+	t.Run("the tier", func(t *testing.T) { seen = append(seen, pausedByTheTier(t, cluster)...) })
+	for _, store := range stores {
+		t.Run("aoscdb killed, status_store="+store, func(t *testing.T) { seen = append(seen, centralKilled(t, cluster, store)...) })
+	}
+	for _, w := range seen {
+		t.Logf("| %-46s | %-8s | %4.1f s | %2d of 10 | %s", w.name, w.effect, w.took.Seconds(), w.altered, w.history)
 	}
 }
 
-// What may come back pauses in place, says by what, and goes on when it does.
-func TestPausedByTheTier(t *testing.T) {
-	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Cluster(t, 2))
+// withdrawn takes a permission away for good.
+func withdrawn(t *testing.T, cluster *mysqld.Cluster, name string, withdraw func(*fixture), says string) withdrawal {
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
+	f.midCopy()
+	watch := testkit.StartStopwatch(t, f.primary)
+	began := time.Now()
+	withdraw(f)
+	f.awaitIdle()
+	took := time.Since(began)
+	watch.Within(t, 2*time.Second, name)
+	history := f.history("stopped")
+	f.mustTell(history, says)
+	f.noLeftovers()
+	return withdrawal{name, "stopped", took, len(f.altered()), history}
+}
+
+// mustTell holds the history against the tables.
+func (f *fixture) mustTell(history, says string) {
+	f.t.Helper()
+	altered := f.altered()
+	if len(altered) == len(f.databases) || len(altered) == 0 {
+		f.t.Errorf("%d of %d databases are altered, want those that were altered before", len(altered), len(f.databases))
+	}
+	for _, name := range altered {
+		if !strings.Contains(history, name) {
+			f.t.Errorf("the history does not name %s, which is altered", name)
+		}
+	}
+	if !strings.Contains(history, says) || !strings.Contains(history, fmt.Sprintf("altered %d of %d", len(altered), len(f.databases))) {
+		f.t.Errorf("the history: %q, want the reason %q and what was altered", history, says)
+	}
+}
+
+// pausedByTheTier: what may come back pauses in place, says by what, and goes on when it does.
+func pausedByTheTier(t *testing.T, cluster *mysqld.Cluster) (seen []withdrawal) {
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
 	f.midCopy()
 	for _, c := range []struct{ name, take, give, says string }{
 		{"enabled=0", "UPDATE tiers SET enabled = 0", "UPDATE tiers SET enabled = 1", "not enabled"},
-		{"max_running=0", "UPDATE tiers SET max_running = 0", "UPDATE tiers SET max_running = 1", "max_running"},
+		{"limits lowered (max_running=0)", "UPDATE tiers SET max_running = 0", "UPDATE tiers SET max_running = 1", "max_running"},
 	} {
 		watch, began := testkit.StartStopwatch(t, f.primary), time.Now()
 		f.central(c.take)
@@ -81,16 +112,87 @@ func TestPausedByTheTier(t *testing.T) {
 		watch.Within(t, 2*time.Second, c.name)
 		took, done := time.Since(began), len(f.altered())
 		time.Sleep(1500 * time.Millisecond) // what is shown to stand still is time itself
-		t.Logf("%-30s paused after %.1f s; altered %d of 10", c.name, took.Seconds(), len(f.altered()))
 		if now := len(f.altered()); now != done {
 			t.Errorf("%s: %d databases were altered while it was paused", c.name, now-done)
 		}
+		seen = append(seen, withdrawal{c.name, "paused", took, done, "the row: " + c.says})
 		f.central(c.give)
 		f.awaitState(osc.StateCopying, "")
 	}
+	return seen
 }
 
-// The operator's way without aoscdb, and where status_store='central': a file on the worker's machine.
+// centralKilled: aoscdb is killed in mid-copy. The worker says what runs on and how to stop it, in its log and, where the row is there,
+// on the instance; nobody else is begun; the operator stops it where it runs; and once aoscdb is back the history tells what was altered,
+// nothing is begun against the operator's word, and OK finishes it.
+func centralKilled(t *testing.T, cluster *mysqld.Cluster, store string) (seen []withdrawal) {
+	central := testkit.FreshServer(t, nil)
+	db, err := aoscdb.Open(central.DSN("aoscdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if _, err := db.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f := newFixtureOn(t, db, func(t *aoscdb.Tier) { t.DirectMaxRows, t.StatusStore = 0, store }, cluster)
+	f.midCopy()
+	onInstance := store == aoscdb.StoreInstance
+
+	killed := time.Now()
+	f.do(central.Kill())
+	f.awaitLog("w1", "aoscdb does not answer: what is under way is altered to its end, no other database is begun")
+	f.awaitLog("w1", f.stopFile)
+	if onInstance {
+		testkit.Eventually(t, patience, "the row says what runs on, and how to stop it", func() bool {
+			detail := f.instanceRow(f.primary).Detail
+			return strings.Contains(detail, "aoscdb does not answer") && strings.Contains(detail, "osc_priv='STOP'")
+		})
+	}
+	seen = append(seen, withdrawal{"aoscdb killed: told what runs on", "told", time.Since(killed), len(f.altered()), ""})
+
+	watch, began := testkit.StartStopwatch(t, f.primary), time.Now()
+	way, says := "osc_priv='STOP' on the instance", "osc_priv"
+	if onInstance {
+		f.do(mysql.WithSession(t.Context(), f.primary.DB(), mysql.Session{NoBinlog: true}, func(ctx context.Context, c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, "UPDATE aosc.aosc_osc_ww SET osc_priv='STOP' WHERE `group`='udb' AND table_name='t'")
+			return err
+		}))
+	} else {
+		way, says = "a line in the stop file", f.stopFile
+		f.do(os.WriteFile(f.stopFile, []byte(f.primary.Addr().String()+"\n"), 0o600))
+	}
+	testkit.Eventually(t, patience, "the copy is given up", func() bool { return len(f.leftoverTables(f.primary)) == 0 })
+	took := time.Since(began)
+	watch.Within(t, 2*time.Second, way)
+	done := len(f.altered())
+	if done > 2 { // one before, and the one that was under way
+		t.Errorf("%d databases are altered: others were begun while aoscdb was away", done)
+	}
+
+	f.do(central.Restart(t.Context()))
+	history := f.history("given back")
+	f.mustTell(history, says)
+	f.awaitStatus(f.primary, aoscdb.OSCWaiting)
+	running, err := f.store.RunningAlters(t.Context())
+	f.do(err)
+	if len(running) != 1 || running[0].OSCStatus != aoscdb.RunReady {
+		t.Errorf("running_alters once aoscdb is back: %+v, want READY", running)
+	}
+	f.noLeftovers()
+	if now := len(f.altered()); now != done {
+		t.Errorf("%d databases were altered against the operator's word", now-done)
+	}
+	if onInstance {
+		f.priv(f.primary, aoscdb.PrivOK)
+	} else {
+		f.do(os.Remove(f.stopFile))
+	}
+	f.await(f.primary, "it is begun again", func(r aoscdb.OSCRow) bool { return r.Status == aoscdb.OSCRunning })
+	return append(seen, withdrawal{"aoscdb away: " + way, "stopped", took, done, history})
+}
+
+// The operator's way where status_store='central': a file on the worker's machine.
 func TestStopFile(t *testing.T) {
 	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows, t.StatusStore = 0, aoscdb.StoreCentral }, testkit.Cluster(t, 2))
 	f.midCopy()
@@ -110,7 +212,8 @@ func TestStopFile(t *testing.T) {
 func (f *fixture) midCopy() {
 	f.t.Helper()
 	f.stopFile = f.t.TempDir() + "/stop"
-	for range 10 {
+	f.database(tablePlain, 500) // soon altered
+	for range 9 {
 		f.database(tablePlain, 6000)
 	}
 	f.allow(tableCopy)

@@ -27,6 +27,7 @@ type word struct {
 	verdict permit.Verdict // of the central tables
 	at      time.Time      // of verdict: when aoscdb was last asked with success
 	err     error          // of the newest question
+	away    time.Time      // when aoscdb was first asked in vain; zero while it answers
 }
 
 // setPriv brings the operator's word to the work.
@@ -73,10 +74,15 @@ func (j *job) watchPermission(ctx context.Context) {
 
 // judge asks whether the alter may go on, and makes the work obey. Without an answer the database at hand goes on, and
 // no other is begun: see untilPermitted.
-func (j *job) judge(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, j.d.cfg.Timeout)
+func (j *job) judge(work context.Context) {
+	ctx, cancel := context.WithTimeout(work, j.d.cfg.Timeout)
 	defer cancel()
+	asked := time.Now()
 	p, err := j.d.Store.Permission(ctx, j.inst.Tier, j.table)
+	if work.Err() != nil {
+		return
+	}
+	j.sayAway(asked, err)
 	j.mu.Lock()
 	if j.word.err = err; err != nil {
 		j.mu.Unlock()
@@ -91,6 +97,47 @@ func (j *job) judge(ctx context.Context) {
 		return
 	}
 	j.obeyWord()
+}
+
+// sayAway says, once for each time, that aoscdb does not answer: what runs on meanwhile, and how to stop it; and that it answers
+// again.
+func (j *job) sayAway(asked time.Time, err error) {
+	j.mu.Lock()
+	since := j.word.away
+	switch {
+	case err == nil:
+		j.word.away = time.Time{}
+	case since.IsZero():
+		j.word.away = asked
+	}
+	j.mu.Unlock()
+	switch {
+	case err != nil && since.IsZero():
+		j.log.Warn("aoscdb does not answer: what is under way is altered to its end, no other database is begun",
+			"under_way", names(j.progress.underWay()), "stop_it_by", j.stoppedBy(), "error", err)
+	case err == nil && !since.IsZero():
+		j.log.Info("aoscdb answers again", "away", time.Since(since).Round(time.Second))
+	}
+	note := ""
+	if err != nil {
+		note = "aoscdb does not answer: this database is altered to its end, no other is begun; stop it by " + j.stoppedBy()
+	}
+	j.progress.noted(note)
+}
+
+// stoppedBy says how an operator stops the work while aoscdb is away.
+func (j *job) stoppedBy() string {
+	var ways []string
+	if j.tier.StatusStore != aoscdb.StoreCentral {
+		ways = append(ways, "osc_priv='STOP' in aosc.aosc_osc_ww of the instance")
+	}
+	if file := j.d.cfg.StopFile; file != "" {
+		ways = append(ways, fmt.Sprintf("a line %s in %s on the worker's machine", j.inst.Addr(), file))
+	}
+	if len(ways) == 0 {
+		return "SIGTERM to the worker"
+	}
+	return strings.Join(ways, ", or ")
 }
 
 // awaitWord says why no database may be begun now, "" when one may.

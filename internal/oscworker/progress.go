@@ -66,6 +66,7 @@ type progress struct {
 	entries []*entry
 	byName  map[string]*entry
 	why     string // it pauses
+	note    string // of whatever is under way
 	// version counts the changes; urgent is the one that last changed a state, which an operator waits to see; stored is
 	// the one that the tables have.
 	version, urgent, stored uint64
@@ -98,8 +99,11 @@ func (p *progress) update(u osc.Progress) {
 	}
 	p.change(e.State != u.State)
 	e.Engine, e.State, e.Detail = string(u.Engine), u.State, u.Detail
-	if u.State == osc.StatePaused {
+	switch {
+	case u.State == osc.StatePaused:
 		e.Detail = p.why
+	case e.Detail == "" && e.underWay():
+		e.Detail = p.note
 	}
 	e.Percentage = math.Round(10000*min(1, max(0, u.Fraction))) / 100
 	e.RowsCopied, e.RowsTotal = u.RowsCopied, u.RowsTotal
@@ -137,6 +141,34 @@ func (p *progress) paused(why string) {
 			p.change(true)
 		}
 	}
+}
+
+// noted sets what is to be said of whatever is under way, unless that says something itself; "" for nothing.
+func (p *progress) noted(note string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.entries {
+		if e.underWay() && e.State != osc.StatePaused && (e.Detail == "" || e.Detail == p.note) && p.note != note {
+			e.Detail = note
+			p.change(true)
+		}
+	}
+	p.note = note
+}
+
+// underWay tells whether the database is being altered.
+func (e *entry) underWay() bool { return e.State != stateWaiting && e.State != osc.StateDone }
+
+// underWay are the databases that are being altered.
+func (p *progress) underWay() (names []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.entries {
+		if e.underWay() {
+			names = append(names, e.Database)
+		}
+	}
+	return names
 }
 
 // split is the databases that are altered, and those that are not.

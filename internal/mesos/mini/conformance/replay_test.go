@@ -254,7 +254,7 @@ func (p *player) bindOffers(label, body string) error {
 		if s == nil {
 			return fmt.Errorf("no stream to have %s from", name)
 		}
-		id, err := p.newest(s, agent)
+		id, err := p.largest(s, agent, launchedCPUs(body))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -267,8 +267,32 @@ func (p *player) bindOffers(label, body string) error {
 	return nil
 }
 
+var cpusToken = regexp.MustCompile(`"name":"cpus","type":"SCALAR","scalar":\{"value":([0-9.]+)\}`)
+
+// mostCPUs is what an agent that is otherwise idle offers in any case. What asks for more is refused, in the recording as well.
+const mostCPUs = 2
+
+// launchedCPUs is what an offer must hold for what a request launches: an agent whose task has just ended may offer its resources in
+// parts.
+func launchedCPUs(body string) float64 {
+	sum := 0.0
+	if strings.Contains(body, `"LAUNCH"`) {
+		for _, m := range cpusToken.FindAllStringSubmatch(body, -1) {
+			n, _ := strconv.ParseFloat(m[1], 64) // the pattern is that of a number
+			sum += n
+		}
+	}
+	if sum > mostCPUs {
+		return 0
+	}
+	return sum
+}
+
 // newest waits for an offer of an agent, or of any.
-func (p *player) newest(s *listener, agent string) (string, error) {
+func (p *player) newest(s *listener, agent string) (string, error) { return p.largest(s, agent, 0) }
+
+// largest is newest with at least so many processors.
+func (p *player) largest(s *listener, agent string, least float64) (string, error) {
 	deadline := time.After(patience)
 	for {
 		best, cpus := "", -1.0
@@ -277,7 +301,7 @@ func (p *player) newest(s *listener, agent string) (string, error) {
 				best, cpus = id, size(o)
 			}
 		}
-		if best != "" {
+		if best != "" && cpus >= least {
 			return best, nil
 		}
 		select {

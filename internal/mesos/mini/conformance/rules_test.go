@@ -84,7 +84,7 @@ func document(passed map[string]bool) string {
 ` + "`internal/mesos/mini`" + ` is compared with recordings of Apache Mesos 1.12: the test in
 ` + "`internal/mesos/mini/conformance`" + ` sends what was sent then, and compares what comes back. This file is written by
 ` + "`go test ./internal/mesos/mini/conformance -update`" + ` and held by the same test,
-	which also fails when something named under "by" does.
+which also fails when something named under "by" does.
 
 What "whole" means: of a response the status, all headers but Date, Content-Length and Connection, and the body; of an event all its
 fields, their order, values and the spelling of numbers. Not compared, anywhere:

@@ -147,6 +147,7 @@ func (s *site) stoppedAt(cluster string, primary mysql.Addr, target mysql.GTIDSe
 // cluster restored to a moment in the middle has what a replica stopped there has, on all its members, and the accounts
 // of the new cluster; the old one goes on.
 func TestRestoreToGTID(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "executor", 3)
 	s.withBackups()
 	f, _ := s.scheduler()

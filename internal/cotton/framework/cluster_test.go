@@ -132,6 +132,7 @@ func (s *site) healthy(v framework.View, nodes int) {
 // TestClone: a member whose primary has purged what it lacks is cloned from it, by an executor that starts mysqld again
 // as CLONE asks for, and follows; also when the scheduler that began it is killed in between.
 func TestClone(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "executor", 2)
 	f, stop := s.scheduler()
 	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {

@@ -106,6 +106,7 @@ func TestKilledWhileDeleting(t *testing.T) {
 // TestKilledWhileOpening: a scheduler killed after it stored the primary, or before it published it: the next one opens
 // that member and no other, and publishes what takes writes (I2, I8, I10).
 func TestKilledWhileOpening(t *testing.T) {
+	t.Parallel()
 	for _, faults := range []string{"cotton.primary.stored=kill", "cotton.publish.before=kill@2"} {
 		t.Run(faults, func(t *testing.T) {
 			s := newSite(t, "executor", 2)

@@ -36,6 +36,7 @@ func definition(t *testing.T, db *sql.DB, name string) string {
 // TestEvents: the events of the primary go on at its successor, after a failover and after a switchover, as they were defined, and not at
 // the former one; one that was disabled stays so, and one without a definer is named.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "executor", 3)
 	f, _ := s.scheduler()
 	if _, err := f.Create(t.Context(), spec("c0", 3)); err != nil {

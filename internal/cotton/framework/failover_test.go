@@ -203,6 +203,7 @@ func (s *site) lateSwitchover() {
 // TestKilledWhileChanging: wherever a scheduler is killed in a failover, a switchover or a clone, the next one finishes it or takes
 // it back: one primary, everybody else follows it, and no acknowledged write is lost (I1, I2, I7, I8, I10).
 func TestKilledWhileChanging(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("AOSC_E2E") != "full" {
 		killedWhile(t, disturbances...)
 		return

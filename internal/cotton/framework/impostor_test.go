@@ -18,8 +18,10 @@ import (
 // starts the server again all come to that port, and none sends a secret there (I16): they break off the TLS handshake. The
 // others elect a primary meanwhile.
 func TestImpostor(t *testing.T) {
+	t.Parallel()
 	for _, certificate := range []bool{true, false} {
 		t.Run(fmt.Sprintf("certificate %v", certificate), func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, "executor", 3)
 			f, _ := s.scheduler()
 			if _, err := f.Create(t.Context(), spec("c0", 3)); err != nil {
@@ -57,6 +59,7 @@ func TestImpostor(t *testing.T) {
 // TestCloneFromImpostor: a member that is to be cloned sends the replication account's password to no donor that cannot prove to be
 // of its cluster (I16). Told not to verify, as with a donor of an earlier release, it does.
 func TestCloneFromImpostor(t *testing.T) {
+	t.Parallel()
 	server := testkit.FreshServer(t, nil)
 	port, err := loopback.Reserve()
 	if err != nil {

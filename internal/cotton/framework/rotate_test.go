@@ -121,6 +121,7 @@ func TestRotation(t *testing.T) {
 // alone, certificates that nobody can verify. Restarted, its servers prove who they are, and its passwords move to those that
 // derive from its incarnation; the former ones are good no more.
 func TestFormerRelease(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "executor", 2)
 	f, stop := s.scheduler()
 	if _, err := f.Create(t.Context(), spec("c0", 2)); err != nil {

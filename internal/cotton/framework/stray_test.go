@@ -15,6 +15,7 @@ import (
 // as does one on which nothing but FLUSH was executed. One that was written to is cloned, as is one that ended a transaction otherwise
 // than the primary.
 func TestErrant(t *testing.T) {
+	t.Parallel()
 	s, f, _, l := begins(t, 3, nil)
 	v := s.await(f, "c0", "all is well", complete(3))
 	old := *v.Endpoints.Primary

@@ -23,6 +23,8 @@ type Column struct {
 	Nullable  bool
 	Generated bool
 	Unsigned  bool
+	// DefaultsToNow: its default is the time of the statement.
+	DefaultsToNow bool
 }
 
 // Key is a unique key of a table.
@@ -32,6 +34,9 @@ type Key struct {
 	Nullable  bool
 	Visible   bool
 	Functions bool // some part is an expression
+	Prefixed  bool // some part is the beginning of a column
+	// Descending tells of each column whether the key has it in descending order.
+	Descending []bool
 }
 
 // Table is the shape of one table. A table without columns does not exist.
@@ -76,7 +81,8 @@ func readColumns(ctx context.Context, q Querier, database, name string) ([]Colum
 	rows, err := q.QueryContext(ctx, `
 		SELECT column_name, data_type, column_type, COALESCE(character_set_name, ''), COALESCE(collation_name, ''),
 		       COALESCE(character_maximum_length, 0), COALESCE(numeric_precision, 0), COALESCE(numeric_scale, 0),
-		       COALESCE(datetime_precision, 0), is_nullable = 'YES', COALESCE(generation_expression, '') <> ''
+		       COALESCE(datetime_precision, 0), is_nullable = 'YES', COALESCE(generation_expression, '') <> '',
+		       COALESCE(column_default, '') LIKE 'CURRENT\_TIMESTAMP%' AND data_type IN ('datetime', 'timestamp')
 		  FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position`,
 		database, name)
 	if err != nil {
@@ -87,7 +93,7 @@ func readColumns(ctx context.Context, q Querier, database, name string) ([]Colum
 	for rows.Next() {
 		var c Column
 		if err := rows.Scan(&c.Name, &c.DataType, &c.Type, &c.Charset, &c.Collation, &c.Length, &c.Precision,
-			&c.Scale, &c.Fraction, &c.Nullable, &c.Generated); err != nil {
+			&c.Scale, &c.Fraction, &c.Nullable, &c.Generated, &c.DefaultsToNow); err != nil {
 			return nil, err
 		}
 		c.DataType = strings.ToLower(c.DataType)
@@ -99,7 +105,7 @@ func readColumns(ctx context.Context, q Querier, database, name string) ([]Colum
 
 func readKeys(ctx context.Context, q Querier, database, name string) ([]Key, error) {
 	rows, err := q.QueryContext(ctx, `
-		SELECT index_name, COALESCE(column_name, ''), nullable = 'YES', is_visible = 'YES'
+		SELECT index_name, COALESCE(column_name, ''), nullable = 'YES', is_visible = 'YES', sub_part IS NOT NULL, COALESCE(collation, 'A') = 'D'
 		  FROM information_schema.statistics
 		 WHERE table_schema = ? AND table_name = ? AND non_unique = 0 ORDER BY index_name, seq_in_index`,
 		database, name)
@@ -110,8 +116,8 @@ func readKeys(ctx context.Context, q Querier, database, name string) ([]Key, err
 	var keys []Key
 	for rows.Next() {
 		var index, column string
-		var nullable, visible bool
-		if err := rows.Scan(&index, &column, &nullable, &visible); err != nil {
+		var nullable, visible, prefixed, descending bool
+		if err := rows.Scan(&index, &column, &nullable, &visible, &prefixed, &descending); err != nil {
 			return nil, err
 		}
 		if len(keys) == 0 || keys[len(keys)-1].Name != index {
@@ -121,6 +127,8 @@ func readKeys(ctx context.Context, q Querier, database, name string) ([]Key, err
 		k.Columns = append(k.Columns, column)
 		k.Nullable = k.Nullable || nullable
 		k.Functions = k.Functions || column == ""
+		k.Prefixed = k.Prefixed || prefixed
+		k.Descending = append(k.Descending, descending)
 	}
 	return keys, rows.Err()
 }

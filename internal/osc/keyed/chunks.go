@@ -1,0 +1,153 @@
+package keyed
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+)
+
+var (
+	faultChunkBefore = fault.Register("osc.keyed.chunk.before", "a chunk is begun, its rows are not moved")
+	faultChunkAfter  = fault.Register("osc.keyed.chunk.after", "a chunk is committed, nobody has been told")
+)
+
+// dispenser hands out ranges in the order of the key, one at a time.
+type dispenser struct {
+	mover   *mover
+	tracker *tracker
+
+	mu   sync.Mutex
+	low  value
+	last bool // the last range is handed out
+}
+
+// chunk is a range that somebody is copying.
+type chunk struct {
+	id int
+	span
+}
+
+// next begins the next range; false when there is none.
+func (d *dispenser) next(ctx context.Context, conn *sql.Conn, size int) (chunk, bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last {
+		return chunk{}, false, nil
+	}
+	ends, err := d.mover.values(ctx, conn, d.mover.boundary(d.low, size))
+	if err != nil {
+		return chunk{}, false, fmt.Errorf("find the end of a chunk of %s: %w", d.mover.from, err)
+	}
+	r := span{low: d.low}
+	if len(ends) == 1 {
+		r.high = ends[0]
+	}
+	d.last = r.high == ""
+	d.low = r.high
+	return chunk{d.tracker.begin(r, d.last), r}, true, nil
+}
+
+// copyAll moves all rows, by several workers.
+func (c *Copy) copyAll(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var group sync.WaitGroup
+	for range c.req.Workers {
+		group.Go(func() {
+			if err := withSession(ctx, c.req.DB, c.copyChunks); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+// copyChunks is one worker's work.
+func (c *Copy) copyChunks(ctx context.Context, conn *sql.Conn) error {
+	size := min(chunkFirst, c.req.MaxChunk)
+	for {
+		if err := c.gate(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		next, ok, err := c.chunks.next(ctx, conn, size)
+		if err != nil || !ok {
+			return err
+		}
+		fault.Point(faultChunkBefore)
+		rows, err := c.copyChunk(ctx, conn, next.span)
+		if err != nil {
+			return err
+		}
+		fault.Point(faultChunkAfter)
+		c.copied.Add(uint64(rows))
+		if err := c.dispatch(ctx, c.tracker.end(next.id)); err != nil {
+			return err
+		}
+		size = nextSize(size, time.Since(began), c.req.MaxChunk)
+	}
+}
+
+const chunkTries = 20
+
+// copyChunk moves the rows of one range, from one snapshot.
+func (c *Copy) copyChunk(ctx context.Context, conn *sql.Conn, r span) (rows int64, err error) {
+	condition := c.key.condition(original, r)
+	for try := range chunkTries {
+		result, err := conn.ExecContext(ctx, c.mover.insert(condition))
+		switch {
+		case err == nil:
+			return result.RowsAffected()
+		case ctx.Err() != nil:
+			return 0, context.Cause(ctx)
+		case misfit(err):
+			return 0, c.mover.unfit(ctx, conn, condition, err)
+		case mysql.IsNumber(err, mysql.ErrDupEntry):
+			if try == chunkTries-1 {
+				return 0, &FitError{Table: c.mover.from, Key: abridged(c.describe(r)), Err: err}
+			}
+			if err := c.clearFor(ctx, conn, condition); err != nil {
+				return 0, err
+			}
+		case !passing(err):
+			return 0, fmt.Errorf("copy the rows of %s %s: %w", c.mover.from, abridged(c.describe(r)), err)
+		}
+		if err := pause(ctx, time.Duration(try)*10*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("copy the rows of %s %s: in %d attempts others were in the way: %w", c.mover.from, abridged(c.describe(r)), chunkTries, err)
+}
+
+func (c *Copy) describe(r span) string {
+	low := "the beginning"
+	if r.low != "" {
+		low = c.key.describe(r.low)
+	}
+	return "from " + low + " to " + c.key.describe(r.high)
+}
+
+// clearFor brings up to date those rows of the ghost that have a unique key's values in common with rows of a range: they changed since they
+// were copied, and their changes are on their way, perhaps waiting for this very chunk.
+func (c *Copy) clearFor(ctx context.Context, conn *sql.Conn, condition string) error {
+	keys, err := c.mover.inTheWayOf(ctx, conn, nil, condition)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	c.turn.RLock()
+	defer c.turn.RUnlock()
+	for len(keys) > 0 {
+		n := min(len(keys), batch)
+		if err := c.settle(ctx, conn, keys[:n], nil); err != nil {
+			return err
+		}
+		keys = keys[n:]
+	}
+	return nil
+}

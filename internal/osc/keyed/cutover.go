@@ -1,0 +1,254 @@
+package keyed
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aosc/aosc/internal/fault"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/verify"
+)
+
+var (
+	faultVerified     = fault.Register("osc.keyed.verified", "table and ghost are found equal, the cut-over is not begun")
+	faultLocked       = fault.Register("osc.keyed.locked", "both tables are locked, the last keys are not applied")
+	faultRenameBefore = fault.Register("osc.keyed.rename.before", "the last keys are compared, about to swap the tables")
+	faultRenameAfter  = fault.Register("osc.keyed.rename.after", "the tables are swapped, their locks are not given up yet")
+)
+
+const (
+	// underLock is how many keys may be left to apply, and to compare, when the tables are locked: writers wait meanwhile.
+	underLock = 1000
+	// lockedFor bounds the time for which writers wait, the waits for locks aside.
+	lockedFor = time.Second
+	askEvery  = 100 * time.Millisecond
+)
+
+// notNow is why an attempt at the cut-over was given up; another may succeed.
+type notNow struct{ reason string }
+
+func (e *notNow) Error() string { return e.reason }
+
+// cutOver swaps the tables.
+func (c *Copy) cutOver(ctx context.Context) error {
+	fault.Point(faultVerified)
+	retries := max(c.req.Retries, 1)
+	for attempt := 1; ; attempt++ {
+		if err := c.awaitOpportunity(ctx); err != nil {
+			return err
+		}
+		c.req.Phase(PhaseCuttingOver, fmt.Sprintf("attempt %d of %d", attempt, retries))
+		err := c.tryCutOver(ctx)
+		var later *notNow
+		if err == nil || ctx.Err() != nil || !errors.As(err, &later) {
+			return err
+		}
+		if attempt >= retries {
+			return fmt.Errorf("%d attempts at the cut-over failed: %w", attempt, err)
+		}
+		c.req.Phase(PhaseWaiting, fmt.Sprintf("cut-over attempt %d of %d failed: %v", attempt, retries, err))
+		if err := pause(ctx, min(time.Second<<min(attempt-1, 5), 30*time.Second)); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitOpportunity waits until an attempt has a chance: nobody said to rest, few keys are left, nobody holds the table.
+func (c *Copy) awaitOpportunity(ctx context.Context) error {
+	said := ""
+	for {
+		if err := c.gate(ctx); err != nil {
+			return err
+		}
+		why := ""
+		if left, compare := c.ledger.left(), c.recheck.size(); left+compare > underLock/2 {
+			why = fmt.Sprintf("%d changed rows are to be applied and %d to be compared first", left, compare)
+		} else if c.req.Opportunity != nil {
+			var err error
+			if why, err = c.req.Opportunity(ctx); err != nil {
+				return err
+			}
+		}
+		if why == "" {
+			if c.req.Unchanged == nil {
+				return nil
+			}
+			return c.req.Unchanged(ctx)
+		}
+		if why != said {
+			c.req.Phase(PhaseWaiting, why)
+			said = why
+		}
+		if err := pause(ctx, askEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// tryCutOver is one attempt, on one connection: whatever ends it gives the table back to its writers.
+func (c *Copy) tryCutOver(ctx context.Context) error {
+	// No worker is within a transaction on the ghost, and none begins: its rows are this attempt's.
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	return withSession(ctx, c.req.DB, func(ctx context.Context, conn *sql.Conn) error {
+		if err := c.alignCounter(ctx, conn); err != nil {
+			return err
+		}
+		if err := c.lockTables(ctx, conn); err != nil {
+			return err
+		}
+		err := c.swap(ctx, conn)
+		if _, unlock := conn.ExecContext(context.WithoutCancel(ctx), "UNLOCK TABLES"); err == nil && unlock != nil {
+			c.req.Logger.Warn("the tables are swapped; the connection broke when they were unlocked", "error", unlock)
+		}
+		return err
+	})
+}
+
+// lockTables keeps everybody else from both tables. Whoever has an open transaction on the table is waited for, briefly: everybody else
+// waits behind us.
+func (c *Copy) lockTables(ctx context.Context, conn *sql.Conn) error {
+	seconds := max(int((c.req.LockWaitTimeout+time.Second-1)/time.Second), 1)
+	// START TRANSACTION would give up the locks.
+	set := fmt.Sprintf("SET SESSION lock_wait_timeout = %d, SESSION autocommit = 0, SESSION information_schema_stats_expiry = 0", seconds)
+	if _, err := conn.ExecContext(ctx, set); err != nil {
+		return err
+	}
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("LOCK %s TABLES %s WRITE, %s WRITE", Marker, c.mover.from, c.mover.to))
+	if mysql.IsLockWaitTimeout(err) {
+		return &notNow{fmt.Sprintf("the table's lock was not to be had in %d s", seconds)}
+	}
+	if err != nil {
+		return fmt.Errorf("lock the table and its copy: %w", err)
+	}
+	return nil
+}
+
+// swap does what is left to do while nobody writes, and swaps.
+func (c *Copy) swap(ctx context.Context, conn *sql.Conn) error {
+	fault.Point(faultLocked)
+	limited, cancel := context.WithTimeoutCause(ctx, lockedFor, &notNow{fmt.Sprintf("what was left to do took longer than %v", lockedFor)})
+	defer cancel()
+	if err := c.lastKeys(limited, conn); err != nil {
+		if ctx.Err() == nil && limited.Err() != nil {
+			return context.Cause(limited)
+		}
+		return err
+	}
+	if err := c.alignCounter(ctx, conn); err != nil {
+		return err
+	}
+	fault.Point(faultRenameBefore)
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("RENAME %s TABLE %s TO %s, %s TO %s", Marker, c.mover.from,
+		mysql.QuoteIdents(c.req.Database, c.req.Old), c.mover.to, c.mover.from))
+	if mysql.IsLockWaitTimeout(err) {
+		return &notNow{"somebody keeps the server from changing definitions (LOCK INSTANCE FOR BACKUP, FLUSH TABLES WITH READ LOCK)"}
+	}
+	if err != nil {
+		return fmt.Errorf("swap the tables: %w", err)
+	}
+	fault.Point(faultRenameAfter)
+	return nil
+}
+
+// lastKeys applies and compares all that is left. Everything that was committed on the table is in gtid_executed by now, for whoever
+// commits keeps the table until then.
+func (c *Copy) lastKeys(ctx context.Context, conn *sql.Conn) error {
+	set, err := executed(ctx, c.req.DB)
+	if err != nil {
+		return err
+	}
+	if err := c.stream.passed(ctx, set); err != nil {
+		return err
+	}
+	if err := c.routed(ctx); err != nil {
+		return err
+	}
+	done := 0
+	for _, q := range c.queues {
+		for q.size() > 0 {
+			keys, settles := q.take(batch)
+			if err := c.settleLocked(ctx, conn, keys, settles); err != nil {
+				return err
+			}
+			if done += len(keys); done > underLock {
+				return &notNow{fmt.Sprintf("more than %d changed rows were left to apply", underLock)}
+			}
+		}
+	}
+	if left := c.ledger.left(); left > 0 {
+		return fmt.Errorf("%d changed rows are neither applied nor waiting to be: this is a fault of the copy", left)
+	}
+	return c.lastComparison(ctx, conn)
+}
+
+// settleLocked is settle for the connection that has the locks. Keys that could not be applied go back.
+func (c *Copy) settleLocked(ctx context.Context, conn *sql.Conn, keys []value, settles []tracked) error {
+	written, err := c.mover.apply(ctx, locked{conn}, keys)
+	if err != nil {
+		return errors.Join(err, c.dispatch(context.WithoutCancel(ctx), settles))
+	}
+	c.applied.Add(uint64(len(written)))
+	c.recheck.add(written)
+	return c.ledger.done(settles)
+}
+
+// lastComparison compares what changed and was not compared since. Nothing can change any more: a difference is a fault of the copy.
+func (c *Copy) lastComparison(ctx context.Context, conn *sql.Conn) error {
+	if c.recheck.size() > underLock {
+		return &notNow{fmt.Sprintf("more than %d changed rows were left to compare", underLock)}
+	}
+	if _, err := conn.ExecContext(ctx, verify.Session); err != nil {
+		return err
+	}
+	for {
+		taken := c.recheck.take(recheckBatch)
+		if len(taken) == 0 {
+			_, err := conn.ExecContext(ctx, "COMMIT")
+			return err
+		}
+		keys := make([]value, 0, len(taken))
+		for k := range taken {
+			keys = append(keys, k)
+		}
+		found, err := c.differ(ctx, conn, keys)
+		if err != nil {
+			c.recheck.again(keys, taken, false)
+			return err
+		}
+		if len(found) > 0 {
+			return c.difference(found)
+		}
+	}
+}
+
+// alignCounter brings the ghost's AUTO_INCREMENT counter to the table's: ids that were given out, and rolled back, are not given again.
+func (c *Copy) alignCounter(ctx context.Context, conn *sql.Conn) error {
+	counter := func(table string) (n sql.NullInt64, err error) {
+		err = conn.QueryRowContext(ctx, "SELECT /*+ SET_VAR(information_schema_stats_expiry = 0) */ auto_increment FROM information_schema.tables "+
+			"WHERE table_schema = ? AND table_name = ?", c.req.Database, table).Scan(&n)
+		return n, err
+	}
+	have, err := counter(c.req.Table)
+	if err != nil {
+		return fmt.Errorf("read the AUTO_INCREMENT counter of %s: %w", c.mover.from, err)
+	}
+	got, err := counter(c.req.Ghost)
+	if err != nil {
+		return fmt.Errorf("read the AUTO_INCREMENT counter of %s: %w", c.mover.to, err)
+	}
+	if !have.Valid || !got.Valid || got.Int64 >= have.Int64 {
+		return nil
+	}
+	_, err = conn.ExecContext(ctx, fmt.Sprintf("ALTER %s TABLE %s AUTO_INCREMENT = %d", Marker, c.mover.to, have.Int64))
+	if mysql.IsLockWaitTimeout(err) {
+		return &notNow{"the copy was in use"}
+	}
+	if err != nil {
+		return fmt.Errorf("set the AUTO_INCREMENT counter of %s: %w", c.mover.to, err)
+	}
+	return nil
+}

@@ -1,0 +1,346 @@
+package keyed
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/verify"
+)
+
+// Request is one copy.
+type Request struct {
+	DB       *sql.DB // the server, as an account that writes; Workers + 10 connections are used
+	Addr     mysql.Addr
+	User     string
+	Password string
+	TLS      *tls.Config // of the connection that reads the binary log; nil = none
+	ServerID uint32      // as which it is read: unique among replicas and other copies
+
+	Database, Table, Ghost, Old string
+	Clauses                     string          // what follows ALTER TABLE <name>, for the ghost
+	Lossy                       map[string]bool // columns (lower case) in which the operator permitted a loss
+	RowsEstimate                uint64
+	LowerCaseNames              bool // names of tables do not depend on case
+
+	Workers         int // that copy, and that apply
+	MaxChunk        int // rows
+	LockWaitTimeout time.Duration
+	Retries         int // attempts at the cut-over
+
+	// Gate blocks while the copy should rest: paused, or throttled. Its error ends the copy.
+	Gate func(context.Context) error
+	// Resting tells whether Gate would block.
+	Resting func() bool
+	// Opportunity tells why a cut-over has no chance now, "" when it has one.
+	Opportunity func(context.Context) (string, error)
+	// Unchanged fails when the table is no longer what the copy was begun for.
+	Unchanged func(context.Context) error
+	// Phase hears what the copy is at.
+	Phase  func(phase, detail string)
+	Logger *slog.Logger
+}
+
+// Phases.
+const (
+	PhaseCopying     = "copying"
+	PhaseVerifying   = "verifying"
+	PhaseWaiting     = "waiting" // for an opportunity to cut over
+	PhaseCuttingOver = "cutting over"
+)
+
+// Defaults of Request.
+const (
+	DefaultWorkers  = 4
+	DefaultMaxChunk = 50_000
+)
+
+// Status is how far a copy is.
+type Status struct {
+	Copied   uint64        // rows
+	Compared uint64        // rows
+	Applied  uint64        // keys
+	Backlog  int           // keys that are known and not applied
+	Lag      time.Duration // of what is read from the binary log
+}
+
+// Copy is a copy under way.
+type Copy struct {
+	req     Request
+	mover   *mover
+	key     key
+	stream  *stream
+	tracker *tracker
+	ledger  *ledger
+	queues  []*queue
+	chunks  *dispenser
+	recheck *recheck
+
+	comparison *verify.Comparison
+	in         chan message
+
+	turn   sync.RWMutex // held for reading while a batch is applied, for writing by the cut-over
+	single sync.Mutex   // where rows of other keys may be in the way, one batch is applied at a time
+
+	copied, compared, applied atomic.Uint64
+}
+
+// New prepares a copy: the ghost is made, both tables are looked at, nothing is copied yet. An error leaves the ghost behind, if it was made;
+// names of tables that could be are the caller's to record beforehand.
+func New(ctx context.Context, req Request) (*Copy, error) {
+	req.Workers = max(req.Workers, 1)
+	if req.MaxChunk <= 0 {
+		req.MaxChunk = DefaultMaxChunk
+	}
+	if req.Logger == nil {
+		req.Logger = slog.Default()
+	}
+	if req.Phase == nil {
+		req.Phase = func(string, string) {}
+	}
+	c := &Copy{req: req, tracker: newTracker(), in: make(chan message)}
+	if err := c.makeGhost(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.look(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// makeGhost makes the new table, empty, in a session like those of people.
+func (c *Copy) makeGhost(ctx context.Context) error {
+	table, ghost := mysql.QuoteIdents(c.req.Database, c.req.Table), mysql.QuoteIdents(c.req.Database, c.req.Ghost)
+	err := withSession(ctx, c.req.DB, func(ctx context.Context, conn *sql.Conn) error {
+		statements := []string{"CREATE TABLE " + ghost + " LIKE " + table + " " + Marker}
+		if c.req.Clauses != "" {
+			statements = append(statements, "ALTER "+Marker+" TABLE "+ghost+" "+c.req.Clauses)
+		}
+		for _, s := range statements {
+			if _, err := conn.ExecContext(ctx, s); err != nil {
+				return fmt.Errorf("%s: %w", abridged(s), err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("make the new table: %w", err)
+	}
+	return nil
+}
+
+// UnfitError says that this table cannot be copied by this engine, whatever the moment.
+type UnfitError struct{ Reason string }
+
+func (e *UnfitError) Error() string { return e.Reason }
+
+// look reads both tables and decides by which key they are matched.
+func (c *Copy) look(ctx context.Context) error {
+	o, err := verify.ReadTable(ctx, c.req.DB, c.req.Database, c.req.Table)
+	if err != nil {
+		return err
+	}
+	n, err := verify.ReadTable(ctx, c.req.DB, c.req.Database, c.req.Ghost)
+	if err != nil {
+		return err
+	}
+	utc, err := inUTC(ctx, c.req.DB)
+	if err != nil {
+		return err
+	}
+	if c.key, err = chooseKey(o, n, o.Keys, utc); err != nil {
+		return &UnfitError{err.Error()}
+	}
+	if c.mover, err = newMover(o, n, c.key, c.req.Lossy, time.Now()); err != nil {
+		return &UnfitError{err.Error()}
+	}
+	columns := make([]string, len(c.key.parts))
+	for i, p := range c.key.parts {
+		columns[i] = p.original.Name
+	}
+	c.comparison, err = verify.Prepare(verify.Request{DB: c.req.DB, Original: o, Copy: n, Key: verify.Key{Name: c.key.name, Columns: columns, Visible: true},
+		Lossy: c.req.Lossy, ChunkSize: c.req.MaxChunk, RowsEstimate: c.req.RowsEstimate, Gate: c.gate, Health: c.health,
+		Progress: func(rows uint64) { c.compared.Store(rows) }})
+	if err != nil {
+		return &UnfitError{fmt.Sprintf("the copy could not be verified: %v", err)}
+	}
+	workers := c.req.Workers
+	if c.mover.uniques() || !c.key.exact() {
+		workers = 1
+	}
+	for range workers {
+		c.queues = append(c.queues, newQueue())
+	}
+	c.recheck = newRecheck()
+	c.chunks = &dispenser{mover: c.mover, tracker: c.tracker}
+	return nil
+}
+
+// exact tells whether equal keys have equal texts: those of text may not, by their collation.
+func (k key) exact() bool {
+	for _, p := range k.parts {
+		if p.kind == kindText {
+			return false
+		}
+	}
+	return true
+}
+
+// inUTC tells whether the server's time zone is UTC all year round.
+func inUTC(ctx context.Context, db *sql.DB) (bool, error) {
+	var utc bool
+	err := db.QueryRowContext(ctx, `SELECT UPPER(IF(@@GLOBAL.time_zone = 'SYSTEM', @@GLOBAL.system_time_zone, @@GLOBAL.time_zone))
+		IN ('+00:00', 'UTC', 'ETC/UTC')`).Scan(&utc)
+	return utc, err
+}
+
+func (c *Copy) gate(ctx context.Context) error {
+	if c.req.Gate == nil {
+		return nil
+	}
+	return c.req.Gate(ctx)
+}
+
+// Status is how far the copy is. It may be called at any time.
+func (c *Copy) Status() Status {
+	s := Status{Copied: c.copied.Load(), Compared: c.compared.Load(), Applied: c.applied.Load()}
+	if c.ledger != nil {
+		s.Backlog = c.ledger.left()
+	}
+	if c.stream != nil {
+		s.Lag = c.stream.lag()
+	}
+	return s
+}
+
+// errDone ends the goroutines of a copy that has come to its end.
+var errDone = errors.New("the copy has ended")
+
+// Run copies, verifies and swaps. nil means that the tables are swapped; after an error the server must be asked whether they are,
+// and the ghost is still there otherwise. It returns when nothing of it is left running.
+func (c *Copy) Run(ctx context.Context) error {
+	if err := c.startStream(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var group sync.WaitGroup
+	start := func(f func(context.Context) error) {
+		group.Go(func() {
+			if err := f(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	start(c.stream.run)
+	start(c.route)
+	for _, q := range c.queues {
+		start(func(ctx context.Context) error { return c.work(ctx, q) })
+	}
+	start(c.keepComparing)
+	err := c.phases(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause // what broke is a consequence
+	}
+	cancel(errDone)
+	group.Wait()
+	return err
+}
+
+// startStream takes the set from which changes are followed: everything that is not in it comes from the log.
+func (c *Copy) startStream(ctx context.Context) error {
+	from, err := executed(ctx, c.req.DB)
+	if err != nil {
+		return err
+	}
+	c.ledger = newLedger(from)
+	src := source{addr: c.req.Addr, user: c.req.User, password: c.req.Password, tls: c.req.TLS, serverID: c.req.ServerID, logger: c.req.Logger}
+	table := about{database: c.req.Database, table: c.req.Table, fold: c.req.LowerCaseNames}
+	c.stream = newStream(src, table, len(c.mover.original.Columns), c.key.parts, from, c.take, c.unknownXA)
+	return nil
+}
+
+// unknownXA is told of an XA transaction that commits and was prepared before the log was read. Before anything is copied, the copy sees
+// its rows; afterwards nobody knows which they are.
+func (c *Copy) unknownXA(xid string) error {
+	if !c.tracker.now().begun {
+		return nil
+	}
+	return lost("the XA transaction %s was prepared before the copy began, and committed during it", xid)
+}
+
+// executed is what the server has executed: what sessions that begin from now on see.
+func executed(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
+	var text string
+	if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&text); err != nil {
+		return mysql.GTIDSet{}, fmt.Errorf("read gtid_executed: %w", err)
+	}
+	return mysql.ParseGTIDSet(text)
+}
+
+// phases are what a copy goes through, in order.
+func (c *Copy) phases(ctx context.Context) error {
+	c.req.Phase(PhaseCopying, "")
+	if err := c.awaitPrepared(ctx); err != nil {
+		return err
+	}
+	if err := c.copyAll(ctx); err != nil {
+		return err
+	}
+	if err := c.verify(ctx); err != nil {
+		return err
+	}
+	return c.cutOver(ctx)
+}
+
+// preparedLimit is how long XA transactions that are prepared when a copy begins are waited for.
+const preparedLimit = 30 * time.Second
+
+// awaitPrepared waits until XA transactions are gone that were prepared before the log was read: their keys are not known. Where they cannot be
+// listed, the copy ends when one of them commits.
+func (c *Copy) awaitPrepared(ctx context.Context) error {
+	open, err := mysql.Prepared(ctx, c.req.DB)
+	if err != nil && !mysql.IsAccessDenied(err) {
+		return err
+	}
+	for deadline := time.Now().Add(preparedLimit); len(open) > 0; {
+		now, err := mysql.Prepared(ctx, c.req.DB)
+		if err != nil {
+			return err
+		}
+		if open = common(open, now); len(open) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			// They may be of other tables: one that commits rows of anybody's ends the copy loudly.
+			c.req.Logger.Warn("XA transactions were prepared before the copy began", "number", len(open), "first", open[0].ID())
+			break
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	set, err := executed(ctx, c.req.DB)
+	if err != nil {
+		return err
+	}
+	return c.stream.passed(ctx, set)
+}
+
+func common(a, b []mysql.PreparedXA) []mysql.PreparedXA {
+	var both []mysql.PreparedXA
+	for _, x := range a {
+		for _, y := range b {
+			if x == y {
+				both = append(both, x)
+			}
+		}
+	}
+	return both
+}

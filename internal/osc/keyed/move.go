@@ -1,0 +1,174 @@
+package keyed
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/verify"
+)
+
+// mover builds and runs the statements that move rows from the table to the ghost.
+type mover struct {
+	original, ghost verify.Table
+	key             key
+	from, to        string // the tables' names for statements
+	columns         string // of the ghost that are given values
+	selected        string // and what they are given
+	unique          []verify.Key
+	// unique are the ghost's unique keys over columns of the table, other than the one that rows are found by.
+}
+
+// newMover pairs columns by name. What the ghost generates itself is left out; a column that the table has not gets its default, and
+// one whose default is the time gets that of the beginning, as from an ALTER. lossy are columns (lower case) whose loss is permitted:
+// they, and no others, are narrowed to what the new type holds.
+func newMover(o, n verify.Table, k key, lossy map[string]bool, began time.Time) (*mover, error) {
+	m := &mover{original: o, ghost: n, key: k, from: mysql.QuoteIdents(o.Database, o.Name), to: mysql.QuoteIdents(n.Database, n.Name)}
+	var columns, selected []string
+	for _, nc := range n.Columns {
+		if nc.Generated {
+			continue
+		}
+		oc, ok := o.Column(nc.Name)
+		value := mysql.QuoteIdent(oc.Name)
+		switch {
+		case !ok && nc.DefaultsToNow:
+			value = fmt.Sprintf("FROM_UNIXTIME(%d.%06d)", began.Unix(), began.Nanosecond()/1000)
+			if nc.Fraction == 0 {
+				value = fmt.Sprintf("FROM_UNIXTIME(%d)", began.Unix())
+			}
+		case !ok:
+			continue
+		case lossy[strings.ToLower(oc.Name)]:
+			var err error
+			if value, err = verify.Narrow(oc, nc); err != nil {
+				return nil, err
+			}
+		}
+		columns, selected = append(columns, mysql.QuoteIdent(nc.Name)), append(selected, value)
+	}
+	if len(columns) == 0 {
+		return nil, fmt.Errorf("%s and its copy have no column in common", m.from)
+	}
+	m.columns, m.selected = strings.Join(columns, ", "), strings.Join(selected, ", ")
+	for _, u := range n.Keys {
+		if u.Name != k.index && !u.Functions {
+			m.unique = append(m.unique, u)
+		}
+	}
+	return m, nil
+}
+
+// uniques tells whether the ghost has unique keys other than the one that rows are found by, or finds rows in another way than the
+// table: then rows of other keys can be in a row's way.
+func (m *mover) uniques() bool {
+	for _, u := range m.ghost.Keys {
+		if u.Name != m.key.index {
+			return true
+		}
+	}
+	return !m.key.alike()
+}
+
+// insert moves the rows under a condition.
+func (m *mover) insert(condition string) string {
+	return fmt.Sprintf("INSERT %s INTO %s (%s) SELECT %s FROM %s FORCE INDEX (%s) WHERE %s", Marker, m.to, m.columns, m.selected, m.from,
+		mysql.QuoteIdent(m.key.name), condition)
+}
+
+// remove deletes the ghost's rows of some keys.
+func (m *mover) remove(keys []value) string {
+	return fmt.Sprintf("DELETE %s FROM %s USING %s FORCE INDEX (%s) WHERE %s", Marker, m.to, m.to, mysql.QuoteIdent(m.key.index),
+		m.key.among(ghost, keys))
+}
+
+// boundary finds the key that ends a chunk of so many rows after low; no row = the last chunk.
+func (m *mover) boundary(low value, size int) string {
+	return fmt.Sprintf("SELECT %s FROM %s FORCE INDEX (%s) WHERE %s ORDER BY %s LIMIT 1 OFFSET %d", m.key.reads(original, ""), m.from,
+		mysql.QuoteIdent(m.key.name), m.key.condition(original, span{low: low}), m.key.order(), size-1)
+}
+
+// querier is what can be asked: a connection.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// values reads keys.
+func (m *mover) values(ctx context.Context, q querier, query string) ([]value, error) {
+	rows, err := q.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []value
+	for rows.Next() {
+		texts := make([]string, len(m.key.parts))
+		into := make([]any, len(texts))
+		for i := range texts {
+			into[i] = &texts[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		out = append(out, valueOf(texts))
+	}
+	return out, rows.Err()
+}
+
+// FitError says that a row does not fit the new definition.
+type FitError struct {
+	Table, Key string
+	Err        error
+}
+
+func (e *FitError) Error() string {
+	return fmt.Sprintf("a row of %s does not fit the new definition, %s: %v", e.Table, e.Key, e.Err)
+}
+
+func (e *FitError) Unwrap() error { return e.Err }
+
+// Numbers that only statements over rows give.
+const (
+	errNoDefault   uint16 = 1364 // ER_NO_DEFAULT_FOR_FIELD
+	errInvalidNull uint16 = 1138 // ER_INVALID_USE_OF_NULL
+	errInvalidJSON uint16 = 3140 // ER_INVALID_JSON_TEXT
+	errConversion  uint16 = 3854 // ER_CANNOT_CONVERT_STRING
+	errBadJSON     uint16 = 3141 // ER_INVALID_JSON_TEXT_IN_PARAM
+	errDivision    uint16 = 1365 // ER_DIVISION_BY_ZERO
+	errFunctional  uint16 = 3751 // ER_DATA_TRUNCATED_FUNCTIONAL_INDEX
+	errRangeValue  uint16 = 1690 // ER_DATA_OUT_OF_RANGE, of an expression
+)
+
+// misfit tells whether the server refused a row for its values.
+func misfit(err error) bool {
+	return mysql.IsNumber(err, mysql.ErrBadNull, errInvalidNull, mysql.ErrDataOutOfRange, mysql.ErrDataTruncated, mysql.ErrTruncatedWrongValue,
+		mysql.ErrWrongValueForField, mysql.ErrDataTooLong, mysql.ErrCheckViolated, mysql.ErrNoPartitionForValue, errNoDefault, errInvalidJSON,
+		errConversion, errBadJSON, errDivision, errFunctional, errRangeValue)
+}
+
+// passing tells whether another try may succeed: two of our own sessions were in each other's way.
+func passing(err error) bool {
+	return mysql.IsLockWaitTimeout(err) || mysql.IsNumber(err, mysql.ErrLockDeadlock)
+}
+
+var atRow = regexp.MustCompile(`at row (\d+)`)
+
+// unfit names the row that did not fit among those under a condition, as well as the server's message allows.
+func (m *mover) unfit(ctx context.Context, q querier, condition string, err error) error {
+	fit := &FitError{Table: m.from, Key: "under " + condition, Err: err}
+	if found := atRow.FindStringSubmatch(err.Error()); found != nil {
+		n, _ := strconv.Atoi(found[1]) // digits; too many of them find no row
+		query := fmt.Sprintf("SELECT %s FROM %s FORCE INDEX (%s) WHERE %s ORDER BY %s LIMIT 1 OFFSET %d", m.key.reads(original, ""), m.from,
+			mysql.QuoteIdent(m.key.name), condition, m.key.order(), max(n-1, 0))
+		if keys, err := m.values(ctx, q, query); err == nil && len(keys) == 1 {
+			fit.Key = m.key.describe(keys[0])
+		}
+	}
+	fit.Key = abridged(fit.Key)
+	return fit
+}

@@ -12,6 +12,8 @@ type change struct {
 	// done: the transaction ends here. resolves are transactions that were left open by it (XA PREPARE), done with it, too.
 	done     bool
 	resolves string
+	// xa: it is committed, or rolled back, by XA, which the log and gtid_executed tell before the engine has done it.
+	xa bool
 	// prepared: it ends here, but what it changed becomes visible with another one.
 	prepared bool
 }
@@ -79,7 +81,7 @@ func (a *assembly) end() []change {
 	if a.gtid == "" {
 		return nil
 	}
-	c := change{gtid: a.gtid, keys: a.keys, done: true}
+	c := change{gtid: a.gtid, keys: a.keys, done: true, xa: a.xid != ""}
 	a.gtid, a.xid = "", ""
 	a.forget()
 	return []change{c}
@@ -91,7 +93,6 @@ func (a *assembly) start(xid string) { a.xid = xid }
 // prepare is XA PREPARE; onePhase when it commits at once.
 func (a *assembly) prepare(onePhase bool) ([]change, error) {
 	if onePhase || a.xid == "" {
-		a.xid = ""
 		return a.end(), nil
 	}
 	if a.kept += len(a.keys); a.kept > maxPrepared {
@@ -117,7 +118,7 @@ func (a *assembly) resolve(xid string, commit bool) ([]change, error) {
 	}
 	delete(a.open, xid)
 	a.kept -= len(p.keys)
-	c := change{gtid: a.gtid, keys: p.keys, done: true, resolves: p.gtid}
+	c := change{gtid: a.gtid, keys: p.keys, done: true, resolves: p.gtid, xa: true}
 	a.gtid, a.xid = "", ""
 	a.forget()
 	return []change{c}, nil

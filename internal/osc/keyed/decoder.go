@@ -16,6 +16,7 @@ import (
 type decoder struct {
 	parser *replication.BinlogParser
 	format []byte // the FORMAT_DESCRIPTION_EVENT, for the events of compressed transactions
+	sums   bool   // events end with a checksum
 
 	want   func(database, table []byte) bool
 	wanted bool   // the last row event is of the table
@@ -57,8 +58,7 @@ func (d *decoder) decode(data []byte, want func(database, table []byte) bool) (*
 		return nil, lost("an event of the binary log could not be read: %v", err)
 	}
 	if f, ok := e.Event.(*replication.FormatDescriptionEvent); ok {
-		d.format = bytes.Clone(data)
-		_ = f
+		d.format, d.sums = bytes.Clone(data), f.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
 	}
 	return e, nil
 }
@@ -73,7 +73,11 @@ const (
 
 // payload reads the events of a compressed transaction one by one: unpacked at once, a large one would fill the memory.
 func (d *decoder) payload(data []byte, each func(*decoder, []byte) error) error {
-	body, compression, err := payloadBody(data[replication.EventHeaderSize:])
+	data = data[replication.EventHeaderSize:]
+	if d.sums && len(data) >= replication.BinlogChecksumLength {
+		data = data[:len(data)-replication.BinlogChecksumLength]
+	}
+	body, compression, err := payloadBody(data)
 	if err != nil {
 		return err
 	}

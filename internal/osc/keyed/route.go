@@ -58,53 +58,69 @@ func (c *Copy) route(ctx context.Context) error {
 	}
 	defer conn.Close()
 	for {
-		keys, gtids, barriers, err := c.collect(ctx)
+		got, err := c.collect(ctx)
 		if err != nil {
 			return err
 		}
-		if len(keys) > 0 {
-			if err := visible(ctx, conn, gtids); err != nil {
+		if len(got.keys) > 0 {
+			if err := visible(ctx, conn, got.gtids); err != nil {
 				return err
 			}
-			if err := c.judge(ctx, conn, keys); err != nil {
+			if err := c.unlocked(ctx, conn, got.xa); err != nil {
+				return err
+			}
+			if err := c.judge(ctx, conn, got.keys); err != nil {
 				return err
 			}
 		}
-		for _, b := range barriers {
-			close(b)
+		if got.barrier != nil {
+			close(got.barrier)
 		}
 	}
 }
 
+// collected is what is judged at once.
+type collected struct {
+	keys    []tracked
+	gtids   []string
+	xa      []value // keys of XA transactions
+	barrier chan struct{}
+}
+
 // collect takes changes off the channel until there are enough, or no more come, or somebody waits.
-func (c *Copy) collect(ctx context.Context) (keys []tracked, gtids []string, barriers []chan struct{}, err error) {
+func (c *Copy) collect(ctx context.Context) (got collected, err error) {
 	var enough <-chan time.Time
-	for len(keys) < collectKeys {
+	for len(got.keys) < collectKeys {
 		select {
 		case m := <-c.in:
 			if m.barrier != nil {
-				return keys, gtids, append(barriers, m.barrier), nil
+				got.barrier = m.barrier
+				return got, nil
 			}
 			e, err := c.ledger.enter(m.change)
 			if err != nil {
-				return nil, nil, nil, err
+				return got, err
+			}
+			if len(m.change.keys) == 0 {
+				continue
 			}
 			for _, k := range m.change.keys {
-				keys = append(keys, tracked{k, e})
+				got.keys = append(got.keys, tracked{k, e})
 			}
-			if len(m.change.keys) > 0 {
-				gtids = append(gtids, m.change.gtid)
-				if enough == nil {
-					enough = time.After(collectFor)
-				}
+			got.gtids = append(got.gtids, m.change.gtid)
+			if m.change.xa {
+				got.xa = append(got.xa, m.change.keys...)
+			}
+			if enough == nil {
+				enough = time.After(collectFor)
 			}
 		case <-enough:
-			return keys, gtids, nil, nil
+			return got, nil
 		case <-ctx.Done():
-			return nil, nil, nil, context.Cause(ctx)
+			return got, context.Cause(ctx)
 		}
 	}
-	return keys, gtids, nil, nil
+	return got, nil
 }
 
 // visible waits until transactions are in gtid_executed: from then on every new snapshot has them. In the binary log they are
@@ -124,6 +140,27 @@ func visible(ctx context.Context, conn *sql.Conn, gtids []string) error {
 			return nil
 		}
 	}
+}
+
+// unlocked waits until XA transactions have ended in the engine. The server logs XA COMMIT, and counts it as executed, a moment before
+// its rows become visible; until then it keeps them locked. Somebody else may have locked them since, and is waited for, too.
+func (c *Copy) unlocked(ctx context.Context, conn *sql.Conn, keys []value) error {
+	for len(keys) > 0 {
+		n := min(len(keys), askedAtOnce)
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("DO (SELECT COUNT(*) FROM (SELECT 1 FROM %s FORCE INDEX (%s) WHERE %s FOR SHARE NOWAIT) AS locked)",
+			c.mover.from, mysql.QuoteIdent(c.key.name), c.key.among(original, keys[:n])))
+		switch {
+		case err == nil:
+			keys = keys[n:]
+			continue
+		case !passing(err):
+			return fmt.Errorf("wait until the rows of XA transactions are unlocked: %w", err)
+		}
+		if err := pause(ctx, 2*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // judge finds out where the ranges of keys are, see tracker.

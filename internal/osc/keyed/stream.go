@@ -323,7 +323,7 @@ func (s *stream) rows(ctx context.Context, d *decoder, e *replication.RowsEvent,
 	before := image{types: e.Table.ColumnType, metas: e.Table.ColumnMeta}
 	after := before
 	after.partial = partial
-	update := e.Type() == replication.EnumRowsEventTypeUpdate
+	update := partial || e.Type() == replication.EnumRowsEventTypeUpdate
 	for data := d.rows; len(data) > 0; {
 		old, has, n, err := before.keyIn(data, e.ColumnBitmap1, s.parts)
 		if err != nil {

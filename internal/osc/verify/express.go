@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,6 +144,8 @@ func differentTypes(o, n Column, oExpr, nExpr string) pair {
 		return moments(o, n, oExpr, nExpr)
 	case nk == classTime && (ok == classTime || ok == classText):
 		return pair{"CAST(" + oExpr + " AS TIME(6))", "CAST(" + nExpr + " AS TIME(6))"}
+	case ok == classSet && nk == classSet && oExpr == mysql.QuoteIdent(o.Name):
+		return sets(o, n, oExpr, nExpr)
 	case ok == classBinary || nk == classBinary:
 		return bytesOf(o, n, oExpr, nExpr)
 	case nk == classJSON && ok == classText:
@@ -226,6 +229,27 @@ func texts(o, n Column, oExpr, nExpr string) pair {
 	}
 	long := o.long() || n.long()
 	return pair{utf8Hex(oExpr, long), utf8Hex(nExpr, long)}
+}
+
+// sets compares by which members a value has: their order, in which the server prints them, is that of the type.
+func sets(o, n Column, oExpr, nExpr string) pair {
+	members := func(c Column) []string {
+		return strings.Split(strings.TrimSuffix(strings.TrimPrefix(c.Type, "set('"), "')"), "','")
+	}
+	all := members(o)
+	for _, m := range members(n) {
+		if !slices.Contains(all, m) {
+			all = append(all, m)
+		}
+	}
+	render := func(e string) string {
+		terms := make([]string, len(all))
+		for i, m := range all {
+			terms[i] = "(FIND_IN_SET('" + m + "', " + e + ") > 0)"
+		}
+		return "CONCAT(" + strings.Join(terms, ", ") + ")"
+	}
+	return pair{render(oExpr), render(nExpr)}
 }
 
 // utf8Hex renders text independently of its character set.

@@ -14,6 +14,7 @@ const (
 // Values of tiers.copy_engine.
 const (
 	CopyGhost  = "ghost"
+	CopyKeyed  = "keyed"
 	CopySpirit = "spirit"
 )
 

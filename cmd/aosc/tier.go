@@ -53,7 +53,7 @@ func tierSetCommand(a *app) *cobra.Command {
 	f.IntVar(&t.MaxRunningPerHost, "max-running-per-host", def.MaxRunningPerHost, "the same per host; 0 = no limit")
 	f.IntVar(&t.MaxRunningPerDatacenter, "max-running-per-datacenter", def.MaxRunningPerDatacenter, "the same per datacenter; 0 = no limit")
 	f.StringVar(&t.Ordering, "ordering", def.Ordering, "primary | rolling")
-	f.StringVar(&t.CopyEngine, "copy-engine", def.CopyEngine, "ghost | spirit")
+	f.StringVar(&t.CopyEngine, "copy-engine", def.CopyEngine, "ghost | keyed")
 	f.StringVar(&t.StatusStore, "status-store", def.StatusStore, "instance | central (where replicas run super_read_only)")
 	f.Uint64Var(&t.DirectMaxRows, "direct-max-rows", def.DirectMaxRows, "rows up to which a plain ALTER may be used in place of a copy")
 	f.BoolVar(&t.CreateMissing, "create-missing", def.CreateMissing, "create a table that a database lacks")
@@ -122,9 +122,9 @@ func checkTier(t aoscdb.Tier) error {
 	case t.Ordering != aoscdb.OrderingPrimary && t.Ordering != aoscdb.OrderingRolling:
 		return fmt.Errorf("ordering %q: want primary or rolling", t.Ordering)
 	case t.CopyEngine == aoscdb.CopySpirit:
-		return errors.New("copy engine spirit is not built yet: use ghost")
-	case t.CopyEngine != aoscdb.CopyGhost:
-		return fmt.Errorf("copy engine %q: want ghost", t.CopyEngine)
+		return errors.New("copy engine spirit is not built yet: use ghost or keyed")
+	case t.CopyEngine != aoscdb.CopyGhost && t.CopyEngine != aoscdb.CopyKeyed:
+		return fmt.Errorf("copy engine %q: want ghost or keyed", t.CopyEngine)
 	case t.StatusStore != aoscdb.StoreInstance && t.StatusStore != aoscdb.StoreCentral:
 		return fmt.Errorf("status store %q: want instance or central", t.StatusStore)
 	case t.VerifyTries < 1:

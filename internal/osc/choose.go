@@ -73,8 +73,15 @@ func cheapest(f Facts) Engine {
 	case f.Inplace && !f.Rebuilds && f.NoCopy != "":
 		// An index that a copy cannot safely add, a UNIQUE one foremost: the replicas have to wait for it.
 		return EngineInplace
-	case f.CopyEngine == string(EngineSpirit):
-		return EngineSpirit
+	}
+	return copyEngine(f.CopyEngine)
+}
+
+// copyEngine is the tier's, by name.
+func copyEngine(name string) Engine {
+	switch e := Engine(name); e {
+	case EngineKeyed, EngineSpirit:
+		return e
 	}
 	return EngineGhost
 }
@@ -98,7 +105,7 @@ func rollingRefusal(e Engine, f Facts) string {
 	switch {
 	case f.NotRolling != "":
 		return "ordering 'rolling' cannot make this change one instance at a time: " + f.NotRolling
-	case e == EngineGhost || e == EngineSpirit:
+	case e.copies():
 		return fmt.Sprintf("the change needs a copy, which ordering 'rolling' cannot make (a copy writes to the binary log): "+
 			"set the tier's ordering to 'primary', or direct_max_rows to at least %d", f.Rows)
 	}
@@ -108,8 +115,8 @@ func rollingRefusal(e Engine, f Facts) string {
 func copyRefusal(e Engine, f Facts) string {
 	switch {
 	case e == EngineSpirit:
-		return "copy_engine 'spirit' is not built yet, it comes later: set the tier's copy_engine to 'ghost'"
-	case e == EngineGhost && f.NoCopy != "":
+		return "copy_engine 'spirit' is not built yet, it comes later: set the tier's copy_engine to 'ghost' or 'keyed'"
+	case e.copies() && f.NoCopy != "":
 		return fmt.Sprintf("the change needs a copy (%d rows, direct_max_rows is %d) and none can be made: %s",
 			f.Rows, f.DirectMaxRows, f.NoCopy)
 	}

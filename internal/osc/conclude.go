@@ -11,6 +11,7 @@ import (
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/osc/keyed"
 	"github.com/aosc/aosc/internal/schema"
 )
 
@@ -44,7 +45,7 @@ func (c *copyRun) conclude(ctx context.Context, cause error) (Outcome, error) {
 		// The alter is done, whatever became of its records (aoscdb may be away): they stay, and the next clean-up goes on.
 		c.logger.Warn("the copy is done, its leftovers are not settled yet", "error", err)
 	}
-	return Outcome{Engine: EngineGhost, Form: form}, nil
+	return Outcome{Engine: c.plan.Engine, Form: form}, nil
 }
 
 // keepEvidence is how long an old table is kept whose definition was not what was copied.
@@ -91,8 +92,10 @@ const recordsPatience = time.Second
 
 // failed cleans up after a copy that did not replace the table. What the run itself has made goes also while the records cannot be read.
 func (c *copyRun) failed(ctx context.Context, cause error) error {
-	if cause == nil {
+	if cause == nil && c.child != nil {
 		cause = c.childEnded()
+	} else if cause == nil {
+		cause = errors.New("the tables were swapped, and the table is not what was desired: somebody altered it at that moment")
 	}
 	patience, cancel := context.WithTimeout(ctx, recordsPatience)
 	defer cancel()
@@ -210,7 +213,7 @@ func dropTable(ctx context.Context, db *sql.DB, database, table string) error {
 	})
 }
 
-// endSessions kills the statements of a gh-ost whose process is gone and waits until they are. A RENAME of its cut-over
+// endSessions kills the statements of a copy whose process is gone and waits until they are. A RENAME of its cut-over
 // may still wait for the table; it must end, either way, before the table is looked at.
 func endSessions(ctx context.Context, db *sql.DB, database string, names ghost.Names) error {
 	for {
@@ -248,7 +251,7 @@ func processlist(ctx context.Context, db *sql.DB) (string, error) {
 	return informationProcesslist, nil
 }
 
-// ghostSessions are the connections on which gh-ost runs something on one of these tables. It names them with their
+// ghostSessions are the connections on which a copy runs something on one of these tables. It names them with their
 // database in every statement; tables of the same name in another database belong to another copy.
 func ghostSessions(ctx context.Context, db *sql.DB, database string, tables ...string) ([]uint64, error) {
 	list, err := processlist(ctx, db)
@@ -260,7 +263,7 @@ func ghostSessions(ctx context.Context, db *sql.DB, database string, tables ...s
 	for _, t := range tables {
 		named, args = append(named, "LOCATE(?, info) > 0"), append(args, mysql.QuoteIdents(database, t))
 	}
-	rows, err := db.QueryContext(ctx, "SELECT id FROM "+list+" WHERE id <> CONNECTION_ID() AND LOCATE('/* gh-ost', info) > 0 AND ("+
+	rows, err := db.QueryContext(ctx, "SELECT id FROM "+list+" WHERE id <> CONNECTION_ID() AND (LOCATE('/* gh-ost', info) > 0 OR LOCATE('"+keyed.Marker+"', info) > 0) AND ("+
 		strings.Join(named, " OR ")+")", args...)
 	if err != nil {
 		return nil, err

@@ -42,15 +42,18 @@ const (
 	cutOverLimit = 60 * time.Second
 	// verifyFactor makes chunks of the comparison larger than those of the copy: they lock nothing.
 	verifyFactor = 5
+	// copyConnections are enough for the workers of a copy and its supervision.
+	copyConnections = 24
 )
 
-// copyRun is one copy by gh-ost.
+// copyRun is one copy, by gh-ost or by the package keyed.
 type copyRun struct {
 	*run
 	db     *sql.DB // of this run: the supervision needs more connections than a shared pool may have left
 	server mysql.Server
 	names  ghost.Names
-	child  *child
+	child  *child // of gh-ost
+	keyed  *keyedRun
 	made   string // the state of the table that is copied, see madeOf
 
 	comparison *verify.Comparison
@@ -61,9 +64,9 @@ type copyRun struct {
 	rows  uint64     // compared so far
 }
 
-// copy runs the plan by a copy.
-func (r *run) copy(ctx context.Context) (Outcome, error) {
-	db, err := mysql.Open(r.plan.Addr, r.writer().Credentials(), mysql.Options{MaxOpen: 10})
+// copy runs the plan by a copy: supervise copies, verifies and swaps.
+func (r *run) copy(ctx context.Context, supervise func(*copyRun, context.Context) error) (Outcome, error) {
+	db, err := mysql.Open(r.plan.Addr, r.writer().Credentials(), mysql.Options{MaxOpen: copyConnections})
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -76,7 +79,7 @@ func (r *run) copy(ctx context.Context) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("record what the copy may leave behind: %w", err)
 	}
 	fault.Point(faultRecorded)
-	err = c.supervise(ctx)
+	err = supervise(c, ctx)
 	return c.conclude(ctx, err)
 }
 
@@ -99,7 +102,7 @@ func (c *copyRun) prepare(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Bytes)
+	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Engine, c.plan.Bytes)
 	if err != nil {
 		return false, err
 	}
@@ -468,7 +471,7 @@ func (c *copyRun) unchanged(ctx context.Context) error {
 	if made != c.made {
 		return errors.New("somebody truncated, rebuilt or altered the table while it was copied, which the swap would undo: copy it again")
 	}
-	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Bytes)
+	facts, err := readCopyFacts(ctx, c.db, c.plan.Target, c.plan.Engine, c.plan.Bytes)
 	if err != nil {
 		return err
 	}
@@ -538,7 +541,7 @@ func (c *copyRun) awaitOpportunity(ctx context.Context) error {
 		if err := c.gate(ctx); err != nil {
 			return err
 		}
-		if odd, err := oddSessions(ctx, c.db); err != nil {
+		if odd, err := oddSessions(ctx, c.db, c.plan.Engine); err != nil {
 			return err
 		} else if odd != "" {
 			return errors.New(odd)

@@ -3,5 +3,6 @@
 // cleans up what an interrupted run left behind.
 //
 // The decision (Choose) is a pure function of Facts; gathering and acting around it are thin. gh-ost is fenced in a child
-// process, see the sub-package ghost. Outcomes are read from the server, never believed from an engine.
+// process, see the sub-package ghost; the sub-package keyed is an engine of our own. Outcomes are read from the server, never
+// believed from an engine.
 package osc

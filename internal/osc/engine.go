@@ -18,8 +18,12 @@ const (
 	EngineInplace Engine = "inplace" // ALTER ... ALGORITHM=INPLACE, LOCK=NONE
 	EngineDirect  Engine = "direct"  // a plain ALTER of a table small enough that its locks do not matter
 	EngineGhost   Engine = "ghost"   // a verified copy by gh-ost
+	EngineKeyed   Engine = "keyed"   // a verified copy by the package keyed
 	EngineSpirit  Engine = "spirit"  // a copy by Spirit: refused until it is built
 )
+
+// copies tells whether the engine makes a copy of the table.
+func (e Engine) copies() bool { return e == EngineGhost || e == EngineKeyed || e == EngineSpirit }
 
 // Defaults of Settings.
 const (
@@ -33,7 +37,7 @@ const (
 // Settings are how the tier wants its tables altered. The zero value of a field means its default.
 type Settings struct {
 	Ordering      string // 'primary' (default) or 'rolling'
-	CopyEngine    string // 'ghost' (default) or 'spirit'
+	CopyEngine    string // 'ghost' (default), 'keyed' or 'spirit'
 	DirectMaxRows uint64 // up to this many rows a plain ALTER may be used in place of a copy; 0 = only for empty tables
 	CreateMissing bool   // create tables that are missing
 	AllowUnsafe   bool   // plans that lose data may run

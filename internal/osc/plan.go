@@ -149,7 +149,7 @@ func (g *gathering) plan(ctx context.Context, p *Plan) error {
 	p.oneByOne = s.rolling()
 	p.Engine, p.Refused = Choose(p.Facts)
 	p.Final = p.Refused != ""
-	if p.Engine == EngineGhost && p.Refused == "" {
+	if p.Engine.copies() && p.Refused == "" {
 		if err := g.examineCopy(ctx, p); err != nil {
 			return err
 		}
@@ -235,7 +235,7 @@ func addsForeignKey(c schema.Change) bool {
 
 // examineCopy looks at what a copy needs, once it is clear that one is needed.
 func (g *gathering) examineCopy(ctx context.Context, p *Plan) error {
-	facts, err := readCopyFacts(ctx, g.db, p.Target, p.Bytes)
+	facts, err := readCopyFacts(ctx, g.db, p.Target, p.Engine, p.Bytes)
 	if err != nil {
 		return err
 	}
@@ -287,7 +287,7 @@ func describe(p Plan) string {
 	switch p.Engine {
 	case EngineNone:
 		return ""
-	case EngineGhost, EngineSpirit:
+	case EngineGhost, EngineKeyed, EngineSpirit:
 		if p.Change.Statement == nil {
 			return ""
 		}

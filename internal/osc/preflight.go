@@ -10,11 +10,13 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/osc/keyed"
 	"github.com/aosc/aosc/internal/osc/verify"
 )
 
-// copyFacts are what decides whether gh-ost may copy a table, besides the change itself.
+// copyFacts are what decides whether an engine may copy a table, besides the change itself.
 type copyFacts struct {
+	By       Engine // which copies it
 	Server   mysql.Server
 	User     string
 	Engine   string // of the table
@@ -24,10 +26,11 @@ type copyFacts struct {
 	Parents  int      // foreign keys of this table
 	Grants   []string // SHOW GRANTS
 	Beside   []beside // tables with gh-ost's names, or with names it takes for them
-	Sessions string   // sessions whose writes gh-ost would not see, "" = none
-	Need     uint64   // bytes the copy and its binary log will take
-	Free     uint64   // bytes free where the data is
-	FreeSeen bool     // false: the file system is out of our sight
+	Zone     timeZone
+	Sessions string // sessions whose writes gh-ost would not see, "" = none
+	Need     uint64 // bytes the copy and its binary log will take
+	Free     uint64 // bytes free where the data is
+	FreeSeen bool   // false: the file system is out of our sight
 }
 
 // beside is a table that stands where gh-ost makes or looks for one.
@@ -38,12 +41,16 @@ type beside struct {
 // refusal is the first reason why gh-ost must not copy the table, "" when it may. final: only a change of schema or
 // settings helps. recorded are the names of leftovers of ours, which are dealt with.
 func (f copyFacts) refusal(database, table string, recorded map[string]bool) (reason string, final bool) {
-	for _, check := range []func() string{
+	checks := []func() string{
 		f.serverRefusal,
 		f.shapeRefusal,
 		func() string { return f.nameRefusal(database, table) },
 		func() string { return grantsRefusal(f.Grants, database, f.User) },
-	} {
+	}
+	if f.By == EngineKeyed {
+		checks = []func() string{f.keyedServerRefusal, f.shapeRefusal}
+	}
+	for _, check := range checks {
 		if r := check(); r != "" {
 			return r, true
 		}
@@ -91,10 +98,32 @@ func (f copyFacts) shapeRefusal() string {
 	case f.Children > 0:
 		return fmt.Sprintf("%d foreign keys of other tables refer to the table: they would stay with the old one", f.Children)
 	case f.Parents > 0:
-		return fmt.Sprintf("the table has %d foreign keys, which gh-ost cannot copy", f.Parents)
+		return fmt.Sprintf("the table has %d foreign keys, which a copy would not carry over", f.Parents)
+	case f.By == EngineKeyed:
+		if err := keyed.Usable(f.Original, f.Zone.utc()); err != nil {
+			return err.Error()
+		}
+		return ""
 	}
 	if _, err := ghostKey(f.Original, nil); err != nil {
 		return err.Error()
+	}
+	return ""
+}
+
+// keyedServerRefusal: whole transactions of row events are enough, however they are written.
+func (f copyFacts) keyedServerRefusal() string {
+	s := f.Server
+	const needs = "a copy follows the changes in the binary log: "
+	switch {
+	case !s.LogBin:
+		return needs + "the server has none (log_bin is OFF)"
+	case !strings.EqualFold(s.BinlogFormat, "ROW"):
+		return needs + "binlog_format is " + s.BinlogFormat + ", it must be ROW"
+	case !strings.EqualFold(s.GTIDMode, "ON"):
+		return needs + "gtid_mode is " + s.GTIDMode + ", it must be ON"
+	case keyed.Tagged(s.GTIDExecuted):
+		return needs + "gtid_executed has GTIDs with tags, which the engine 'keyed' cannot ask for yet; set the tier's copy_engine to 'ghost'"
 	}
 	return ""
 }
@@ -121,6 +150,7 @@ func (f copyFacts) besideRefusal(table string, recorded map[string]bool) string 
 		case b.Name == table, recorded[b.Name]:
 		case b.Name == names.Ghost, b.Name == names.Changelog, b.Name == names.Old:
 			return "table " + quoted + " is in the way and none of ours (no run recorded it): find out whose it is, then drop or rename it"
+		case f.By == EngineKeyed: // it asks for tables by their names
 		case like(table, b.Name):
 			if b.Kind != "BASE TABLE" || !strings.EqualFold(b.Engine, "InnoDB") {
 				return quoted + " (" + strings.ToLower(b.Kind) + ") would be taken for the table: gh-ost looks tables up with LIKE"
@@ -227,8 +257,8 @@ func size(n uint64) string {
 }
 
 // readCopyFacts asks the server for all of them.
-func readCopyFacts(ctx context.Context, db *sql.DB, t Target, bytes uint64) (copyFacts, error) {
-	f := copyFacts{Need: copyNeeds(bytes)}
+func readCopyFacts(ctx context.Context, db *sql.DB, t Target, by Engine, bytes uint64) (copyFacts, error) {
+	f := copyFacts{By: by, Need: copyNeeds(bytes)}
 	var err error
 	if f.Server, err = mysql.ReadServer(ctx, db); err != nil {
 		return f, err
@@ -253,7 +283,10 @@ func readCopyFacts(ctx context.Context, db *sql.DB, t Target, bytes uint64) (cop
 	if f.Beside, err = readBeside(ctx, db, t); err != nil {
 		return f, fmt.Errorf("look for tables in gh-ost's way: %w", err)
 	}
-	if f.Sessions, err = oddSessions(ctx, db); err != nil {
+	if f.Zone, err = readTimeZone(ctx, db); err != nil {
+		return f, err
+	}
+	if f.Sessions, err = oddSessions(ctx, db, by); err != nil {
 		return f, fmt.Errorf("look for sessions gh-ost cannot follow: %w", err)
 	}
 	f.Free, f.FreeSeen = freeSpace(f.Server)
@@ -303,22 +336,27 @@ func readBeside(ctx context.Context, db *sql.DB, t Target) ([]beside, error) {
 
 // oddSessions finds sessions that changed for themselves how they are logged: gh-ost would miss what they write. It takes
 // a privilege to do so, so there are normally none. Where performance_schema is off or closed to us, none are found.
-func oddSessions(ctx context.Context, db *sql.DB) (string, error) {
+func oddSessions(ctx context.Context, db *sql.DB, by Engine) (string, error) {
 	var id uint64
 	var name, value string
+	follower := "gh-ost"
+	if by == EngineKeyed {
+		follower = "the copy"
+	}
 	err := db.QueryRowContext(ctx, `
 		SELECT COALESCE(t.processlist_id, 0), v.variable_name, v.variable_value
 		  FROM performance_schema.variables_by_thread v JOIN performance_schema.threads t USING (thread_id)
-		 WHERE v.variable_name = 'binlog_transaction_compression' AND v.variable_value = 'ON'
-		    OR v.variable_name = 'binlog_row_image' AND v.variable_value <> 'FULL'
-		    OR v.variable_name = 'binlog_format' AND v.variable_value <> 'ROW'
-		    OR v.variable_name = 'binlog_row_value_options' AND v.variable_value <> ''
-		 LIMIT 1`).Scan(&id, &name, &value)
+		 WHERE v.variable_name = 'binlog_format' AND v.variable_value <> 'ROW'
+		    OR ? AND (v.variable_name = 'binlog_transaction_compression' AND v.variable_value = 'ON'
+		      OR v.variable_name = 'binlog_row_image' AND v.variable_value <> 'FULL'
+		      OR v.variable_name = 'binlog_row_value_options' AND v.variable_value <> '')
+		 LIMIT 1`, by != EngineKeyed).Scan(&id, &name, &value)
 	switch {
 	case err == sql.ErrNoRows, mysql.IsAccessDenied(err), mysql.IsNoSuchTable(err):
 		return "", nil
 	case err != nil:
 		return "", err
 	}
-	return fmt.Sprintf("connection %d has set %s=%s for itself: gh-ost cannot follow what it writes; end that session", id, name, value), nil
+	return fmt.Sprintf("connection %d has set %s=%s for itself: %s cannot follow what it writes; end that session", id, name, value,
+		follower), nil
 }

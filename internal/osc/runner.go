@@ -155,9 +155,12 @@ func (r *run) do(ctx context.Context, db *sql.DB) (Outcome, error) {
 	for {
 		var outcome Outcome
 		var err error
-		if r.plan.Engine == EngineGhost {
-			outcome, err = r.copy(ctx)
-		} else {
+		switch r.plan.Engine {
+		case EngineGhost:
+			outcome, err = r.copy(ctx, (*copyRun).supervise)
+		case EngineKeyed:
+			outcome, err = r.copy(ctx, (*copyRun).superviseKeyed)
+		default:
 			outcome, err = r.direct(ctx, db)
 		}
 		if err == nil || !mysql.IsUnsupportedAlter(err) {
@@ -183,8 +186,8 @@ func (r *run) degrade(ctx context.Context, db *sql.DB, cause error) error {
 		return cause
 	}
 	engine, refused := Choose(f)
-	if engine == EngineGhost && refused == "" {
-		facts, err := readCopyFacts(ctx, db, r.plan.Target, r.plan.Bytes)
+	if engine.copies() && refused == "" {
+		facts, err := readCopyFacts(ctx, db, r.plan.Target, engine, r.plan.Bytes)
 		if err != nil {
 			return err
 		}

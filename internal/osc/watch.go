@@ -31,10 +31,14 @@ const (
 func (c *copyRun) publish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := Progress{Database: c.plan.Database, Engine: EngineGhost, State: c.phase, Detail: c.why, RowsTotal: c.plan.Rows}
+	p := Progress{Database: c.plan.Database, Engine: c.plan.Engine, State: c.phase, Detail: c.why, RowsTotal: c.plan.Rows}
 	var s ghost.Status
-	if c.child != nil {
+	switch {
+	case c.child != nil:
 		s, _ = c.child.latest()
+	case c.keyed != nil:
+		s = c.keyed.status()
+		c.rows = c.keyed.compared()
 	}
 	if s.RowsTotal > 0 {
 		p.RowsTotal = uint64(s.RowsTotal)
@@ -45,6 +49,9 @@ func (c *copyRun) publish() {
 	switch p.State {
 	case StateCopying:
 		p.Fraction, p.ETA = shareCopy*share(p.RowsCopied), s.ETA
+		if c.keyed != nil {
+			p.ETA = remaining(time.Since(c.keyed.began), p.RowsCopied, p.RowsTotal)
+		}
 		if s.Phase == ghost.PhasePostponed || s.Phase == ghost.PhaseCuttingOver {
 			p.Fraction = shareCopy + shareVerify
 		}
@@ -61,6 +68,14 @@ func (c *copyRun) publish() {
 		p.State, p.Detail, p.ETA = StateThrottled, s.Reason, 0
 	}
 	c.report(p)
+}
+
+// remaining is how long the rest of a copy takes at its rate so far, 0 = unknown.
+func remaining(took time.Duration, done, all uint64) time.Duration {
+	if done == 0 || done >= all {
+		return 0
+	}
+	return time.Duration(float64(took) / float64(done) * float64(all-done))
 }
 
 // reportEvery is how often progress is reported besides changes of state.
@@ -135,7 +150,9 @@ func (c *copyRun) watchRole(ctx context.Context) error {
 		}
 		var readOnly bool
 		if err := c.db.QueryRowContext(ctx, "SELECT @@global.read_only").Scan(&readOnly); err == nil && readOnly {
-			c.child.abandon() // it has no time to be polite
+			if c.child != nil {
+				c.child.abandon() // it has no time to be polite
+			}
 			return fmt.Errorf("%w: the server became read_only during the copy", errNotPrimary)
 		}
 	}

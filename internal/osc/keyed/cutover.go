@@ -113,7 +113,7 @@ func (c *Copy) tryCutOver(ctx context.Context) error {
 func (c *Copy) lockTables(ctx context.Context, conn *sql.Conn) error {
 	seconds := max(int((c.req.LockWaitTimeout+time.Second-1)/time.Second), 1)
 	// START TRANSACTION would give up the locks.
-	set := fmt.Sprintf("SET SESSION lock_wait_timeout = %d, SESSION autocommit = 0, SESSION information_schema_stats_expiry = 0", seconds)
+	set := fmt.Sprintf("SET SESSION lock_wait_timeout = %d, SESSION autocommit = 0, SESSION wait_timeout = 10", seconds)
 	if _, err := conn.ExecContext(ctx, set); err != nil {
 		return err
 	}
@@ -140,6 +140,11 @@ func (c *Copy) swap(ctx context.Context, conn *sql.Conn) error {
 	}
 	if err := c.alignCounter(ctx, conn); err != nil {
 		return err
+	}
+	if c.req.StillOurs != nil {
+		if err := c.req.StillOurs(limited); err != nil {
+			return err
+		}
 	}
 	fault.Point(faultRenameBefore)
 	_, err := conn.ExecContext(ctx, fmt.Sprintf("RENAME %s TABLE %s TO %s, %s TO %s", Marker, c.mover.from,

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
+
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/verify"
 )
@@ -43,6 +45,9 @@ type Request struct {
 	Opportunity func(context.Context) (string, error)
 	// Unchanged fails when the table is no longer what the copy was begun for.
 	Unchanged func(context.Context) error
+	// StillOurs fails when another run may be at work on the table: this one was taken for dead. It is asked while the tables are locked, so
+	// that no other can begin until they are swapped.
+	StillOurs func(context.Context) error
 	// Phase hears what the copy is at.
 	Phase  func(phase, detail string)
 	Logger *slog.Logger
@@ -299,6 +304,9 @@ func (c *Copy) phases(ctx context.Context) error {
 	return c.cutOver(ctx)
 }
 
+// unlistedWait is how long XA transactions are given to end that cannot be listed.
+const unlistedWait = 500 * time.Millisecond
+
 // preparedLimit is how long XA transactions that are prepared when a copy begins are waited for.
 const preparedLimit = 30 * time.Second
 
@@ -306,7 +314,12 @@ const preparedLimit = 30 * time.Second
 // listed, the copy ends when one of them commits.
 func (c *Copy) awaitPrepared(ctx context.Context) error {
 	open, err := mysql.Prepared(ctx, c.req.DB)
-	if err != nil && !mysql.IsAccessDenied(err) {
+	switch {
+	case mysql.Number(err) != 0: // without XA_RECOVER_ADMIN the server says XAER_RMERR: most end within moments
+		if err := pause(ctx, unlistedWait); err != nil {
+			return err
+		}
+	case err != nil:
 		return err
 	}
 	for deadline := time.Now().Add(preparedLimit); len(open) > 0; {
@@ -343,4 +356,16 @@ func common(a, b []mysql.PreparedXA) []mysql.PreparedXA {
 		}
 	}
 	return both
+}
+
+// Usable tells why a table has no key that it could be copied by, whatever it is to become.
+func Usable(t verify.Table, utc bool) error {
+	_, err := chooseKey(t, t, t.Keys, utc)
+	return err
+}
+
+// Tagged tells whether a GTID set has GTIDs with tags: from such a set the binary log cannot be asked for.
+func Tagged(set string) bool {
+	_, err := gomysql.ParseMysqlGTIDSet(set)
+	return err != nil
 }

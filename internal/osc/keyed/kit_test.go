@@ -172,14 +172,15 @@ type load struct {
 // startLoad starts writers, each of which has ids of its own; model has the rows there are.
 func (k *kit) startLoad(writers int, model map[int64]string) *load {
 	l := &load{k: k, stop: make(chan struct{}), model: model}
-	for w := range writers {
+	shares := make([]map[int64]string, writers)
+	for w := range shares {
+		shares[w] = map[int64]string{}
+	}
+	for id, v := range model {
+		shares[id%int64(writers)][id] = v
+	}
+	for w, own := range shares {
 		seed := seeded(k)
-		own := map[int64]string{}
-		for id, v := range model {
-			if id%int64(writers) == int64(w) {
-				own[id] = v
-			}
-		}
 		l.group.Go(func() { l.write(seed, int64(w), int64(writers), own) })
 	}
 	return l

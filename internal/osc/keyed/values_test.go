@@ -82,6 +82,7 @@ func TestValues(t *testing.T) {
 		"added with the clock": {"ADD c varchar(9) NOT NULL DEFAULT 'x', MODIFY bi varbinary(10), MODIFY f double"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			k := newKit(t)
 			k.exec(wide)
 			var rows []string
@@ -135,6 +136,7 @@ func TestKeys(t *testing.T) {
 		"secondary, unique": {"a int NOT NULL, b int NOT NULL, UNIQUE KEY (a), UNIQUE KEY (b)", "a, b", func(i int) string { return fmt.Sprintf("%d, %d", i, -i) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			k := newKit(t)
 			k.exec("CREATE TABLE t (" + c.definition + ", id int NOT NULL, v varchar(20))")
 			var rows []string

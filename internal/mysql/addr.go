@@ -86,8 +86,8 @@ func (c Credentials) check() error {
 	return nil
 }
 
-// TLSConfig is what connections to a server are protected by, for what does not connect through this package; nil = nothing. plain allows one
-// without, where the server has no TLS.
+// TLSConfig is what connections to a server are protected by, for what does not connect through this package; nil = nothing. plain
+// allows one without, where the server has no TLS.
 func (c Credentials) TLSConfig(a Addr) (config *tls.Config, plain bool, err error) {
 	return c.tlsConfig(a)
 }

@@ -142,7 +142,8 @@ func (c *copyRun) keyedGate(ctx context.Context) error {
 	}
 }
 
-// keyedOpportunity tells why a cut-over has no chance now: a long transaction has the table, or somebody keeps definitions from being changed.
+// keyedOpportunity tells why a cut-over has no chance now: a long transaction has the table, or somebody keeps definitions from being
+// changed.
 func (c *copyRun) keyedOpportunity(ctx context.Context) (string, error) {
 	if odd, err := oddSessions(ctx, c.db, EngineKeyed); err != nil {
 		return "", err

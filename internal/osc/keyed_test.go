@@ -132,8 +132,8 @@ func TestLagMeter(t *testing.T) {
 	for _, s := range []sample{{at(0), set("1-10")}, {at(1), set("1-20")}, {at(2), set("1-20")}, {at(3), set("1-30")}} {
 		m.add(s)
 	}
-	for executed, want := range map[string]time.Duration{"1-30": 0, "1-31": 0, "1-29": 2 * time.Second, "1-20": 2 * time.Second, "1-19": 4 * time.Second,
-		"1-5": 4 * time.Second} {
+	for executed, want := range map[string]time.Duration{"1-30": 0, "1-31": 0, "1-29": 2 * time.Second, "1-20": 2 * time.Second,
+		"1-19": 4 * time.Second, "1-5": 4 * time.Second} {
 		if got := m.lag(set(executed), at(4)); got != want {
 			t.Errorf("%s: %v, want %v", executed, got, want)
 		}

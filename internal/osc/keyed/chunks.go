@@ -122,7 +122,7 @@ func (c *Copy) copyChunk(ctx context.Context, conn *sql.Conn, r span) (rows int6
 			return 0, err
 		}
 	}
-	return 0, fmt.Errorf("copy the rows of %s %s: in %d attempts others were in the way: %w", c.mover.from, abridged(c.describe(r)), chunkTries, err)
+	return 0, fmt.Errorf("copy the rows of %s %s: in %d attempts others were in the way", c.mover.from, abridged(c.describe(r)), chunkTries)
 }
 
 func (c *Copy) describe(r span) string {
@@ -133,8 +133,8 @@ func (c *Copy) describe(r span) string {
 	return "from " + low + " to " + c.key.describe(r.high)
 }
 
-// clearFor brings up to date those rows of the ghost that have a unique key's values in common with rows of a range: they changed since they
-// were copied, and their changes are on their way, perhaps waiting for this very chunk.
+// clearFor brings up to date those rows of the ghost that have a unique key's values in common with rows of a range: they changed
+// since they were copied, and their changes are on their way, perhaps waiting for this very chunk.
 func (c *Copy) clearFor(ctx context.Context, conn *sql.Conn, condition string) error {
 	keys, err := c.mover.inTheWayOf(ctx, conn, nil, condition)
 	if err != nil || len(keys) == 0 {

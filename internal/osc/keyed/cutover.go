@@ -233,8 +233,8 @@ func (c *Copy) lastComparison(ctx context.Context, conn *sql.Conn) error {
 // alignCounter brings the ghost's AUTO_INCREMENT counter to the table's: ids that were given out, and rolled back, are not given again.
 func (c *Copy) alignCounter(ctx context.Context, conn *sql.Conn) error {
 	counter := func(table string) (n sql.NullInt64, err error) {
-		err = conn.QueryRowContext(ctx, "SELECT /*+ SET_VAR(information_schema_stats_expiry = 0) */ auto_increment FROM information_schema.tables "+
-			"WHERE table_schema = ? AND table_name = ?", c.req.Database, table).Scan(&n)
+		err = conn.QueryRowContext(ctx, "SELECT /*+ SET_VAR(information_schema_stats_expiry = 0) */ auto_increment "+
+			"FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", c.req.Database, table).Scan(&n)
 		return n, err
 	}
 	have, err := counter(c.req.Table)

@@ -97,8 +97,8 @@ type Copy struct {
 	copied, compared, applied atomic.Uint64
 }
 
-// New prepares a copy: the ghost is made, both tables are looked at, nothing is copied yet. An error leaves the ghost behind, if it was made;
-// names of tables that could be are the caller's to record beforehand.
+// New prepares a copy: the ghost is made, both tables are looked at, nothing is copied yet. An error leaves the ghost behind, if it was
+// made; the names of tables that may be left are the caller's to record beforehand.
 func New(ctx context.Context, req Request) (*Copy, error) {
 	req.Workers = max(req.Workers, 1)
 	if req.MaxChunk <= 0 {
@@ -170,7 +170,8 @@ func (c *Copy) look(ctx context.Context) error {
 	for i, p := range c.key.parts {
 		columns[i] = p.original.Name
 	}
-	c.comparison, err = verify.Prepare(verify.Request{DB: c.req.DB, Original: o, Copy: n, Key: verify.Key{Name: c.key.name, Columns: columns, Visible: true},
+	c.comparison, err = verify.Prepare(verify.Request{DB: c.req.DB, Original: o, Copy: n,
+		Key:   verify.Key{Name: c.key.name, Columns: columns, Visible: true},
 		Lossy: c.req.Lossy, ChunkSize: c.req.MaxChunk, RowsEstimate: c.req.RowsEstimate, Gate: c.gate, Health: c.health,
 		Progress: func(rows uint64) { c.compared.Store(rows) }})
 	if err != nil {
@@ -310,8 +311,8 @@ const unlistedWait = 500 * time.Millisecond
 // preparedLimit is how long XA transactions that are prepared when a copy begins are waited for.
 const preparedLimit = 30 * time.Second
 
-// awaitPrepared waits until XA transactions are gone that were prepared before the log was read: their keys are not known. Where they cannot be
-// listed, the copy ends when one of them commits.
+// awaitPrepared waits until XA transactions are gone that were prepared before the log was read: their keys are not known. Where they
+// cannot be listed, the copy ends when one of them commits.
 func (c *Copy) awaitPrepared(ctx context.Context) error {
 	open, err := mysql.Prepared(ctx, c.req.DB)
 	switch {

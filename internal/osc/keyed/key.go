@@ -45,7 +45,8 @@ func (v value) texts() []string { return strings.Split(string(v), "|") }
 func valueOf(texts []string) value { return value(strings.Join(texts, "|")) }
 
 // errNoKey is worded for the operator.
-var errNoKey = errors.New("no usable unique key: a copy needs a PRIMARY or UNIQUE key of whole NOT NULL columns that the new table has a key of, too")
+var errNoKey = errors.New("no usable unique key: a copy needs a PRIMARY or UNIQUE key of whole NOT NULL columns, " +
+	"and the new table one of the same")
 
 // chooseKey is the key to copy by: PRIMARY where it serves, else the first that does. The error says why the best one does not.
 func chooseKey(original, ghost verify.Table, keys []verify.Key, utc bool) (key, error) {
@@ -116,6 +117,9 @@ func serving(t verify.Table, columns []string) (string, bool) {
 	return "", false
 }
 
+// numbers are the types whose values are the same numbers in all of them.
+var numbers = []string{"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "bit"}
+
 func partOf(original, ghost verify.Table, name string, utc bool) (part, error) {
 	i := slices.IndexFunc(original.Columns, func(c verify.Column) bool { return strings.EqualFold(c.Name, name) })
 	n, ok := ghost.Column(name)
@@ -129,7 +133,7 @@ func partOf(original, ghost verify.Table, name string, utc bool) (part, error) {
 	}
 	switch o.DataType {
 	case "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "bit":
-		p.kind, p.alike = kindNumber, slices.Contains([]string{"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "bit"}, n.DataType)
+		p.kind, p.alike = kindNumber, slices.Contains(numbers, n.DataType)
 	case "enum":
 		p.kind, p.alike = kindNumber, o.Type == n.Type
 	case "char", "varchar":
@@ -143,7 +147,8 @@ func partOf(original, ghost verify.Table, name string, utc bool) (part, error) {
 		p.kind, p.alike = kindMoment, (n.DataType == "date" || n.DataType == "datetime") && n.Fraction >= o.Fraction
 	case "timestamp":
 		if !utc {
-			return part{}, fmt.Errorf("column %s is a TIMESTAMP and the server's time_zone is not UTC: an hour comes twice when clocks are set back", name)
+			return part{}, fmt.Errorf("column %s is a TIMESTAMP and the server's time_zone is not UTC: an hour comes twice "+
+				"when clocks are set back", name)
 		}
 		p.kind, p.alike = kindMoment, n.DataType == "timestamp" && n.Fraction >= o.Fraction
 	case "time":
@@ -152,7 +157,8 @@ func partOf(original, ghost verify.Table, name string, utc bool) (part, error) {
 		return part{}, fmt.Errorf("column %s is of type %s", name, o.Type)
 	}
 	if !p.alike {
-		return part{}, fmt.Errorf("column %s changes from %s to %s: rows of the copy cannot be matched with their originals", name, o.Type, n.Type)
+		return part{}, fmt.Errorf("column %s changes from %s to %s: rows of the copy cannot be matched with their originals",
+			name, o.Type, n.Type)
 	}
 	return p, nil
 }

@@ -130,8 +130,9 @@ func (k *kit) request(clauses string) Request {
 	}
 	log := slog.New(slog.NewTextHandler(k.Output(), nil))
 	return Request{DB: k.db, Addr: k.addr, User: k.cred.User, Password: k.cred.Password, ServerID: binary.BigEndian.Uint32(id[:]) | 1<<31,
-		Database: k.database, Table: "t", Ghost: "_t_gho", Old: "_t_del", Clauses: clauses, Workers: 3, MaxChunk: 500, LockWaitTimeout: 2 * time.Second,
-		Retries: 50, Logger: log, Phase: func(phase, detail string) { k.Logf("%s %s %s", time.Now().Format("05.000"), phase, detail) }}
+		Database: k.database, Table: "t", Ghost: "_t_gho", Old: "_t_del", Clauses: clauses, Workers: 3, MaxChunk: 500,
+		LockWaitTimeout: 2 * time.Second, Retries: 50, Logger: log,
+		Phase: func(phase, detail string) { k.Logf("%s %s %s", time.Now().Format("05.000"), phase, detail) }}
 }
 
 // copy makes a copy and swaps.

@@ -199,7 +199,8 @@ func TestNextSize(t *testing.T) {
 		size int
 		took time.Duration
 		want int
-	}{{1000, 100 * time.Millisecond, 1000}, {1000, 50 * time.Millisecond, 2000}, {1000, time.Microsecond, 2000}, {1000, 200 * time.Millisecond, 500},
+	}{{1000, 100 * time.Millisecond, 1000}, {1000, 50 * time.Millisecond, 2000}, {1000, time.Microsecond, 2000},
+		{1000, 200 * time.Millisecond, 500},
 		{1000, time.Hour, 250}, {1, time.Hour, 1}, {40_000, time.Millisecond, 50_000}, {1, time.Millisecond, 2}} {
 		if got := nextSize(c.size, c.took, 50_000); got != c.want {
 			t.Errorf("%d rows in %v: %d, want %d", c.size, c.took, got, c.want)

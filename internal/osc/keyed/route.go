@@ -147,8 +147,8 @@ func visible(ctx context.Context, conn *sql.Conn, gtids []string) error {
 func (c *Copy) unlocked(ctx context.Context, conn *sql.Conn, keys []value) error {
 	for len(keys) > 0 {
 		n := min(len(keys), askedAtOnce)
-		_, err := conn.ExecContext(ctx, fmt.Sprintf("DO (SELECT COUNT(*) FROM (SELECT 1 FROM %s FORCE INDEX (%s) WHERE %s FOR SHARE NOWAIT) AS locked)",
-			c.mover.from, mysql.QuoteIdent(c.key.name), c.key.among(original, keys[:n])))
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("DO (SELECT COUNT(*) FROM (SELECT 1 FROM %s FORCE INDEX (%s) WHERE %s FOR SHARE NOWAIT) "+
+			"AS locked)", c.mover.from, mysql.QuoteIdent(c.key.name), c.key.among(original, keys[:n])))
 		switch {
 		case err == nil:
 			keys = keys[n:]

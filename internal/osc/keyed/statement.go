@@ -36,7 +36,8 @@ func (a about) is(database, table string) bool {
 }
 
 // token is a quoted identifier, a word, a string or a comment.
-var token = regexp.MustCompile("(?s)/\\*.*?\\*/|--[ \\t][^\\n]*|#[^\\n]*|`(?:[^`]|``)*`|'(?:[^'\\\\]|\\\\.|'')*'|\"(?:[^\"\\\\]|\\\\.|\"\")*\"|[\\p{L}\\p{N}_$]+|.")
+var token = regexp.MustCompile("(?s)/\\*.*?\\*/|--[ \\t][^\\n]*|#[^\\n]*|" +
+	"`(?:[^`]|``)*`|'(?:[^'\\\\]|\\\\.|'')*'|\"(?:[^\"\\\\]|\\\\.|\"\")*\"|[\\p{L}\\p{N}_$]+|.")
 
 var word = regexp.MustCompile("^[\\p{L}\\p{N}_$]+$")
 
@@ -64,17 +65,17 @@ func words(statement string, limit int) []string {
 var xid = regexp.MustCompile(`(?i)^XA\s+(START|END|COMMIT|ROLLBACK)\s+(X'[0-9a-f]*',X'[0-9a-f]*',-?[0-9]+)`)
 
 // harmless begin statements that change neither rows nor the definition of a table, or only make new tables.
-var harmless = map[string]bool{"BEGIN": true, "COMMIT": true, "ROLLBACK": true, "SAVEPOINT": true, "RELEASE": true, "XA": true, "FLUSH": true,
-	"ANALYZE": true, "OPTIMIZE": true, "REPAIR": true, "CHECK": true, "GRANT": true, "REVOKE": true, "SET": true, "INSTALL": true, "UNINSTALL": true,
-	"START": true, "USE": true, "DO": true, "KILL": true}
+var harmless = map[string]bool{"BEGIN": true, "COMMIT": true, "ROLLBACK": true, "SAVEPOINT": true, "RELEASE": true, "XA": true,
+	"FLUSH": true, "ANALYZE": true, "OPTIMIZE": true, "REPAIR": true, "CHECK": true, "GRANT": true, "REVOKE": true, "SET": true,
+	"INSTALL": true, "UNINSTALL": true, "START": true, "USE": true, "DO": true, "KILL": true}
 
 // rewriting begin statements that change rows: in the log as text, nobody knows which.
 var rewriting = map[string]bool{"INSERT": true, "UPDATE": true, "DELETE": true, "REPLACE": true, "LOAD": true, "CALL": true, "WITH": true,
 	"IMPORT": true}
 
 // otherThings follow CREATE, ALTER and DROP where these are about something else than a table.
-var otherThings = map[string]bool{"USER": true, "ROLE": true, "FUNCTION": true, "PROCEDURE": true, "EVENT": true, "VIEW": true, "SERVER": true,
-	"TABLESPACE": true, "UNDO": true, "LOGFILE": true, "INSTANCE": true, "RESOURCE": true, "SPATIAL": true, "LIBRARY": true}
+var otherThings = map[string]bool{"USER": true, "ROLE": true, "FUNCTION": true, "PROCEDURE": true, "EVENT": true, "VIEW": true,
+	"SERVER": true, "TABLESPACE": true, "UNDO": true, "LOGFILE": true, "INSTANCE": true, "RESOURCE": true, "SPATIAL": true, "LIBRARY": true}
 
 // judge tells what a statement in the binary log means for the table. used is the default database it ran with. lost says why
 // the copy cannot go on.
@@ -98,7 +99,8 @@ func judge(a about, used, statement string) (v verdict, id, lost string) {
 	if len(first) > 1 {
 		second = strings.ToUpper(first[1])
 	}
-	if strings.Contains(statement, Marker) || verb == "CREATE" && (second == "TABLE" || second == "DATABASE" || second == "SCHEMA") || otherThings[second] {
+	newTable := verb == "CREATE" && (second == "TABLE" || second == "DATABASE" || second == "SCHEMA")
+	if strings.Contains(statement, Marker) || newTable || otherThings[second] {
 		return verdictNothing, "", ""
 	}
 	if mentions(a, used, statement, second) {

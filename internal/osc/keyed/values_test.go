@@ -64,20 +64,25 @@ func (k *kit) asByHand(clauses string, columns ...string) {
 
 // TestValues: whatever is written at whatever moment, the new table holds what ALTER by hand gives.
 func TestValues(t *testing.T) {
-	wide := "CREATE TABLE t (id int NOT NULL PRIMARY KEY, d decimal(10,2), j json, l varchar(20) CHARACTER SET latin1, u char(10) CHARACTER SET ucs2, " +
-		"e enum('a','b'), s set('x','y','z'), ts timestamp(3) NULL, dt datetime(6), t time(2), y year, b bit(9), bl blob, bi binary(4), f float, " +
-		"g varchar(40) GENERATED ALWAYS AS (concat(l, '-', d)) STORED, dd date GENERATED ALWAYS AS (date(dt)) VIRTUAL, p point, n bigint unsigned)"
+	wide := "CREATE TABLE t (id int NOT NULL PRIMARY KEY, d decimal(10,2), j json, " +
+		"l varchar(20) CHARACTER SET latin1, u char(10) CHARACTER SET ucs2, " +
+		"e enum('a','b'), s set('x','y','z'), ts timestamp(3) NULL, dt datetime(6), t time(2), y year, b bit(9), bl blob, bi binary(4), " +
+		"f float, " +
+		"g varchar(40) GENERATED ALWAYS AS (concat(l, '-', d)) STORED, " +
+		"dd date GENERATED ALWAYS AS (date(dt)) VIRTUAL, p point, n bigint unsigned)"
 	row := func(id int) string {
-		return fmt.Sprintf("(%d, 1.50, JSON_OBJECT('d', 20.0, 'n', CAST(1.50 AS DECIMAL(5,2)), 't', DATE'2024-02-29', 'b', CAST(x'0102' AS BINARY)), "+
+		return fmt.Sprintf("(%d, 1.50, JSON_OBJECT('d', 20.0, 'n', CAST(1.50 AS DECIMAL(5,2)), 't', DATE'2024-02-29', "+
+			"'b', CAST(x'0102' AS BINARY)), "+
 			"_latin1 x'818D8F909D', _ucs2 x'00620063', 'b', 'x,z', '2024-03-10 02:30:00.123', '2024-03-10 02:30:00.654321', '-838:59:58.12', 2024, "+
 			"b'101010101', x'00FF', x'0102', 1.1, POINT(1, 2), 18446744073709551615)", id)
 	}
 	columns := "(id, d, j, l, u, e, s, ts, dt, t, y, b, bl, bi, f, p, n)"
 	for name, c := range map[string]struct{ clauses string }{
-		"same values":          {"ADD z int DEFAULT 5"},
-		"text of numbers":      {"MODIFY d varchar(20), MODIFY dt varchar(40), MODIFY ts datetime(3)"},
-		"datetime to time":     {"MODIFY dt timestamp(6) NULL, MODIFY j longtext, MODIFY e varchar(9)"},
-		"character sets":       {"MODIFY l varchar(20) CHARACTER SET utf8mb4, MODIFY u char(10) CHARACTER SET utf8mb4, MODIFY s set('z','y','x')"},
+		"same values":      {"ADD z int DEFAULT 5"},
+		"text of numbers":  {"MODIFY d varchar(20), MODIFY dt varchar(40), MODIFY ts datetime(3)"},
+		"datetime to time": {"MODIFY dt timestamp(6) NULL, MODIFY j longtext, MODIFY e varchar(9)"},
+		"character sets": {
+			"MODIFY l varchar(20) CHARACTER SET utf8mb4, MODIFY u char(10) CHARACTER SET utf8mb4, MODIFY s set('z','y','x')"},
 		"generated":            {"ADD w date GENERATED ALWAYS AS (date(dt)) STORED, ADD UNIQUE KEY (id, w)"},
 		"added with the clock": {"ADD c varchar(9) NOT NULL DEFAULT 'x', MODIFY bi varbinary(10), MODIFY f double"},
 	} {
@@ -93,11 +98,14 @@ func TestValues(t *testing.T) {
 			err := k.copyAt(c.clauses, func(m int) {
 				for _, at := range []int{10, 1500, 2900} {
 					id := at + m*20
-					k.exec(fmt.Sprintf("INSERT INTO t %s VALUES %s", columns, row(id+1)), fmt.Sprintf("UPDATE t SET id = %d WHERE id = %d", id+2, id),
-						fmt.Sprintf("DELETE FROM t WHERE id = %d", id+10), fmt.Sprintf("UPDATE t SET j = JSON_SET(j, '$.d', 1.50), d = d + 1 WHERE id = %d", id+1))
+					k.exec(fmt.Sprintf("INSERT INTO t %s VALUES %s", columns, row(id+1)),
+						fmt.Sprintf("UPDATE t SET id = %d WHERE id = %d", id+2, id),
+						fmt.Sprintf("DELETE FROM t WHERE id = %d", id+10),
+						fmt.Sprintf("UPDATE t SET j = JSON_SET(j, '$.d', 1.50), d = d + 1 WHERE id = %d", id+1))
 					for i, end := range []string{"COMMIT", "ROLLBACK"} {
 						x := fmt.Sprintf("'%s-%d-%d'", k.database, id, i)
-						k.exec("XA START "+x, fmt.Sprintf("INSERT INTO t %s VALUES %s", columns, row(id+4+i)), "XA END "+x, "XA PREPARE "+x, "XA "+end+" "+x)
+						k.exec("XA START "+x,
+							fmt.Sprintf("INSERT INTO t %s VALUES %s", columns, row(id+4+i)), "XA END "+x, "XA PREPARE "+x, "XA "+end+" "+x)
 					}
 				}
 			})
@@ -116,24 +124,34 @@ func TestKeys(t *testing.T) {
 		value           func(i int) string // of the key's columns
 		clauses         string
 	}{
-		"bigint unsigned":    {"a bigint unsigned NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("%d", uint64(1)<<63+uint64(i)) }, ""},
-		"negative":           {"a smallint NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprint(i - 500) }, "MODIFY a bigint NOT NULL"},
-		"descending":         {"a int NOT NULL, b int NOT NULL, PRIMARY KEY (a, b DESC)", "a, b", func(i int) string { return fmt.Sprintf("%d, %d", i/10, i%10) }, ""},
-		"text":               {"a varchar(20) NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("'Key %d'", i) }, ""},
-		"text, padded":       {"a char(20) CHARACTER SET latin1 COLLATE latin1_german1_ci NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("'\u00e4%d'", i) }, "MODIFY a char(20) CHARACTER SET utf8mb4 NOT NULL"},
-		"utf8mb3 to utf8mb4": {"a varchar(20) CHARACTER SET utf8mb3 NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("'\u00e9 %d'", i) }, "CONVERT TO CHARACTER SET utf8mb4"},
-		"to binary":          {"a varchar(20) NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("'Key %d'", i) }, "MODIFY a varchar(20) COLLATE utf8mb4_bin NOT NULL"},
-		"from binary":        {"a varchar(20) COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("'Key %d'", i) }, "MODIFY a varchar(20) NOT NULL"},
-		"binary":             {"a binary(4) NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("x'%04x'", i) }, ""},
-		"decimal":            {"a decimal(12,3) NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("%d.%03d", i-500, i) }, ""},
+		"bigint unsigned": {"a bigint unsigned NOT NULL, PRIMARY KEY (a)",
+			"a", func(i int) string { return fmt.Sprintf("%d", uint64(1)<<63+uint64(i)) }, ""},
+		"negative": {"a smallint NOT NULL, PRIMARY KEY (a)",
+			"a", func(i int) string { return fmt.Sprint(i - 500) }, "MODIFY a bigint NOT NULL"},
+		"descending": {"a int NOT NULL, b int NOT NULL, PRIMARY KEY (a, b DESC)",
+			"a, b", func(i int) string { return fmt.Sprintf("%d, %d", i/10, i%10) }, ""},
+		"text": {"a varchar(20) NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("'Key %d'", i) }, ""},
+		"text, padded": {"a char(20) CHARACTER SET latin1 COLLATE latin1_german1_ci NOT NULL, PRIMARY KEY (a)",
+			"a", func(i int) string { return fmt.Sprintf("'\u00e4%d'", i) }, "MODIFY a char(20) CHARACTER SET utf8mb4 NOT NULL"},
+		"utf8mb3 to utf8mb4": {"a varchar(20) CHARACTER SET utf8mb3 NOT NULL, PRIMARY KEY (a)",
+			"a", func(i int) string { return fmt.Sprintf("'\u00e9 %d'", i) }, "CONVERT TO CHARACTER SET utf8mb4"},
+		"to binary": {"a varchar(20) NOT NULL, PRIMARY KEY (a)",
+			"a", func(i int) string { return fmt.Sprintf("'Key %d'", i) }, "MODIFY a varchar(20) COLLATE utf8mb4_bin NOT NULL"},
+		"from binary": {"a varchar(20) COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (a)",
+			"a", func(i int) string { return fmt.Sprintf("'Key %d'", i) }, "MODIFY a varchar(20) NOT NULL"},
+		"binary": {"a binary(4) NOT NULL, PRIMARY KEY (a)", "a", func(i int) string { return fmt.Sprintf("x'%04x'", i) }, ""},
+		"decimal": {"a decimal(12,3) NOT NULL, PRIMARY KEY (a)",
+			"a", func(i int) string { return fmt.Sprintf("%d.%03d", i-500, i) }, ""},
 		"datetime": {"a datetime(4) NOT NULL, b time(1) NOT NULL, PRIMARY KEY (a, b)", "a, b", func(i int) string {
 			return fmt.Sprintf("'2024-01-01 00:00:%02d.1234', '-%02d:00:00.%d'", i%60, i/60, i%10)
 		}, ""},
-		"date and year": {"a date NOT NULL, b year NOT NULL, c enum('q','p','o') NOT NULL, PRIMARY KEY (a, b, c)", "a, b, c", func(i int) string {
-			return fmt.Sprintf("'2024-02-%02d', %d, %d", i%28+1, 2000+i/28, i%3+1)
-		}, ""},
-		"bit":               {"a bit(20) NOT NULL, UNIQUE KEY (a)", "a", func(i int) string { return fmt.Sprint(i) }, ""},
-		"secondary, unique": {"a int NOT NULL, b int NOT NULL, UNIQUE KEY (a), UNIQUE KEY (b)", "a, b", func(i int) string { return fmt.Sprintf("%d, %d", i, -i) }, ""},
+		"date and year": {"a date NOT NULL, b year NOT NULL, c enum('q','p','o') NOT NULL, PRIMARY KEY (a, b, c)",
+			"a, b, c", func(i int) string {
+				return fmt.Sprintf("'2024-02-%02d', %d, %d", i%28+1, 2000+i/28, i%3+1)
+			}, ""},
+		"bit": {"a bit(20) NOT NULL, UNIQUE KEY (a)", "a", func(i int) string { return fmt.Sprint(i) }, ""},
+		"secondary, unique": {"a int NOT NULL, b int NOT NULL, UNIQUE KEY (a), UNIQUE KEY (b)",
+			"a, b", func(i int) string { return fmt.Sprintf("%d, %d", i, -i) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -178,7 +196,8 @@ func TestSwappedValues(t *testing.T) {
 	}
 	k.exec("INSERT INTO t VALUES " + strings.Join(rows, ", "))
 	swap := func(a, b int) []string {
-		return []string{"START TRANSACTION", "SET @a = (SELECT u FROM t WHERE id = " + fmt.Sprint(a) + "), @b = (SELECT u FROM t WHERE id = " + fmt.Sprint(b) + ")",
+		return []string{"START TRANSACTION", "SET @a = (SELECT u FROM t WHERE id = " + fmt.Sprint(a) +
+			"), @b = (SELECT u FROM t WHERE id = " + fmt.Sprint(b) + ")",
 			"UPDATE t SET u = NULL WHERE id = " + fmt.Sprint(a), "UPDATE t SET u = @a WHERE id = " + fmt.Sprint(b),
 			"UPDATE t SET u = @b WHERE id = " + fmt.Sprint(a), "COMMIT"}
 	}
@@ -201,13 +220,17 @@ func TestOtherLogs(t *testing.T) {
 	for name, c := range map[string]struct {
 		session, statement, lost string
 	}{
-		"compressed":            {"SET SESSION binlog_transaction_compression = ON", "UPDATE t SET v = 'w', j = JSON_SET(j, '$.a', 2) WHERE id % 3 = 0", ""},
-		"minimal":               {"SET SESSION binlog_row_image = MINIMAL", "UPDATE t SET v = 'w' WHERE id % 3 = 0", ""},
-		"minimal, key":          {"SET SESSION binlog_row_image = MINIMAL", "UPDATE t SET id = id + 100000 WHERE id % 3 = 0", ""},
-		"noblob":                {"SET SESSION binlog_row_image = NOBLOB", "DELETE FROM t WHERE id % 3 = 0", ""},
-		"partial JSON":          {"SET SESSION binlog_row_value_options = PARTIAL_JSON", "UPDATE t SET j = JSON_SET(j, '$.a', 2, '$.b', 3), k = JSON_REMOVE(k, '$[0]') WHERE id % 3 = 0", ""},
-		"partial and minimal":   {"SET SESSION binlog_row_value_options = PARTIAL_JSON, SESSION binlog_row_image = MINIMAL", "UPDATE t SET id = id + 100000, k = JSON_REMOVE(k, '$[0]') WHERE id % 3 = 0", ""},
-		"partial, compressed":   {"SET SESSION binlog_row_value_options = PARTIAL_JSON, SESSION binlog_transaction_compression = ON", "UPDATE t SET j = JSON_SET(j, '$.a', 2) WHERE id % 3 = 0", ""},
+		"compressed": {"SET SESSION binlog_transaction_compression = ON",
+			"UPDATE t SET v = 'w', j = JSON_SET(j, '$.a', 2) WHERE id % 3 = 0", ""},
+		"minimal":      {"SET SESSION binlog_row_image = MINIMAL", "UPDATE t SET v = 'w' WHERE id % 3 = 0", ""},
+		"minimal, key": {"SET SESSION binlog_row_image = MINIMAL", "UPDATE t SET id = id + 100000 WHERE id % 3 = 0", ""},
+		"noblob":       {"SET SESSION binlog_row_image = NOBLOB", "DELETE FROM t WHERE id % 3 = 0", ""},
+		"partial JSON": {"SET SESSION binlog_row_value_options = PARTIAL_JSON",
+			"UPDATE t SET j = JSON_SET(j, '$.a', 2, '$.b', 3), k = JSON_REMOVE(k, '$[0]') WHERE id % 3 = 0", ""},
+		"partial and minimal": {"SET SESSION binlog_row_value_options = PARTIAL_JSON, SESSION binlog_row_image = MINIMAL",
+			"UPDATE t SET id = id + 100000, k = JSON_REMOVE(k, '$[0]') WHERE id % 3 = 0", ""},
+		"partial, compressed": {"SET SESSION binlog_row_value_options = PARTIAL_JSON, SESSION binlog_transaction_compression = ON",
+			"UPDATE t SET j = JSON_SET(j, '$.a', 2) WHERE id % 3 = 0", ""},
 		"statement":             {"SET SESSION binlog_format = STATEMENT", "UPDATE t SET v = 'w' WHERE id % 3 = 0", "binlog_format=STATEMENT"},
 		"truncate":              {"DO 1", "TRUNCATE TABLE t", "changes the table"},
 		"altered":               {"DO 1", "ALTER TABLE t ADD q int", "changes the table"},
@@ -264,7 +287,8 @@ func TestDoesNotFit(t *testing.T) {
 // TestPermittedLoss: the loss of one column is permitted, and of no other.
 func TestPermittedLoss(t *testing.T) {
 	k := newKit(t)
-	k.exec("CREATE TABLE t (id int NOT NULL PRIMARY KEY, v varchar(20), n int)", "INSERT INTO t VALUES (1, 'too long', 300), (2, 'x', 2), (3, NULL, 3)")
+	k.exec("CREATE TABLE t (id int NOT NULL PRIMARY KEY, v varchar(20), n int)",
+		"INSERT INTO t VALUES (1, 'too long', 300), (2, 'x', 2), (3, NULL, 3)")
 	req := k.request("MODIFY v varchar(3) NOT NULL, MODIFY n tinyint")
 	req.Lossy = map[string]bool{"v": true}
 	if err := k.copy(req); err == nil || !strings.Contains(err.Error(), "'n'") {
@@ -283,7 +307,8 @@ func TestPermittedLoss(t *testing.T) {
 func TestCounter(t *testing.T) {
 	k := newKit(t)
 	k.exec("CREATE TABLE t (id int NOT NULL PRIMARY KEY AUTO_INCREMENT, v varchar(20))", "INSERT INTO t (v) VALUES ('a'), ('b')",
-		"START TRANSACTION", "INSERT INTO t (v) VALUES ('c'), ('d')", "ROLLBACK", "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'", "INSERT INTO t VALUES (0, 'zero')")
+		"START TRANSACTION", "INSERT INTO t (v) VALUES ('c'), ('d')", "ROLLBACK", "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'",
+		"INSERT INTO t VALUES (0, 'zero')")
 	if err := k.copy(k.request("MODIFY v varchar(300)")); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 func Narrow(o, n Column) (string, error) {
 	e := mysql.QuoteIdent(o.Name)
 	if !narrowable(o, n) {
-		return "", fmt.Errorf("values of column %s are lost from %s to %s, which may be, but what becomes of them is not known: correct them first",
-			o.Name, o.Type, n.Type)
+		return "", fmt.Errorf("values of column %s are lost from %s to %s, which may be, but what becomes of them is not known: "+
+			"correct them first", o.Name, o.Type, n.Type)
 	}
 	if o.Type != n.Type || o.Charset != n.Charset {
 		e = narrowed(o, n, e)

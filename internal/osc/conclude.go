@@ -104,8 +104,8 @@ func (c *copyRun) failed(ctx context.Context, cause error) error {
 		c.logger.Warn("the records of what the copy made cannot be read, the next clean-up settles them", "error", err)
 		return errors.Join(cause, c.dropOwn(ctx, cause))
 	}
-	if c.child != nil && c.alreadyExists() {
-		return errors.Join(c.forget(ctx, mine), c.refuse("gh-ost: %s", c.child.failure()))
+	if c.alreadyExists() {
+		return errors.Join(c.forget(ctx, mine), c.refuse("%s: a table of that name appeared beside it, which is none of ours", cause))
 	}
 	if err := c.settle(ctx, c.db, mine, c.settings.Retention); err != nil {
 		return errors.Join(cause, fmt.Errorf("clean up after the copy (the next clean-up tries again): %w", err))
@@ -116,7 +116,7 @@ func (c *copyRun) failed(ctx context.Context, cause error) error {
 // dropOwn drops the copy and the changelog of a run that has the table's lock still: nobody else can have made them since it recorded
 // them. The records stay.
 func (c *copyRun) dropOwn(ctx context.Context, cause error) error {
-	if c.child == nil || errors.Is(cause, mysql.ErrLockLost) || c.alreadyExists() {
+	if c.child == nil && c.keyed == nil || errors.Is(cause, mysql.ErrLockLost) || c.alreadyExists() {
 		return nil
 	}
 	if err := checkRole(ctx, c.db, Settings{}); err != nil {
@@ -125,9 +125,9 @@ func (c *copyRun) dropOwn(ctx context.Context, cause error) error {
 	return errors.Join(dropTable(ctx, c.db, c.plan.Database, c.names.Ghost), dropTable(ctx, c.db, c.plan.Database, c.names.Changelog))
 }
 
-// alreadyExists: somebody else's table appeared after we had looked. gh-ost has made none of its own: nothing is dropped.
+// alreadyExists: somebody else's table appeared after we had looked. The engine has made none of its own: nothing is dropped.
 func (c *copyRun) alreadyExists() bool {
-	return strings.Contains(c.child.failure(), "already exists. Panicking")
+	return c.child != nil && strings.Contains(c.child.failure(), "already exists. Panicking") || c.keyed != nil && c.keyed.foreign
 }
 
 // recordsOf are the leftovers recorded for a table.

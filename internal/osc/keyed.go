@@ -14,7 +14,8 @@ import (
 
 // keyedRun is what is particular to a copy by the package keyed: it runs in this process.
 type keyedRun struct {
-	began time.Time
+	began   time.Time
+	foreign bool // a table stands where the new one was to be made
 
 	mu        sync.Mutex
 	copy      *keyed.Copy // nil until it is made
@@ -53,6 +54,7 @@ func (c *copyRun) runKeyed(ctx context.Context) error {
 	}
 	made, err := keyed.New(ctx, req)
 	if err != nil {
+		c.keyed.foreign = mysql.IsNumber(err, mysql.ErrTableExists)
 		return err
 	}
 	c.keyed.mu.Lock()

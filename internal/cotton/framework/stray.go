@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	faultAdopt   = fault.Register("cotton.adopt.before", "a member's errant transactions are known, the primary has executed none of them yet")
-	faultAdopted = fault.Register("cotton.adopt.executed", "the primary has executed a member's errant transactions, which is not stored")
+	faultAdopt    = fault.Register("cotton.adopt.before", "a member's errant transactions are known, the primary has executed none of them yet")
+	faultAdoptOne = fault.Register("cotton.adopt.one", "the primary has executed one of a member's errant transactions")
+	faultAdopted  = fault.Register("cotton.adopt.executed", "the primary has executed a member's errant transactions, which is not stored")
 )
 
 const (
@@ -199,6 +200,7 @@ func (d *driver) adopt(ctx context.Context, r cotton.Record, m cotton.Member) er
 			return err
 		}
 		set, done = set.Union(one), append(done, t)
+		fault.Point(faultAdoptOne)
 	}
 	if len(done) == 0 {
 		return failed

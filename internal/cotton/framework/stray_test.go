@@ -1,10 +1,15 @@
 package framework_test
 
 import (
+	"cmp"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/discovery"
 	"github.com/aosc/aosc/internal/cotton/framework"
 	"github.com/aosc/aosc/internal/mysql"
@@ -75,10 +80,20 @@ func (s *site) asUser(e discovery.Endpoint, statements ...string) {
 	}
 }
 
-// prepare prepares an XA transaction that inserts a row, and waits until every member has it prepared.
+// prepare prepares an XA transaction that inserts a row.
 func (s *site) prepare(e discovery.Endpoint, xid string, row int) {
 	s.t.Helper()
 	s.asUser(e, "XA START "+xid, "INSERT INTO d.xa VALUES ("+string(rune('0'+row))+")", "XA END "+xid, "XA PREPARE "+xid)
+}
+
+// preparedOn waits until so many XA transactions are prepared on a member.
+func (s *site) preparedOn(e discovery.Endpoint, count int) {
+	s.t.Helper()
+	db := s.administrator("c0", mysql.Addr{Host: e.Host, Port: e.Port})
+	testkit.Eventually(s.t, patience, fmt.Sprintf("%d transactions are prepared on %s:%d", count, e.Host, e.Port), func() bool {
+		list, err := mysql.Prepared(s.t.Context(), db)
+		return err == nil && len(list) == count
+	})
 }
 
 // copies are what was cloned so far, by member: server_uuids, and how many clones there were.
@@ -142,6 +157,116 @@ func (s *site) everywhere(v framework.View, query, want string) {
 			return db.QueryRowContext(s.t.Context(), query).Scan(&got) == nil && got == want
 		})
 	}
+}
+
+// adopting is where a scheduler is killed that has the primary execute what a member has numbered.
+type adopting struct {
+	point   string
+	primary bool // is killed, too, before another scheduler runs
+}
+
+// adoptings of which the first one is part of `make test`.
+var adoptings = []adopting{
+	{"cotton.adopt.executed", false}, {"cotton.adopt.executed", true}, {"cotton.adopt.before", false}, {"cotton.adopt.one", false},
+	{"cotton.adopt.one@2", true}, {"cotton.adopt.before", true},
+}
+
+// TestKilledWhileAdopting: wherever a scheduler is killed while the primary executes what a member has numbered, and the primary with it,
+// what an application was told to be committed is on all members afterwards, what it rolled back is on none, an election would find it,
+// and no member was cloned (I1, I7).
+func TestKilledWhileAdopting(t *testing.T) {
+	cases := adoptings
+	if os.Getenv("AOSC_E2E") != "full" {
+		cases = cases[:1]
+	}
+	s, f, stop, l := begins(t, 3, nil)
+	v := s.await(f, "c0", "all is well", complete(3))
+	s.asUser(*v.Endpoints.Primary, "CREATE TABLE d.xa (id INT PRIMARY KEY)")
+	table := "\n| scheduler killed at | primary | well after |\n|---|---|---|\n"
+	defer func() { t.Log(table) }()
+	for n, tc := range cases {
+		commit, rollback := fmt.Sprintf("'commit %d'", n), fmt.Sprintf("'rollback %d'", n)
+		s.prepare(*v.Endpoints.Primary, commit, 1)
+		s.prepare(*v.Endpoints.Primary, rollback, 2)
+		copies := s.copies(v)
+		on := v.Endpoints.Replicas[n%2]
+		s.preparedOn(on, 2)
+		stop()
+		s.asUser(on, "XA COMMIT "+commit, "XA ROLLBACK "+rollback)
+		s.onReplica(on, "FLUSH STATUS")
+		numbered := s.numberedBy(on)
+		name, pass, _ := strings.Cut(tc.point, "@")
+		killed(t, s.process(name+"=kill@"+cmp.Or(pass, "1"), nil))
+		if tc.primary {
+			s.killPrimary(v)
+		}
+		begun := time.Now()
+		f, stop = s.scheduler()
+		before := v.Record.Primary
+		v = s.await(f, "c0", "all is well after a scheduler killed at "+tc.point, func(v framework.View) bool {
+			return v.Record.Change == nil && complete(3)(v) && (v.Record.Primary != before || !tc.primary)
+		})
+		table += fmt.Sprintf("| %s | %s | %.1f s |\n", tc.point, map[bool]string{true: "killed"}[tc.primary], time.Since(begun).Seconds())
+		s.everywhere(v, "SELECT GROUP_CONCAT(id) FROM d.xa", "1")
+		s.await(f, "c0", "an election looks for what the member numbered", func(v framework.View) bool {
+			base, err := v.Record.Acknowledged()
+			return err == nil && base.Contains(numbered)
+		})
+		after := s.copies(v)
+		if tc.primary { // it may have been killed with a commit that nobody had acknowledged
+			at := slices.IndexFunc(v.Record.Members, func(m cotton.Member) bool { return m.ID == before })
+			copies, after = slices.Delete(copies, at, at+1), slices.Delete(after, at, at+1)
+		}
+		if !slices.Equal(copies, after) {
+			t.Errorf("killed at %s: members were cloned: %v, then %v", tc.point, copies, after)
+		}
+		s.asUser(*v.Endpoints.Primary, "DELETE FROM d.xa")
+	}
+	l.settle(v)
+}
+
+// numberedBy are the transactions on a server that carry its own server_uuid.
+func (s *site) numberedBy(e discovery.Endpoint) mysql.GTIDSet {
+	s.t.Helper()
+	server, err := mysql.ReadServer(s.t.Context(), s.administrator("c0", mysql.Addr{Host: e.Host, Port: e.Port}))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	all, err := mysql.ParseGTIDSet(server.GTIDExecuted)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all.Subtract(all.Without(server.UUID))
+}
+
+// TestCommitWithoutTrace: what an administrator commits on a closed member with sql_log_bin = 0 is in no binary log. The member stands still once
+// the primary ends the transaction as well, its data are replaced, and what the primary decided is on all members.
+func TestCommitWithoutTrace(t *testing.T) {
+	long(t)
+	s, f, _, l := begins(t, 3, nil)
+	v := s.await(f, "c0", "all is well", complete(3))
+	primary, on := *v.Endpoints.Primary, v.Endpoints.Replicas[0]
+	s.asUser(primary, "CREATE TABLE d.xa (id INT PRIMARY KEY)")
+	s.prepare(primary, "'trace'", 1)
+	s.preparedOn(on, 1)
+	conn, err := s.administrator("c0", mysql.Addr{Host: on.Host, Port: on.Port}).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, statement := range []string{"SET sql_log_bin = 0", "XA COMMIT 'trace'"} {
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	s.preparedOn(on, 0)
+	s.asUser(primary, "XA ROLLBACK 'trace'")
+	s.await(f, "c0", "it is told that the member stands still", func(v framework.View) bool {
+		return slices.ContainsFunc(v.Problems, func(p string) bool { return contains(p, v.Record.MemberName(on.ID)+" does not replicate") })
+	})
+	v = s.await(f, "c0", "the member is cloned", func(v framework.View) bool { return complete(3)(v) && s.clones(v, on.ID) > 0 })
+	s.everywhere(v, "SELECT COUNT(*) FROM d.xa", "0")
+	l.settle(v)
 }
 
 // TestPreparedWhileClosing: a transaction that has changed rows cannot be prepared on a primary that was closed for its successor, also

@@ -148,6 +148,9 @@ func (g *guard) order(o cotton.Order, now time.Time) error {
 		if err := g.renew(o, now); err != nil {
 			return err
 		}
+		if g.fence < o.Epoch { // since that fence it has become the primary, or the change was taken back
+			g.fence = 0
+		}
 	case cotton.OrderFence:
 		g.fence = o.Epoch
 	case cotton.OrderBackup, cotton.OrderArchive: // others carry them out

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +17,72 @@ import (
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
 )
+
+// TestOrdersInAnyOrder: in whatever order the orders of two epochs come, what holds at the end is what the newer epoch says, and nothing of
+// the older one is still to be done. Within an epoch a fence holds.
+func TestOrdersInAnyOrder(t *testing.T) {
+	type word struct {
+		epoch uint64
+		kind  cotton.OrderKind
+	}
+	words := []word{{1, cotton.OrderLease}, {1, cotton.OrderFence}, {2, cotton.OrderLease}, {2, cotton.OrderFence}, {2, cotton.OrderBackup},
+		{1, cotton.OrderBackup}}
+	for chosen := range 1 << len(words) {
+		var set []word
+		for i, w := range words {
+			if chosen>>i&1 == 1 {
+				set = append(set, w)
+			}
+		}
+		var newest, fence uint64
+		for _, w := range set {
+			newest = max(newest, w.epoch)
+		}
+		leased := slices.Contains(set, word{newest, cotton.OrderLease})
+		for _, w := range set {
+			if w.kind == cotton.OrderFence && (w.epoch == newest || !leased) {
+				fence = max(fence, w.epoch)
+			}
+		}
+		permutations(set, func(order []word) {
+			i := newInstance(&Executor{cfg: Config{Timing: cotton.DefaultTiming(), Log: discard}}, "c-1-1", cotton.Task{})
+			now := time.Now()
+			overtaken := false // the fence of the older epoch came after a word of the newer one: it is not obeyed at all
+			for n, w := range order {
+				err := i.guard.order(cotton.Order{Kind: w.kind, Epoch: w.epoch, Lease: time.Second}, now)
+				late := slices.ContainsFunc(order[:n], func(o word) bool { return o.epoch > w.epoch })
+				if (err != nil) != late {
+					t.Errorf("%v: order %d: %v", order, n+1, err)
+				}
+				overtaken = overtaken || late && w.kind == cotton.OrderFence
+			}
+			want := fence
+			if overtaken && fence < newest {
+				want = 0
+			}
+			if g := i.guard; g.fence != want || g.memory.Epoch != newest {
+				t.Errorf("%v: fence %d is to be carried out, epoch %d is remembered; want %d and %d", order, g.fence, g.memory.Epoch, want, newest)
+			}
+		})
+	}
+}
+
+// permutations calls f with every order of a list.
+func permutations[T any](list []T, f func([]T)) {
+	var next func(k int)
+	next = func(k int) {
+		if k == len(list) {
+			f(list)
+			return
+		}
+		for i := k; i < len(list); i++ {
+			list[k], list[i] = list[i], list[k]
+			next(k + 1)
+			list[k], list[i] = list[i], list[k]
+		}
+	}
+	next(0)
+}
 
 // TestLeaseFromQuestion: a lease counts from the facts that the order answers, however long the order was on its way; without a
 // reading, as of a scheduler of an earlier release, from its arrival.

@@ -170,6 +170,9 @@ type Member struct {
 	// Unheld: it was relieved by a change of primary alone, from which it follows nobody. That others have what it has is still to be seen
 	// to before its data may go.
 	Unheld bool `json:"unheld,omitempty"`
+	// Incomplete: its data are to be replaced, since they lack what a replication filter left out: the filter. Its GTIDs do not show that,
+	// and the filter is gone with the server's next start.
+	Incomplete string `json:"incomplete,omitempty"`
 	// Boot of its machine under which it was last seen to have all of the primary. What it acknowledged before another boot
 	// may not have come to its disk, so it bears witness to nothing until it has caught up again.
 	Boot    string    `json:"boot,omitempty"`

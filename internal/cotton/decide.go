@@ -70,6 +70,7 @@ type Seen struct {
 	DataMB   int64  // of user tables; measured at the primary only, while a member might be cloned
 	Busy     string // something of ours is under way that must not be disturbed: "clone"
 	Donor    int    // of the clone under way
+	Filters  string // replication filters of a server that replicates nothing, which would be those of what it is made to follow
 	// Over: its task is over for sure, or never was. What cannot be reached is not over.
 	Over bool
 }
@@ -85,9 +86,19 @@ func (s Seen) closed() bool { return s.Server.ReadOnly && s.Server.SuperReadOnly
 // filters are a replica's replication filters, which leave out a part of what it receives: a copy with one is not whole.
 func (s Seen) filters() string {
 	if s.Replica == nil {
-		return ""
+		return s.Filters
 	}
 	return s.Replica.Filters
+}
+
+// incomplete says what a copy lacks although its GTIDs say that it has it: it has a replication filter, or had one that is gone by now, as
+// those set by hand are with the server's next start.
+func (d *deciding) incomplete(member int) string {
+	m, ok := d.Member(member)
+	if filters := d.seen[member].filters(); filters != "" || !ok {
+		return filters
+	}
+	return m.Incomplete
 }
 
 func (s Seen) now() bool { return s.Err == nil && s.Answered }
@@ -334,7 +345,7 @@ func (d *deciding) publish() {
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
 		if m.ID != d.Primary && s.lately() && s.Busy == "" && !s.Writable() && s.Replica != nil && m.Phase != PhaseRemoving && !m.Joining && !m.Leaving &&
-			s.Replica.SQLRunning == "Yes" && s.filters() == "" && d.isPrimary(s.Replica.Source) && d.Founded && d.usable(s) {
+			s.Replica.SQLRunning == "Yes" && d.incomplete(m.ID) == "" && d.isPrimary(s.Replica.Source) && d.Founded && d.usable(s) {
 			d.out.Replicas = append(d.out.Replicas, m.ID)
 		}
 	}

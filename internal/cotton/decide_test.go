@@ -108,6 +108,27 @@ func TestDecide(t *testing.T) {
 		{"all is well", well(cotton.PolicyLossless), nil, all, ""},
 		{"available, and well", well(cotton.PolicyAvailable), nil, all, ""},
 
+		{"fewer acknowledgements are stored before the primary is told, and nothing else is done in that look", well(cotton.PolicyLossless),
+			func(s *scene) { s.r.Acks, s.at(1).SourceSemiSync.Acks = 2, 2 }, "acks 1, " + all, ""},
+		{"and then the primary is told", well(cotton.PolicyLossless), func(s *scene) { s.r.Acks, s.at(1).SourceSemiSync.Acks = 1, 2 },
+			"semi-sync 1, " + all, ""},
+		{"commits wait for ever as soon as the primary is seen to wait", well(cotton.PolicyLossless), func(s *scene) { s.r.Loose = true },
+			"strict 1, " + all, ""},
+		{"but not while it has fallen back since it had another policy", well(cotton.PolicyLossless), func(s *scene) {
+			s.r.Loose, s.at(1).SemiSync.Active = true, false
+		}, all, "goes on without an acknowledgement"},
+		{"a member with a filter is cloned, also when replication was forgotten for a clone that broke off", well(cotton.PolicyLossless),
+			func(s *scene) {
+				s.at(2).Replica, s.at(2).Filters, s.r.Members[1].Relieved = nil, "REPLICATE_WILD_IGNORE_TABLE = d.%", true
+			}, "clone 2, publish 1 [3]", "has a replication filter"},
+		{"one that had a filter when it was relieved, and was started anew", well(cotton.PolicyLossless), func(s *scene) {
+			s.at(2).Replica, s.r.Members[1].Incomplete, s.r.Members[1].Relieved = nil, "REPLICATE_WILD_IGNORE_TABLE = d.%", true
+		}, "clone 2, publish 1 [3]", "has a replication filter, or had one"},
+		{"a member with a filter gives its data to nobody", well(cotton.PolicyAvailable), func(s *scene) {
+			s.at(2).Replica, s.r.Members[1].Incomplete, s.r.Members[1].Relieved = nil, "f", true
+			s.at(3).Replica.Filters, s.r.Members[2].Relieved = "g", true
+		}, "clone 2, publish 1 []", "gives its data to another one"},
+
 		{"a new cluster takes the first that answers", fresh(), nil, "choose 1, publish 0 []", ""},
 		{"not one that does not answer", fresh(), func(s *scene) { s.silent(1, 0) }, "choose 2, publish 0 []", ""},
 		{"nobody answers", fresh(), func(s *scene) { s.silent(1, 0); s.silent(2, 0); s.silent(3, 0) }, "publish 0 []", "no member answers"},

@@ -97,7 +97,7 @@ func (d *deciding) electMost(all []candidate, frozen []int, needed mysql.GTIDSet
 	}
 	best := slices.MinFunc(able, func(a, b candidate) int {
 		return cmp.Or(
-			compareBool(a.seen.filters() != "", b.seen.filters() != ""),
+			compareBool(d.incomplete(a.member.ID) != "", d.incomplete(b.member.ID) != ""),
 			cmp.Compare(needed.Subtract(a.received).Count(), needed.Subtract(b.received).Count()),
 			cmp.Compare(b.received.Subtract(b.errant).Count(), a.received.Subtract(a.errant).Count()),
 			cmp.Compare(b.received.Count(), a.received.Count()),
@@ -187,8 +187,8 @@ func (d *deciding) unfit(c candidate, needed mysql.GTIDSet) string {
 		return "lacks " + lacks.String()
 	case !c.errant.Empty() && !c.seen.replays(c.errant):
 		return "has errant transactions " + c.errant.String()
-	case c.seen.filters() != "":
-		return "lacks what its replication filter left out: " + c.seen.filters()
+	case d.incomplete(c.member.ID) != "":
+		return "lacks what its replication filter left out: " + d.incomplete(c.member.ID)
 	}
 	return d.unable(c)
 }

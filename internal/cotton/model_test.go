@@ -31,6 +31,8 @@ type server struct {
 	executed     mysql.GTIDSet
 	relay        mysql.GTIDSet // received
 	pending      mysql.GTIDSet // in its binary log, waiting for acknowledgements
+	released     mysql.GTIDSet // these came, and it is in no gtid_executed yet, and no client was told
+	stalled      bool          // so it stays for a while
 	fenced       uint64
 	ended        uint64 // under which epoch its sessions were ended
 	cloning      int    // from whom; its data are gone meanwhile
@@ -55,6 +57,8 @@ type world struct {
 	// Defects that can be put back. amnesia: a change of primary forgets what had been acknowledged. twoNames: the diagnosis takes what
 	// a former primary numbered for acknowledged, the election takes it for errant, and nobody counts how often that ends in nothing.
 	amnesia, twoNames bool
+	// hasty: what the primary has executed is read while commits are under way.
+	hasty bool
 	// blind: nobody reads binary logs, so every stray transaction counts as a write.
 	blind bool
 	// committed are XA COMMITs on closed members: clients were told.
@@ -71,7 +75,7 @@ type world struct {
 // budget is how often each fault may still strike.
 type budget struct {
 	writes, kills, machines, cuts, hides, strays, commits, forced, switches, operations, failures, halves, powers, slows,
-	anews, damages int
+	anews, damages, stalls int
 }
 
 // What a closed member numbers, by number: FLUSH, XA COMMIT of what is prepared everywhere, writes behind the cluster's back.
@@ -154,7 +158,8 @@ func gtid(uuid string, n int64) mysql.GTIDSet {
 func newWorld(nodes int, b budget) *world {
 	first := gtid(memberUUID(1), 1)
 	w := &world{servers: map[int]*server{}, acked: first, now: time.Unix(1e9, 0), budget: b}
-	w.r = cotton.Record{Spec: cotton.Spec{Name: "c", Nodes: nodes, Policy: cotton.PolicyLossless}, State: cotton.StateRunning, Primary: 1, Epoch: 1,
+	w.r = cotton.Record{Spec: cotton.Spec{Name: "c", User: "app", Nodes: nodes, Policy: cotton.PolicyLossless,
+		Size: cotton.Size{CPUs: 1, MemMB: 512, DiskMB: 1024}}, State: cotton.StateRunning, Primary: 1, Epoch: 1,
 		Founded: true, Lineage: []string{memberUUID(1)}, Base: first.String(), FoundedSet: first.String(), NextID: nodes + 1}
 	for id := 1; id <= nodes; id++ {
 		w.r.Members = append(w.r.Members, cotton.Member{ID: id, Phase: cotton.PhaseRunning, Host: "h", Port: id, TaskID: "t",
@@ -206,7 +211,7 @@ func (w *world) key() string {
 	fmt.Fprintf(&b, "%s %d %s %s %+v %d\n", text, taken, w.acked, w.committed, w.budget, w.left)
 	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[id]
-		fmt.Fprintf(&b, "%v %v %v %v %v ", s.damaged, s.anew, s.slow, s.boot, s.known)
+		fmt.Fprintf(&b, "%v %s %v %v %v %v %v ", s.stalled, s.released, s.damaged, s.anew, s.slow, s.boot, s.known)
 		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %v %d %d %v %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden,
 			s.alone, s.waits, s.acks,
 			s.fenced == epoch, s.ended == epoch, s.cloning, s.cloneSoon, s.cloneEpoch == epoch, s.executed, s.relay, s.pending)
@@ -215,7 +220,10 @@ func (w *world) key() string {
 }
 
 // has is all that a server's disk holds.
-func (s *server) has() mysql.GTIDSet { return s.executed.Union(s.relay).Union(s.pending) }
+func (s *server) has() mysql.GTIDSet { return s.executed.Union(s.relay).Union(s.logged()) }
+
+// logged is what is in its binary log and not executed.
+func (s *server) logged() mysql.GTIDSet { return s.pending.Union(s.released) }
 
 // connected tells whether a replica hears its source.
 func (w *world) connected(id int) bool {
@@ -229,12 +237,15 @@ func (w *world) flow() {
 	for id, s := range w.servers {
 		if w.connected(id) && !s.anew {
 			src := w.servers[s.source]
-			s.relay = s.relay.Union(src.executed.Union(src.pending).Subtract(s.executed))
+			s.relay = s.relay.Union(src.executed.Union(src.logged()).Subtract(s.executed))
 		}
 	}
 	for id, p := range w.servers {
-		if p.pending.Empty() || !p.up {
+		if p.logged().Empty() || !p.up {
 			continue
+		}
+		if !p.stalled {
+			p.executed, w.acked, p.released = p.executed.Union(p.released), w.acked.Union(p.released), mysql.GTIDSet{}
 		}
 		have := 0
 		for other, s := range w.servers {
@@ -242,7 +253,11 @@ func (w *world) flow() {
 				have++
 			}
 		}
-		if have >= p.acks || !p.waits {
+		switch {
+		case have < p.acks && p.waits:
+		case p.stalled:
+			p.released, p.pending = p.released.Union(p.pending), mysql.GTIDSet{}
+		default:
 			p.executed, w.acked, p.pending = p.executed.Union(p.pending), w.acked.Union(p.pending), mysql.GTIDSet{}
 		}
 	}
@@ -335,7 +350,7 @@ func (w *world) look(succeeds func(i, of int) bool) (moved bool) {
 			s.cloning = 0
 			moved = true
 		default:
-			s.executed, s.relay, s.pending, s.cloning = donor.executed, mysql.GTIDSet{}, mysql.GTIDSet{}, 0
+			s.executed, s.relay, s.pending, s.released, s.cloning = donor.executed, mysql.GTIDSet{}, mysql.GTIDSet{}, mysql.GTIDSet{}, 0
 			s.source, s.receiving, s.closed, s.waits = 0, false, true, false
 			moved = true
 		}
@@ -402,7 +417,7 @@ func (w *world) beginClone(id int, s *server) {
 		return
 	}
 	s.cloning, s.source, s.receiving = donor, 0, false
-	s.executed, s.relay, s.pending = mysql.GTIDSet{}, mysql.GTIDSet{}, mysql.GTIDSet{}
+	s.executed, s.relay, s.pending, s.released = mysql.GTIDSet{}, mysql.GTIDSet{}, mysql.GTIDSet{}, mysql.GTIDSet{}
 }
 
 func (w *world) forget() {
@@ -422,6 +437,9 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 	switch a.Kind {
 	case cotton.ActFence, cotton.ActDemote:
 		s.closed, s.ended = true, w.r.Epoch
+		if s.stalled {
+			return false // super_read_only waits for commits
+		}
 		s.executed, s.pending = s.executed.Union(s.pending), mysql.GTIDSet{} // its sessions are ended, and nobody was told
 	case cotton.ActOrder:
 		if s.lost || s.hidden || !s.up || s.fenced == w.r.Epoch {
@@ -430,6 +448,9 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 		s.closed, s.fenced = true, w.r.Epoch
 	case cotton.ActAcks:
 		if w.r.AcksWanted() > w.r.Acks {
+			if !w.settled() {
+				return false
+			}
 			w.must(w.r.RaiseBase(w.servers[w.r.Primary].executed))
 		}
 		w.r.Acks = w.r.AcksWanted()
@@ -464,6 +485,9 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 	case cotton.ActRefetch:
 		p := w.servers[w.r.Primary]
 		if !p.up || p.hidden {
+			return false
+		}
+		if !p.executed.Contains(s.relay) {
 			return false
 		}
 		w.must(w.r.RaiseBase(p.executed))
@@ -525,6 +549,9 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 	return true
 }
 
+// settled tells whether all that was under way at the primary is over, as the framework waits for it.
+func (w *world) settled() bool { return w.hasty || w.servers[w.r.Primary].logged().Empty() }
+
 func (w *world) must(err error) {
 	if err != nil {
 		panic(err)
@@ -544,6 +571,9 @@ func (w *world) relieve(member int, seen []cotton.Seen) bool {
 		set = set.Subtract(cotton.Errant(w.r, seen, set))
 	}
 	if !s.up {
+		if !w.settled() {
+			return false
+		}
 		set = set.Union(w.servers[w.r.Primary].executed)
 	}
 	need := w.r.HoldersNeeded(member)
@@ -588,7 +618,7 @@ func (w *world) wrong() string {
 // settle heals all that can be, and says what is still not as it should be when nothing moves any more.
 func (w *world) settle() string {
 	for _, s := range w.servers {
-		s.alone, s.hidden, s.slow = false, false, false
+		s.alone, s.hidden, s.slow, s.stalled = false, false, false, false
 		if !s.up && !s.lost {
 			w.start(s)
 		}
@@ -659,5 +689,5 @@ func (w *world) calm() string {
 // start is what an executor does: the server comes back closed, and follows nobody until it is told to.
 func (w *world) start(s *server) {
 	s.up, s.closed, s.receiving, s.cloning = true, true, false, 0
-	s.executed, s.pending = s.executed.Union(s.pending), mysql.GTIDSet{}
+	s.executed, s.pending, s.released, s.stalled = s.executed.Union(s.logged()), mysql.GTIDSet{}, mysql.GTIDSet{}, false
 }

@@ -16,7 +16,8 @@ func (d *deciding) primary() {
 	}
 	want := d.AcksWanted()
 	if d.Acks > want {
-		d.act(ActAcks, d.Primary) // before the primary is told: commits may have fewer from then on
+		d.act(ActAcks, d.Primary) // alone: commits may have fewer once the primary is told, which must not be while this is not stored
+		return
 	}
 	right := d.semiSyncRight(p)
 	if d.promoting(p) {
@@ -33,8 +34,12 @@ func (d *deciding) primary() {
 	} else if want > d.acks() {
 		d.act(ActAcks, d.Primary)
 	}
-	if right && d.Loose {
+	switch {
+	case right && d.Loose && p.SemiSync.Active:
 		d.act(ActStrict, d.Primary)
+	case right && d.Loose:
+		d.problem("%s is lossless by now, and goes on without an acknowledgement until a replica has caught up: what is committed meanwhile "+
+			"may be on the primary alone", d.Spec.Name)
 	}
 	if !p.Writable() {
 		if why := d.unsafe(p); why != "" {

@@ -89,8 +89,8 @@ func (d *deciding) follows(s Seen) bool {
 // follower has a member follow the primary, with the data that it has, or with a clone.
 func (d *deciding) follower(m Member, s, p Seen, g sets) {
 	name := d.MemberName(m.ID)
-	if filters := s.filters(); filters != "" {
-		d.problem("%s has a replication filter, so it lacks what that left out (%s); its data are replaced", name, filters)
+	if filters := d.incomplete(m.ID); filters != "" {
+		d.problem("%s has a replication filter, or had one, so it lacks what that left out (%s); its data are replaced", name, filters)
 		d.replace(m)
 		return
 	}
@@ -218,7 +218,7 @@ func (d *deciding) acknowledgers(p Seen) (able, cloning int) {
 		if !s.now() {
 			continue
 		}
-		if d.mustClone(s, p) {
+		if d.mustClone(s, p) || d.incomplete(m.ID) != "" {
 			cloning++
 			continue
 		}
@@ -255,7 +255,7 @@ func (d *deciding) donor(recipient int) int {
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
 		if m.ID == d.Primary || m.ID == recipient || m.Phase != PhaseRunning || s.Busy != "" || d.donors[m.ID] || !d.hears(s) ||
-			s.Replica.SQLRunning != "Yes" || s.Server.Version.Compare(p.Server.Version) != 0 || lag(s) > 1 || d.strays(s, p) {
+			s.Replica.SQLRunning != "Yes" || s.Server.Version.Compare(p.Server.Version) != 0 || lag(s) > 1 || d.strays(s, p) || d.incomplete(m.ID) != "" {
 			continue
 		}
 		well++

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // LoggedEvent is an event of a binary log, as SHOW BINLOG EVENTS tells it.
@@ -296,8 +297,55 @@ func ExecuteAs(ctx context.Context, db *sql.DB, t LoggedTransaction) error {
 
 var gtidOwner = regexp.MustCompile(`#[0-9]+`)
 
-// ownedBy tells whether gtid_owned, "uuid:1#7:2#8, ...", has a transaction. A text that cannot be read may have it.
+// ownedBy tells whether gtid_owned has a transaction. A text that cannot be read may have it.
 func ownedBy(owned string, one GTIDSet) bool {
-	set, err := ParseGTIDSet(gtidOwner.ReplaceAllString(strings.ReplaceAll(owned, "\n", ""), ""))
+	set, err := parseOwned(owned)
 	return err != nil || !set.Subtract(one).Equal(set)
+}
+
+// parseOwned reads gtid_owned, "uuid:1#7:2#8, ...": transactions, each with the session that executes it.
+func parseOwned(owned string) (GTIDSet, error) {
+	return ParseGTIDSet(gtidOwner.ReplaceAllString(strings.ReplaceAll(owned, "\n", ""), ""))
+}
+
+// ErrUnderWay is returned by WaitForUnderWay when time was up first.
+var ErrUnderWay = errors.New("commits are under way")
+
+// underWayPause is the time between two looks at what is under way. It is short: a commit that waits for nobody takes less.
+const underWayPause = 10 * time.Millisecond
+
+// WaitForUnderWay returns once all transactions that had a GTID at the time of the call, and were not in gtid_executed yet, are over: whatever
+// was released to its client, or is about to be, is in gtid_executed then. A commit is in gtid_owned from before it is written to the binary
+// log until it is in gtid_executed; while it waits for the acknowledgement of a replica it is under way, and so is what a session has set
+// gtid_next for. The error when timeout passes wraps ErrUnderWay and names what still is.
+func WaitForUnderWay(ctx context.Context, db *sql.DB, timeout time.Duration) error {
+	owned := func() (GTIDSet, error) {
+		var text string
+		if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_owned").Scan(&text); err != nil {
+			return GTIDSet{}, fmt.Errorf("ask what is being committed: %w", err)
+		}
+		set, err := parseOwned(text)
+		if err != nil {
+			return set, fmt.Errorf("ask what is being committed: %w", err)
+		}
+		return set, nil
+	}
+	began, err := owned()
+	tick := time.NewTicker(underWayPause)
+	defer tick.Stop()
+	limit := time.NewTimer(timeout)
+	defer limit.Stop()
+	for err == nil && !began.Empty() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit.C:
+			return fmt.Errorf("%w: after %s %s is not over yet", ErrUnderWay, timeout, began)
+		case <-tick.C:
+		}
+		var now GTIDSet
+		now, err = owned()
+		began = began.Subtract(began.Subtract(now))
+	}
+	return err
 }

@@ -128,6 +128,18 @@ func replicaStatusOf(row map[string]sql.NullString) (*ReplicaStatus, error) {
 	return r, nil
 }
 
+// ReadGlobalFilters are the replication filters that a server has for whatever it replicates, also while it replicates nothing; "" when there
+// are none.
+func ReadGlobalFilters(ctx context.Context, db *sql.DB) (string, error) {
+	var filters sql.NullString
+	err := db.QueryRowContext(ctx, `SELECT GROUP_CONCAT(filter_name, ' = ', filter_rule ORDER BY filter_name SEPARATOR ', ')
+		FROM performance_schema.replication_applier_global_filters WHERE filter_rule <> ''`).Scan(&filters)
+	if err != nil {
+		return "", fmt.Errorf("read the replication filters: %w", err)
+	}
+	return filters.String, nil
+}
+
 func threadError(row map[string]sql.NullString, prefix string) string {
 	text := row[prefix+"_Error"].String
 	if text == "" {

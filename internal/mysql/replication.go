@@ -77,6 +77,11 @@ func StartReplica(ctx context.Context, db *sql.DB) error {
 	return exec(ctx, db, "START REPLICA", "start replication")
 }
 
+// StartReceiver starts receiving from the source.
+func StartReceiver(ctx context.Context, db *sql.DB) error {
+	return exec(ctx, db, "START REPLICA IO_THREAD", "start receiving from the source")
+}
+
 // StopReceiver stops receiving; what was received goes on being applied. From then on this replica acknowledges
 // nothing to a semi-synchronous source, which is what fences that source.
 func StopReceiver(ctx context.Context, db *sql.DB) error {
@@ -245,9 +250,13 @@ func ReadReportUser(ctx context.Context, db *sql.DB) (string, error) {
 // it received nothing yet. A replica whose source hangs goes on to call itself connected for replica_net_timeout.
 func ReadHeard(ctx context.Context, db *sql.DB) (*time.Duration, error) {
 	var micros sql.NullInt64
-	err := db.QueryRowContext(ctx, `SELECT TIMESTAMPDIFF(MICROSECOND, GREATEST(last_heartbeat_timestamp,
-		last_queued_transaction_end_queue_timestamp, queueing_transaction_start_queue_timestamp), NOW(6))
-		FROM performance_schema.replication_connection_status WHERE channel_name = ''`).Scan(&micros)
+	// A time that lies ahead is of before the host's clock was set back: it would say for as long that the source has just been heard.
+	// What came since this statement began lies ahead by less than the second that is allowed.
+	err := db.QueryRowContext(ctx, `WITH heard AS (SELECT last_heartbeat_timestamp AS at FROM performance_schema.replication_connection_status
+			WHERE channel_name = ''
+		UNION ALL SELECT last_queued_transaction_end_queue_timestamp FROM performance_schema.replication_connection_status WHERE channel_name = ''
+		UNION ALL SELECT queueing_transaction_start_queue_timestamp FROM performance_schema.replication_connection_status WHERE channel_name = '')
+		SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) FROM heard WHERE at <= NOW(6) + INTERVAL 1 SECOND`).Scan(&micros)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

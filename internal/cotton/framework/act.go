@@ -164,9 +164,15 @@ func (d *driver) primaryDB(r cotton.Record) (*sql.DB, error) {
 func (d *driver) storeAcks(ctx context.Context, r cotton.Record) error {
 	if r.AcksWanted() <= r.Acks {
 		return d.f.change(ctx, d.c, func(stored *cotton.Record) error {
-			stored.Acks = stored.AcksWanted()
+			if stored.Epoch != r.Epoch {
+				return errUnchanged
+			}
+			stored.Acks = min(stored.Acks, stored.AcksWanted()) // the cluster may have been asked to grow meanwhile
 			return nil
 		})
+	}
+	if err := d.settled(ctx, r); err != nil {
+		return err
 	}
 	return d.raiseBase(ctx, r, func(stored *cotton.Record, _ mysql.Server) error {
 		if stored.AcksWanted() != r.AcksWanted() {
@@ -177,10 +183,36 @@ func (d *driver) storeAcks(ctx context.Context, r cotton.Record) error {
 	})
 }
 
+// settled waits for the commits under way at the primary to be over. What was released under other settings, with fewer acknowledgements
+// or none, is in gtid_executed only then. Commits that wait for a replica are under way: until they go on nothing is believed that an
+// election would rest on.
+func (d *driver) settled(ctx context.Context, r cotton.Record) error {
+	db, err := d.primaryDB(r)
+	if err != nil {
+		return err
+	}
+	return mysql.WaitForUnderWay(ctx, db, waitStep)
+}
+
 // refetch throws a member's relay log away, which cannot be read, to receive it anew. What was in it may have been acknowledged by nobody
-// else, and until it is received again only the primary has it: an election must find that.
+// else, and until it is received again only the primary has it: an election must find that. The receiver is stopped first: what it
+// acknowledged after the primary was asked would be in no set.
 func (d *driver) refetch(ctx context.Context, r cotton.Record, db *sql.DB) error {
-	err := d.raiseBase(ctx, r, func(stored *cotton.Record, _ mysql.Server) error {
+	if err := mysql.StopReceiver(ctx, db); err != nil {
+		return err
+	}
+	has, err := receivedBy(ctx, db)
+	if err != nil {
+		return err
+	}
+	primary, err := d.primaryDB(r)
+	if err != nil {
+		return err
+	}
+	if err := mysql.WaitForGTID(ctx, primary, has, waitStep); err != nil { // it acknowledged what waits for others still
+		return errors.Join(fmt.Errorf("its relay log is kept, it may be the only copy: %w", err), mysql.StartReceiver(ctx, db))
+	}
+	err = d.raiseBase(ctx, r, func(stored *cotton.Record, _ mysql.Server) error {
 		if stored.Change != nil {
 			return errUnchanged
 		}
@@ -192,8 +224,27 @@ func (d *driver) refetch(ctx context.Context, r cotton.Record, db *sql.DB) error
 	return mysql.RefetchRelayLog(ctx, db)
 }
 
-// storeStrict stores that commits wait for ever from now on. Those before may have waited for nobody, so an election must find them.
+// storeStrict stores that commits wait for ever from now on. Those before may have waited for nobody, so an election must find them. A
+// session that began to wait under the time-out of before ends its wait after that time and takes the server back to asynchronous
+// replication, for all sessions: only with those gone, and the server in semi-synchronous replication, is it sure that all wait.
 func (d *driver) storeStrict(ctx context.Context, r cotton.Record) error {
+	if err := d.settled(ctx, r); err != nil {
+		return err
+	}
+	db, err := d.primaryDB(r)
+	if err != nil {
+		return err
+	}
+	e, err := mysql.ReadExposure(ctx, db)
+	if err != nil {
+		return err
+	}
+	if !e.SemiSync || !e.Waits {
+		return fmt.Errorf("%s goes on without an acknowledgement until a replica has caught up: its commits do not wait for ever yet", r.MemberName(r.Primary))
+	}
+	if err := d.settled(ctx, r); err != nil { // what waited for nobody
+		return err
+	}
 	return d.raiseBase(ctx, r, func(stored *cotton.Record, _ mysql.Server) error {
 		stored.Loose = false
 		return nil
@@ -460,6 +511,11 @@ func (d *driver) clone(ctx context.Context, r cotton.Record, member, from int, l
 		return err
 	}
 	fault.Point(faultRestarted)
+	if m.Incomplete != "" {
+		if err := d.f.changeMember(ctx, d.c, member, func(m *cotton.Member) error { m.Incomplete = ""; return nil }); err != nil {
+			return err
+		}
+	}
 	return forget(ctx, db) // a replica as donor gave its own source along, without the relay log
 }
 

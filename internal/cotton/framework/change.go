@@ -1,6 +1,7 @@
 package framework
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -178,7 +179,7 @@ func (d *driver) drain(ctx context.Context, r cotton.Record, m cotton.Member) er
 	if r.Change == nil {
 		return errUnchanged
 	}
-	target, err := mysql.ParseGTIDSet(r.Change.Target)
+	target, err := r.ChangeTarget()
 	if err != nil {
 		return err
 	}
@@ -369,8 +370,8 @@ func (d *driver) relieve(ctx context.Context, r cotton.Record, m cotton.Member) 
 			continue
 		}
 		err := d.holds(ctx, *other, set)
-		if s := seen[id].Replica; s != nil && s.Filters != "" {
-			err = fmt.Errorf("has a replication filter: %s", s.Filters)
+		if filters := filtersOf(seen[id], *other); filters != "" {
+			err = fmt.Errorf("has a replication filter: %s", filters)
 		}
 		if err != nil {
 			lacking = append(lacking, fmt.Sprintf("%s: %v", r.MemberName(id), err))
@@ -379,18 +380,53 @@ func (d *driver) relieve(ctx context.Context, r cotton.Record, m cotton.Member) 
 		holders = append(holders, id)
 	}
 	if len(holders) < need {
-		return fmt.Errorf("%s keeps its data: %d of the %d other replicas needed have all that it has: %v", r.MemberName(m.ID), len(holders), need, lacking)
+		err = d.receiveAgain(ctx, r, m)
+		return errors.Join(err, fmt.Errorf("%s keeps its data: %d of the %d other replicas needed have all that it has: %v", r.MemberName(m.ID), len(holders), need, lacking))
 	}
 	err = d.f.change(ctx, d.c, func(stored *cotton.Record) error {
 		if stored.Epoch != r.Epoch || stored.HoldersNeeded(m.ID) > len(holders) && !set.Empty() {
 			return errUnchanged
 		}
-		return stored.Relieve(m.ID, holders, executed)
+		if err := stored.Relieve(m.ID, holders, executed); err != nil {
+			return err
+		}
+		if m, ok := stored.Member(m.ID); ok {
+			m.Incomplete = filtersOf(seen[m.ID], *m)
+		}
+		return nil
 	})
 	if err == nil {
 		fault.Point(faultRelieved)
 	}
 	return err
+}
+
+// filtersOf are the replication filters of a member, as it was seen, or as they were when it was last relieved.
+func filtersOf(s cotton.Seen, m cotton.Member) string {
+	if s.Replica != nil && s.Replica.Filters != "" {
+		return s.Replica.Filters
+	}
+	return cmp.Or(s.Filters, m.Incomplete)
+}
+
+// receiveAgain has a member that could not be relieved receive again, where commits would wait for its acknowledgement. Else its receiver
+// stays off: what it has does not grow then, and the others come to have all of it.
+func (d *driver) receiveAgain(ctx context.Context, r cotton.Record, m cotton.Member) error {
+	seen, _ := d.c.last()
+	others := 0
+	for id, s := range seen {
+		if id != m.ID && id != r.Primary && s.Err == nil && s.Acknowledging && s.Replica != nil && s.Replica.Receiving() {
+			others++
+		}
+	}
+	if others >= r.SemiSync().Acks || m.Relieved || !mayLive(m) || seen[m.ID].Replica == nil {
+		return nil
+	}
+	db, err := d.db(m)
+	if err != nil {
+		return err
+	}
+	return mysql.StartReceiver(ctx, db)
 }
 
 // acknowledged is what must not be lost with a member, from then on it acknowledges nothing; and what the primary has executed. Of a
@@ -408,6 +444,11 @@ func (d *driver) acknowledged(ctx context.Context, r cotton.Record, m cotton.Mem
 			return set, executed, err
 		}
 		if theirs, err = receivedBy(ctx, db); err != nil {
+			return set, executed, err
+		}
+	}
+	if !answers { // what it acknowledged last may not be among what the primary has executed yet
+		if err := d.settled(ctx, r); err != nil {
 			return set, executed, err
 		}
 	}

@@ -248,6 +248,11 @@ func (d *driver) probe(ctx context.Context, r cotton.Record, m cotton.Member) (s
 		}
 	}
 	if m.ID != r.Primary {
+		if s.Replica == nil {
+			if s.Filters, err = mysql.ReadGlobalFilters(ctx, db); err != nil {
+				return s, err
+			}
+		}
 		// A CLONE goes on although the scheduler that began it is gone. Meanwhile the server can be made to follow, would acknowledge, and
 		// lose what it acknowledged.
 		if r.Founded && s.Server.GTIDExecuted == "" {

@@ -25,13 +25,14 @@ type keeping struct {
 	listedAt time.Time
 	stale    bool // something was stored or removed since then
 	told     map[int]cotton.BackupFacts
+	archived map[int]time.Time // by our clock, when a member was heard to have archived; its own clock may be set
 }
 
 // keepBackups looks after the backups of all clusters until ctx ends. The store may be slow, so this is a loop of its own.
 func (f *Framework) keepBackups(ctx context.Context) {
 	tick := time.NewTicker(f.cfg.Tick)
 	defer tick.Stop()
-	began, all := time.Now(), map[string]*keeping{}
+	began, all := f.clock.now(), map[string]*keeping{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,7 +41,8 @@ func (f *Framework) keepBackups(ctx context.Context) {
 		}
 		for _, c := range f.list() {
 			if all[c.name] == nil || all[c.name].Record.Origin() != c.snapshot().Origin() {
-				all[c.name] = &keeping{State: backup.State{Since: began}, stale: true, told: map[int]cotton.BackupFacts{}}
+				all[c.name] = &keeping{State: backup.State{Since: began}, stale: true, told: map[int]cotton.BackupFacts{},
+					archived: map[int]time.Time{}}
 			}
 			c.keepBackupProblems(f.backupRound(ctx, c, all[c.name]))
 		}
@@ -62,7 +64,7 @@ func (c *cluster) keepBackupProblems(problems []string) {
 
 // backupRound is one look at a cluster's backups; it returns the problems.
 func (f *Framework) backupRound(ctx context.Context, c *cluster, k *keeping) []string {
-	k.gather(c)
+	k.gather(c, f.clock.now())
 	restoring := k.restoring()
 	if k.Record.Spec.Backup == nil && k.Record.BackupAskedAt.IsZero() || k.Record.State != cotton.StateRunning {
 		return restoring
@@ -96,8 +98,8 @@ func (f *Framework) backupGauges(k *keeping) {
 }
 
 // gather takes what is known without asking anybody.
-func (k *keeping) gather(c *cluster) {
-	k.Now, k.Facts, k.Seen = time.Now(), map[int]cotton.BackupFacts{}, nil
+func (k *keeping) gather(c *cluster, now time.Time) {
+	k.Now, k.Facts, k.Seen = now, map[int]cotton.BackupFacts{}, nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k.Record = c.record.Clone()
@@ -111,6 +113,8 @@ func (k *keeping) gather(c *cluster) {
 	}
 	for member, facts := range k.Facts {
 		k.hear(member, facts)
+		facts.ArchivedAt = k.archived[member]
+		k.Facts[member] = facts
 	}
 }
 
@@ -118,7 +122,11 @@ func (k *keeping) gather(c *cluster) {
 func (k *keeping) hear(member int, facts cotton.BackupFacts) {
 	before := k.told[member]
 	k.told[member] = facts
-	if facts.ArchivedAt.After(before.ArchivedAt) || before.Copying && !facts.Copying {
+	archived := !facts.ArchivedAt.Equal(before.ArchivedAt) && !facts.ArchivedAt.IsZero()
+	if archived {
+		k.archived[member] = k.Now
+	}
+	if archived || before.Copying && !facts.Copying {
 		k.stale = true
 	}
 	if facts.Copying || facts.ID == "" || facts.ID == before.ID && !before.Copying {
@@ -207,7 +215,7 @@ func (f *Framework) Backup(ctx context.Context, name string) (time.Time, error) 
 	if f.cfg.Backups == nil {
 		return time.Time{}, ErrNoBackups
 	}
-	at := time.Now().UTC()
+	at := f.clock.now()
 	err = f.change(ctx, c, func(r *cotton.Record) error {
 		r.BackupAskedAt = at
 		return nil

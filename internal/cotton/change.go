@@ -22,8 +22,8 @@ type Change struct {
 	From int        `json:"from"`
 	To   int        `json:"to,omitempty"` // 0 = not elected yet
 	Why  string     `json:"why"`
-	// Target is what To must have executed before it is promoted: all that it, and every other one that was stopped, has
-	// received.
+	// Target is what To must have executed before it is promoted, beside Base: all that it, and every other one that was stopped, has
+	// received. Of a forced one it is all: Record.ChangeTarget.
 	Target string `json:"target,omitempty"`
 	// Frozen are the replicas whose receivers were stopped and who were asked. Only this framework starts them again.
 	Frozen []int `json:"frozen,omitempty"`
@@ -181,9 +181,28 @@ func (r *Record) elect(t Transition, now time.Time) error {
 	if c == nil || c.Step != StepFreeze {
 		return ErrOvertaken
 	}
-	c.Step, c.To, c.Target, c.Frozen = StepDrain, t.To, t.Target, t.Frozen
+	target := t.Target
+	if !c.Forced { // a set of many ranges is stored once
+		set, err := mysql.ParseGTIDSet(t.Target)
+		base, err2 := r.Acknowledged()
+		if err := cmp.Or(err, err2); err != nil {
+			return fmt.Errorf("what %s must have cannot be read: %w", r.MemberName(t.To), err)
+		}
+		target = set.Subtract(base).String()
+	}
+	c.Step, c.To, c.Target, c.Frozen = StepDrain, t.To, target, t.Frozen
 	c.log(now, string(StepDrain), t.Note)
 	return nil
+}
+
+// ChangeTarget is what the one elected must have executed before it is promoted.
+func (r Record) ChangeTarget() (mysql.GTIDSet, error) {
+	target, err := mysql.ParseGTIDSet(r.Change.Target)
+	if err != nil || r.Change.Forced {
+		return target, err
+	}
+	base, err := r.Acknowledged()
+	return target.Union(base), err
 }
 
 func (r *Record) reelect(t Transition, now time.Time) error {
@@ -265,6 +284,9 @@ func (r *Record) AddLineage(uuid string) {
 // log has a note for people only: it is kept short, since records are.
 func (c *Change) log(at time.Time, step, note string) {
 	c.Log = append(c.Log, Step{At: at, Step: step, Note: shorten(note)})
+	if len(c.Log) > stepsKept { // one that elects again and again
+		c.Log = slices.Delete(c.Log, stepsKept/2, stepsKept/2+1)
+	}
 }
 
 // waited tells whether all that a member has more than its successor was acknowledged to nobody: see Change.Waited.

@@ -177,7 +177,7 @@ func (d *deciding) hasReceived(s Seen, set mysql.GTIDSet) bool {
 
 // missing is what the elected one has not applied yet.
 func (d *deciding) missing(to Seen) (mysql.GTIDSet, error) {
-	target, err := mysql.ParseGTIDSet(d.Change.Target)
+	target, err := d.ChangeTarget()
 	if err != nil {
 		return target, fmt.Errorf("the stored target of the failover cannot be read: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/discovery"
+	"github.com/aosc/aosc/internal/cotton/store"
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
 )
@@ -108,7 +109,7 @@ func (d *driver) round(ctx context.Context) time.Duration {
 		Now: d.f.clock.now(), CloneMB: d.f.cfg.CloneMB, Silence: d.f.cfg.Timing.Silence, Quiet: d.f.cfg.Timing.Quiet, Cooldown: d.f.cfg.Cooldown,
 		ReplaceAfter: d.f.cfg.ReplaceAfter, Draining: d.f.drainingHosts(),
 	})
-	d.c.keep(seen, slices.Concat(placementProblems(r), unreachableProblems(r, d.f.cfg.ReplaceAfter),
+	d.c.keep(seen, slices.Concat(placementProblems(r), sizeProblems(r), unreachableProblems(r, d.f.cfg.ReplaceAfter),
 		withheldProblems(r, d.f.Withheld(), d.f.cfg.ReplaceAfter), unproven(r), d.rotation.problems, decision.Problems,
 		d.keepUp(ctx, r, decision)))
 	d.c.diagnosed(decision)
@@ -160,6 +161,21 @@ func (d *driver) forgetOldSteps(r cotton.Record) {
 		d.epoch = r.Epoch
 		clear(d.backoff)
 	}
+}
+
+// sizeProblems tells in time of a record that comes near what a store takes: nothing of a change that cannot be stored is done, so there
+// would be no failover any more.
+func sizeProblems(r cotton.Record) []string {
+	size := len(r.Base) + len(r.FoundedSet)
+	if r.Change != nil {
+		size += len(r.Change.Target)
+	}
+	if size <= store.MaxRecord/2 {
+		return nil
+	}
+	return []string{fmt.Sprintf("gtid_executed has so many gaps that its sets take %d bytes of the cluster's record, which may have %d: no change is "+
+		"stored past that, and no failover done. Find out what leaves gaps (a client that sets gtid_next), and create the cluster anew from a backup",
+		size, store.MaxRecord)}
 }
 
 func placementProblems(r cotton.Record) []string {

@@ -2,6 +2,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/aosc/aosc/internal/cotton"
 	"github.com/aosc/aosc/internal/cotton/store"
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 // Backing is the place that several processes share.
@@ -29,6 +31,7 @@ type Backing interface {
 func Run(t *testing.T, fresh func(t *testing.T) Backing) {
 	parts := map[string]func(*testing.T, Backing){
 		"framework":            testFramework,
+		"failovers":            testFailovers,
 		"record survives":      testRecordSurvives,
 		"compare and set":      testCompareAndSet,
 		"one winner":           testOneWinner,
@@ -440,6 +443,81 @@ func testTooLarge(t *testing.T, b Backing) {
 	}
 	if got := clusters(t, s); len(got) != 1 {
 		t.Errorf("%d records, want 1", len(got))
+	}
+}
+
+// gaps is a set of so many ranges, as a client leaves that sets gtid_next.
+func gaps(uuid string, n int) string {
+	var b strings.Builder
+	b.WriteString(uuid)
+	for i := range n {
+		fmt.Fprintf(&b, ":%d", 1000001+2*i)
+	}
+	return b.String()
+}
+
+// testFailovers: a cluster whose gtid_executed has gaps by the ten thousands goes through failover after failover, and each step of them is
+// stored; the set is in the record once. Past the limit the first step that adds to it is refused, with what to do, and the record is as it was.
+func testFailovers(t *testing.T, b Backing) {
+	const uuid = "aaaaaaaa-0000-4000-8000-000000000001"
+	s := leading(t, b)
+	r := Record("c0")
+	r.Members = append(r.Members, cotton.Member{ID: 2, Phase: cotton.PhaseRunning}, cotton.Member{ID: 3, Phase: cotton.PhaseRunning})
+	r.Base, r.Founded = uuid+":1", true
+	r = put(t, s, r)
+	now := time.Unix(1e9, 0)
+	failover := func(more string) error {
+		primary, next := r.Primary, r.Primary%3+1
+		for _, tr := range []cotton.Transition{
+			{Kind: cotton.BeginFailover, Note: strings.Repeat("the primary is dead; ", 50)},
+			{Kind: cotton.Elect, To: next, Target: r.Base + more, Frozen: []int{next, next%3 + 1}, Note: strings.Repeat("elected; ", 100)},
+			{Kind: cotton.Promote, To: next, UUID: fmt.Sprintf("bbbbbbbb-0000-4000-8000-%012d", next)}, {Kind: cotton.Finish},
+		} {
+			after := r.Clone()
+			if err := after.Apply(tr, now); err != nil {
+				t.Fatalf("%s from %d to %d: %v", tr.Kind, primary, next, err)
+			}
+			stored, err := s.Put(t.Context(), after)
+			if err != nil {
+				return fmt.Errorf("%s: %w", tr.Kind, err)
+			}
+			r = stored
+		}
+		return nil
+	}
+	for i := range 25 {
+		if i == 22 {
+			r.Base = gaps(uuid, 80_000) // 640 kB
+			r = put(t, s, r)
+		}
+		if err := failover(fmt.Sprintf(",bbbbbbbb-0000-4000-8000-%012d:1-%d", r.Primary, 10*i+1)); err != nil {
+			t.Fatalf("failover %d: %v", i, err)
+		}
+	}
+	if got := clusters(t, s); len(got) != 1 || got[0].Base != r.Base || got[0].Epoch != r.Epoch {
+		t.Errorf("after 25 failovers: epoch %d, %d bytes of Base, want %d and %d", got[0].Epoch, len(got[0].Base), r.Epoch, len(r.Base))
+	}
+	before := b.ReadRaw(t, "c0")
+	after := r.Clone()
+	set, err := mysql.ParseGTIDSet(gaps("cccccccc-0000-4000-8000-000000000001", 50_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := after.RaiseBase(set); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Put(t.Context(), after)
+	wantError(t, err, store.ErrTooLarge)
+	for _, what := range []string{"c0", "base (", "nothing was stored", "gaps in gtid_executed"} {
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%v does not say %q", err, what)
+		}
+	}
+	if now := b.ReadRaw(t, "c0"); !bytes.Equal(before, now) {
+		t.Error("what was refused has changed the record")
+	}
+	if err := failover(""); err != nil {
+		t.Errorf("a failover after the refusal: %v", err)
 	}
 }
 

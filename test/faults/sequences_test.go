@@ -110,6 +110,17 @@ func (r *run) outsideAcknowledges() {
 		return
 	}
 	defer func() { r.do(outside.Remove()) }()
+	// It begins with what the primary has: of a primary that was cloned nobody gets what came before.
+	if db, err := r.pool.DB(cottonkit.Addr(r.primary)); err != nil {
+		r.do(err)
+	} else if has, err := mysql.GTIDExecuted(r.t.Context(), db); err != nil {
+		r.do(err)
+	} else {
+		for _, statement := range []string{"RESET BINARY LOGS AND GTIDS", "SET GLOBAL gtid_purged = " + mysql.QuoteString(has.String())} {
+			_, err := outside.DB().ExecContext(r.t.Context(), statement)
+			r.do(err)
+		}
+	}
 	r.do(mysql.ChangeSource(r.t.Context(), outside.DB(), mysql.SourceOptions{Addr: cottonkit.Addr(r.primary), SSL: true, User: "outside",
 		Password:     "o",
 		ConnectRetry: time.Second, RetryCount: 1000}))

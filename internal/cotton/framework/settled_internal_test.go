@@ -65,7 +65,7 @@ func TestBaseHasWhatWasReleased(t *testing.T) {
 			_, err := db.ExecContext(ctx, "INSERT INTO d.t VALUES ("+id+")")
 			done <- err
 		}()
-		testkit.Eventually(t, time.Minute, "the commit waits", func() bool {
+		testkit.Eventually(t, testkit.Patience, "the commit waits", func() bool {
 			s, err := mysql.ReadSemiSync(ctx, db, v)
 			return err == nil && s.Waiting == 1
 		})
@@ -147,7 +147,7 @@ func TestRefetch(t *testing.T) {
 		_, err := p.DB().ExecContext(ctx, "CREATE DATABASE e")
 		done <- err
 	}()
-	testkit.Eventually(t, time.Minute, "the member has received it", func() bool {
+	testkit.Eventually(t, testkit.Patience, "the member has received it", func() bool {
 		has, err := receivedBy(ctx, replica.DB())
 		executed, err2 := mysql.GTIDExecuted(ctx, p.DB())
 		return err == nil && err2 == nil && !executed.Contains(has)

@@ -38,8 +38,8 @@ func (d *deciding) primary() {
 	case right && d.Loose && p.SemiSync.Active:
 		d.act(ActStrict, d.Primary)
 	case right && d.Loose:
-		d.problem("%s is lossless by now, and goes on without an acknowledgement until a replica has caught up: what is committed meanwhile "+
-			"may be on the primary alone", d.Spec.Name)
+		d.problem("%s is lossless by now, and goes on without an acknowledgement until a replica has caught up: what is committed "+
+			"meanwhile may be on the primary alone", d.Spec.Name)
 	}
 	if !p.Writable() {
 		if why := d.unsafe(p); why != "" {

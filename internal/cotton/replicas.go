@@ -255,7 +255,8 @@ func (d *deciding) donor(recipient int) int {
 	for _, m := range d.Members {
 		s := d.seen[m.ID]
 		if m.ID == d.Primary || m.ID == recipient || m.Phase != PhaseRunning || s.Busy != "" || d.donors[m.ID] || !d.hears(s) ||
-			s.Replica.SQLRunning != "Yes" || s.Server.Version.Compare(p.Server.Version) != 0 || lag(s) > 1 || d.strays(s, p) || d.incomplete(m.ID) != "" {
+			s.Replica.SQLRunning != "Yes" || s.Server.Version.Compare(p.Server.Version) != 0 || lag(s) > 1 ||
+			d.strays(s, p) || d.incomplete(m.ID) != "" {
 			continue
 		}
 		well++

@@ -301,7 +301,8 @@ func long() (time.Duration, bool) {
 // usual are two ways to fail. A member whose relay log is damaged cannot follow, so what was committed on it by mistake is not saved.
 var usual = [2]budget{
 	{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, commits: 1, forced: 1, switches: 1, operations: 1, failures: 1},
-	{stalls: 1, writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, switches: 1, operations: 1, failures: 1, halves: 1, powers: 1, slows: 1,
+	{stalls: 1, writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, switches: 1, operations: 1, failures: 1, halves: 1, powers: 1,
+		slows: 1,
 		anews: 1, damages: 1},
 }
 
@@ -340,7 +341,8 @@ func TestWalk(t *testing.T) {
 	many := [2]budget{
 		{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, commits: 2, forced: 1, switches: 4, operations: 4, failures: 6,
 			halves: 4, slows: 3, stalls: 3},
-		{stalls: 3, writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, switches: 4, operations: 4, failures: 6, halves: 4, powers: 2, slows: 3,
+		{stalls: 3, writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, switches: 4, operations: 4, failures: 6, halves: 4, powers: 2,
+			slows: 3,
 			anews: 3, damages: 1},
 	}
 	walks := 0
@@ -426,10 +428,11 @@ func (w *world) replay(t *testing.T, trail []string) *found {
 	return nil
 }
 
-// TestLateCommit: a commit that was released with one acknowledgement while two are about to be wanted, and is in no gtid_executed when that is
-// stored, is found by an election all the same. With the set read at once it was lost.
+// TestLateCommit: a commit that was released with one acknowledgement while two are about to be wanted, and is in no gtid_executed when
+// that is stored, is found by an election all the same. With the set read at once it was lost.
 func TestLateCommit(t *testing.T) {
-	trail := slices.Concat([]string{"scale (nodes 5, member 0, in place false, discard false)"}, slices.Repeat([]string{"look"}, 11), []string{
+	const grow = "scale (nodes 5, member 0, in place false, discard false)"
+	trail := slices.Concat([]string{grow}, slices.Repeat([]string{"look"}, 11), []string{
 		"commits stall of 1", "cut off from the members 3", "cut off from the members 4", "cut off from the members 5", "write",
 		"look", "look", "look", "commits go on of 1", "lose the machine of 1", "hide from the scheduler 2", "heal 3", "heal 4", "heal 5",
 		"look until nothing moves"})

@@ -314,10 +314,10 @@ var ErrUnderWay = errors.New("commits are under way")
 // underWayPause is the time between two looks at what is under way. It is short: a commit that waits for nobody takes less.
 const underWayPause = 10 * time.Millisecond
 
-// WaitForUnderWay returns once all transactions that had a GTID at the time of the call, and were not in gtid_executed yet, are over: whatever
-// was released to its client, or is about to be, is in gtid_executed then. A commit is in gtid_owned from before it is written to the binary
-// log until it is in gtid_executed; while it waits for the acknowledgement of a replica it is under way, and so is what a session has set
-// gtid_next for. The error when timeout passes wraps ErrUnderWay and names what still is.
+// WaitForUnderWay returns once all transactions that had a GTID at the time of the call, and were not in gtid_executed yet, are over:
+// whatever was released to its client, or is about to be, is in gtid_executed then. A commit is in gtid_owned from before it is written
+// to the binary log until it is in gtid_executed; while it waits for the acknowledgement of a replica it is under way, and so is what a
+// session has set gtid_next for. The error when timeout passes wraps ErrUnderWay and names what still is.
 func WaitForUnderWay(ctx context.Context, db *sql.DB, timeout time.Duration) error {
 	owned := func() (GTIDSet, error) {
 		var text string

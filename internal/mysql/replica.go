@@ -128,8 +128,8 @@ func replicaStatusOf(row map[string]sql.NullString) (*ReplicaStatus, error) {
 	return r, nil
 }
 
-// ReadGlobalFilters are the replication filters that a server has for whatever it replicates, also while it replicates nothing; "" when there
-// are none.
+// ReadGlobalFilters are the replication filters that a server has for whatever it replicates, also while it replicates nothing; "" when
+// there are none.
 func ReadGlobalFilters(ctx context.Context, db *sql.DB) (string, error) {
 	var filters sql.NullString
 	err := db.QueryRowContext(ctx, `SELECT GROUP_CONCAT(filter_name, ' = ', filter_rule ORDER BY filter_name SEPARATOR ', ')

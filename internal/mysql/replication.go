@@ -252,10 +252,10 @@ func ReadHeard(ctx context.Context, db *sql.DB) (*time.Duration, error) {
 	var micros sql.NullInt64
 	// A time that lies ahead is of before the host's clock was set back: it would say for as long that the source has just been heard.
 	// What came since this statement began lies ahead by less than the second that is allowed.
-	err := db.QueryRowContext(ctx, `WITH heard AS (SELECT last_heartbeat_timestamp AS at FROM performance_schema.replication_connection_status
-			WHERE channel_name = ''
-		UNION ALL SELECT last_queued_transaction_end_queue_timestamp FROM performance_schema.replication_connection_status WHERE channel_name = ''
-		UNION ALL SELECT queueing_transaction_start_queue_timestamp FROM performance_schema.replication_connection_status WHERE channel_name = '')
+	err := db.QueryRowContext(ctx, `WITH status AS (SELECT last_heartbeat_timestamp AS beat, queueing_transaction_start_queue_timestamp AS begun,
+				last_queued_transaction_end_queue_timestamp AS done
+			FROM performance_schema.replication_connection_status WHERE channel_name = ''),
+			heard AS (SELECT beat AS at FROM status UNION ALL SELECT begun FROM status UNION ALL SELECT done FROM status)
 		SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) FROM heard WHERE at <= NOW(6) + INTERVAL 1 SECOND`).Scan(&micros)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil

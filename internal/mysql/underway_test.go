@@ -9,8 +9,8 @@ import (
 	"github.com/aosc/aosc/internal/testkit"
 )
 
-// TestWaitForUnderWay: a commit that is in the binary log and in no gtid_executed is under way until it is, and so is what a session has set
-// gtid_next for; what begins afterwards is not waited for.
+// TestWaitForUnderWay: a commit that is in the binary log and in no gtid_executed is under way until it is, and so is what a session has
+// set gtid_next for; what begins afterwards is not waited for.
 func TestWaitForUnderWay(t *testing.T) {
 	ctx := t.Context()
 	server := testkit.FreshServer(t, nil)
@@ -62,8 +62,8 @@ func TestWaitForUnderWay(t *testing.T) {
 	check(t, mysql.WaitForUnderWay(ctx, db, patience))
 }
 
-// TestTimeoutOfBefore: a commit that began to wait under a short time-out takes the server back to asynchronous replication after that time,
-// whatever the time-out is by then, and what follows waits for nobody: that the time-out is set says nothing.
+// TestTimeoutOfBefore: a commit that began to wait under a short time-out takes the server back to asynchronous replication after that
+// time, whatever the time-out is by then, and what follows waits for nobody: that the time-out is set says nothing.
 func TestTimeoutOfBefore(t *testing.T) {
 	ctx := t.Context()
 	server := testkit.FreshServer(t, nil)

@@ -240,7 +240,8 @@ func (d *driver) storeStrict(ctx context.Context, r cotton.Record) error {
 		return err
 	}
 	if !e.SemiSync || !e.Waits {
-		return fmt.Errorf("%s goes on without an acknowledgement until a replica has caught up: its commits do not wait for ever yet", r.MemberName(r.Primary))
+		return fmt.Errorf("%s goes on without an acknowledgement until a replica has caught up: its commits do not wait for ever yet",
+			r.MemberName(r.Primary))
 	}
 	if err := d.settled(ctx, r); err != nil { // what waited for nobody
 		return err

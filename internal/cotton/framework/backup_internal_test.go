@@ -8,8 +8,8 @@ import (
 	"github.com/aosc/aosc/internal/cotton/backup"
 )
 
-// TestArchivedByASetClock: when a member archived last is told by the scheduler's clock, whatever the member's is set to, and each time that
-// it has archived the store is looked at again.
+// TestArchivedByASetClock: when a member archived last is told by the scheduler's clock, whatever the member's is set to, and each time
+// that it has archived the store is looked at again.
 func TestArchivedByASetClock(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	k := &keeping{State: backup.State{Now: now}, told: map[int]cotton.BackupFacts{}, archived: map[int]time.Time{}}

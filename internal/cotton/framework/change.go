@@ -381,7 +381,8 @@ func (d *driver) relieve(ctx context.Context, r cotton.Record, m cotton.Member) 
 	}
 	if len(holders) < need {
 		err = d.receiveAgain(ctx, r, m)
-		return errors.Join(err, fmt.Errorf("%s keeps its data: %d of the %d other replicas needed have all that it has: %v", r.MemberName(m.ID), len(holders), need, lacking))
+		return errors.Join(err, fmt.Errorf("%s keeps its data: %d of the %d other replicas needed have all that it has: %v", r.MemberName(m.ID),
+			len(holders), need, lacking))
 	}
 	err = d.f.change(ctx, d.c, func(stored *cotton.Record) error {
 		if stored.Epoch != r.Epoch || stored.HoldersNeeded(m.ID) > len(holders) && !set.Empty() {

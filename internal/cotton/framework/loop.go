@@ -173,8 +173,9 @@ func sizeProblems(r cotton.Record) []string {
 	if size <= store.MaxRecord/2 {
 		return nil
 	}
-	return []string{fmt.Sprintf("gtid_executed has so many gaps that its sets take %d bytes of the cluster's record, which may have %d: no change is "+
-		"stored past that, and no failover done. Find out what leaves gaps (a client that sets gtid_next), and create the cluster anew from a backup",
+	return []string{fmt.Sprintf("gtid_executed has so many gaps that its sets take %d bytes of the cluster's record, which may have %d: "+
+		"no change is stored past that, and no failover done. Find out what leaves gaps (a client that sets gtid_next), and create the "+
+		"cluster anew from a backup",
 		size, store.MaxRecord)}
 }
 

@@ -30,13 +30,15 @@ func ownDriver(t *testing.T, r cotton.Record, servers ...*mysqld.Server) *driver
 	dbs := map[serverKey]*sql.DB{}
 	for i, s := range servers {
 		a := s.Addr()
-		r.Members = append(r.Members, cotton.Member{ID: i + 1, Phase: cotton.PhaseRunning, Host: a.Host, Port: a.Port, TaskID: "t", TaskState: "TASK_RUNNING"})
+		r.Members = append(r.Members, cotton.Member{ID: i + 1, Phase: cotton.PhaseRunning, Host: a.Host, Port: a.Port, TaskID: "t",
+			TaskState: "TASK_RUNNING"})
 		dbs[serverKey{i + 1, a}] = s.DB()
 	}
 	if r, err = st.Put(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	f := &Framework{cfg: Config{Timing: cotton.DefaultTiming(), Store: st, ProbeTimeout: 5 * time.Second, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}}
+	f := &Framework{cfg: Config{Timing: cotton.DefaultTiming(), Store: st, ProbeTimeout: 5 * time.Second,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil))}}
 	return &driver{f: f, c: newCluster(r), dbs: dbs, memos: map[int]*memo{}, leases: map[int]*granted{}}
 }
 

@@ -239,8 +239,8 @@ func (s *site) numberedBy(e discovery.Endpoint) mysql.GTIDSet {
 	return all.Subtract(all.Without(server.UUID))
 }
 
-// TestCommitWithoutTrace: what an administrator commits on a closed member with sql_log_bin = 0 is in no binary log. The member stands still once
-// the primary ends the transaction as well, its data are replaced, and what the primary decided is on all members.
+// TestCommitWithoutTrace: what an administrator commits on a closed member with sql_log_bin = 0 is in no binary log. The member stands
+// still once the primary ends the transaction as well, its data are replaced, and what the primary decided is on all members.
 func TestCommitWithoutTrace(t *testing.T) {
 	long(t)
 	s, f, _, l := begins(t, 3, nil)

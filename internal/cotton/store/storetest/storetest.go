@@ -457,7 +457,8 @@ func gaps(uuid string, n int) string {
 }
 
 // testFailovers: a cluster whose gtid_executed has gaps by the ten thousands goes through failover after failover, and each step of them is
-// stored; the set is in the record once. Past the limit the first step that adds to it is refused, with what to do, and the record is as it was.
+// stored; the set is in the record once. Past the limit the first step that adds to it is refused, with what to do, and the record is as
+// it was.
 func testFailovers(t *testing.T, b Backing) {
 	const uuid = "aaaaaaaa-0000-4000-8000-000000000001"
 	s := leading(t, b)

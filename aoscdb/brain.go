@@ -63,7 +63,7 @@ func (s *Store) BrainSignal(ctx context.Context) (string, error) {
 	err := s.db.QueryRowContext(ctx, "SELECT CONCAT_WS(' ', "+strings.Join([]string{
 		sum("`group`, table_name, allowed_by, allowed_at IS NULL, priority, server_list, allow_unsafe, `comment`", "allowed_alters"),
 		sum("`group`, table_name, host, port", "custom_servers"),
-		sum("`group`, ordering, copy_engine, direct_max_rows, create_missing, verify_interval_s, verify_tries", "tiers"),
+		sum("`group`, ordering, copy_engine, direct_max_rows, direct_max_bytes, create_missing, verify_interval_s, verify_tries", "tiers"),
 		sum("`group`, table_name, status, hold_by, priority, server_list, desired_hash, tries, targets, unknowns, "+
 			"COALESCE(next_check_at <= NOW(6), 0)", "current_alters"),
 	}, ", ")+")").Scan(&signal)

@@ -198,6 +198,7 @@ func TestBrainSignal(t *testing.T) {
 		{"DELETE FROM allowed_alters WHERE `group` = 'udb'", true},
 		{"INSERT INTO custom_servers VALUES ('udb','tabla1','h',1)", true},
 		{"UPDATE tiers SET direct_max_rows = 1", true},
+		{"UPDATE tiers SET direct_max_bytes = 1", true},
 		{"UPDATE tiers SET max_running = 9", false},
 		{"UPDATE current_alters SET status = 'HOLD'", true},
 		{"UPDATE current_alters SET targets = 3", true},

@@ -10,11 +10,11 @@ import (
 )
 
 const tierColumns = "`group`, max_running, max_running_per_host, max_running_per_datacenter, ordering, copy_engine, " +
-	"status_store, direct_max_rows, create_missing, verify_interval_s, verify_tries, enabled"
+	"status_store, direct_max_rows, direct_max_bytes, create_missing, verify_interval_s, verify_tries, enabled"
 
 func (t *Tier) fields() []any {
 	return []any{&t.Group, &t.MaxRunning, &t.MaxRunningPerHost, &t.MaxRunningPerDatacenter, &t.Ordering, &t.CopyEngine,
-		&t.StatusStore, &t.DirectMaxRows, &t.CreateMissing, &t.VerifyIntervalS, &t.VerifyTries, &t.Enabled}
+		&t.StatusStore, &t.DirectMaxRows, &t.DirectMaxBytes, &t.CreateMissing, &t.VerifyIntervalS, &t.VerifyTries, &t.Enabled}
 }
 
 // Tiers are all tiers, by name.
@@ -77,13 +77,13 @@ func (s *Store) PutTier(ctx context.Context, t Tier) error {
 }
 
 func putTier(ctx context.Context, q querier, t Tier) error {
-	_, err := q.ExecContext(ctx, "INSERT INTO tiers ("+tierColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS new "+
+	_, err := q.ExecContext(ctx, "INSERT INTO tiers ("+tierColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS new "+
 		"ON DUPLICATE KEY UPDATE max_running = new.max_running, max_running_per_host = new.max_running_per_host, "+
 		"max_running_per_datacenter = new.max_running_per_datacenter, ordering = new.ordering, "+
-		"copy_engine = new.copy_engine, status_store = new.status_store, direct_max_rows = new.direct_max_rows, "+
+		"copy_engine = new.copy_engine, status_store = new.status_store, direct_max_rows = new.direct_max_rows, direct_max_bytes = new.direct_max_bytes, "+
 		"create_missing = new.create_missing, verify_interval_s = new.verify_interval_s, "+
 		"verify_tries = new.verify_tries, enabled = new.enabled",
 		t.Group, t.MaxRunning, t.MaxRunningPerHost, t.MaxRunningPerDatacenter, t.Ordering, t.CopyEngine,
-		t.StatusStore, t.DirectMaxRows, t.CreateMissing, t.VerifyIntervalS, t.VerifyTries, t.Enabled)
+		t.StatusStore, t.DirectMaxRows, t.DirectMaxBytes, t.CreateMissing, t.VerifyIntervalS, t.VerifyTries, t.Enabled)
 	return err
 }

@@ -118,6 +118,7 @@ type Tier struct {
 	CopyEngine              string
 	StatusStore             string
 	DirectMaxRows           uint64 // rows
+	DirectMaxBytes          uint64 // bytes; 0 = without bound
 	CreateMissing           bool
 	VerifyIntervalS         int // seconds
 	VerifyTries             int
@@ -134,6 +135,7 @@ func NewTier(group string) Tier {
 		CopyEngine:        CopyGhost,
 		StatusStore:       StoreInstance,
 		DirectMaxRows:     5000,
+		DirectMaxBytes:    32 << 20,
 		CreateMissing:     true,
 		VerifyIntervalS:   86400,
 		VerifyTries:       3,

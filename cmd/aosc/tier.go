@@ -30,14 +30,22 @@ func tierListCommand(a *app) *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "TIER\tENABLED\tMAX RUNNING\tPER HOST\tPER DATACENTER\tORDERING\tCOPY ENGINE\tSTATUS STORE\tDIRECT MAX ROWS\tCREATE MISSING\tVERIFY")
+			fmt.Fprintln(w, "TIER\tENABLED\tMAX RUNNING\tPER HOST\tPER DATACENTER\tORDERING\tCOPY ENGINE\tSTATUS STORE\tDIRECT MAX ROWS\tDIRECT MAX BYTES\tCREATE MISSING\tVERIFY")
 			for _, t := range tiers {
-				fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\t%s\t%s\t%s\t%d\t%v\t%d x %v\n", t.Group, t.Enabled, t.MaxRunning, t.MaxRunningPerHost,
-					t.MaxRunningPerDatacenter, t.Ordering, t.CopyEngine, t.StatusStore, t.DirectMaxRows, t.CreateMissing, t.VerifyTries, t.VerifyInterval())
+				fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%v\t%d x %v\n", t.Group, t.Enabled, t.MaxRunning, t.MaxRunningPerHost,
+					t.MaxRunningPerDatacenter, t.Ordering, t.CopyEngine, t.StatusStore, t.DirectMaxRows, directBytes(t), t.CreateMissing, t.VerifyTries, t.VerifyInterval())
 			}
 			return w.Flush()
 		},
 	}
+}
+
+// directBytes is the limit of plain ALTERs in bytes.
+func directBytes(t aoscdb.Tier) string {
+	if t.DirectMaxBytes == 0 {
+		return "no limit"
+	}
+	return bytesText(t.DirectMaxBytes)
 }
 
 // tierSetCommand changes only the columns whose flags are given; a tier that is not there yet starts from the defaults.
@@ -56,6 +64,7 @@ func tierSetCommand(a *app) *cobra.Command {
 	f.StringVar(&t.CopyEngine, "copy-engine", def.CopyEngine, "ghost | keyed")
 	f.StringVar(&t.StatusStore, "status-store", def.StatusStore, "instance | central (where replicas run super_read_only)")
 	f.Uint64Var(&t.DirectMaxRows, "direct-max-rows", def.DirectMaxRows, "rows up to which a plain ALTER may be used in place of a copy")
+	f.Uint64Var(&t.DirectMaxBytes, "direct-max-bytes", def.DirectMaxBytes, "bytes of data and indexes up to which it may; 0 = no limit")
 	f.BoolVar(&t.CreateMissing, "create-missing", def.CreateMissing, "create a table that a database lacks")
 	f.IntVar(&t.VerifyIntervalS, "verify-interval", def.VerifyIntervalS, "seconds between two checks of a DONE alter")
 	f.IntVar(&t.VerifyTries, "verify-tries", def.VerifyTries, "checks of a DONE alter before it is finished")
@@ -85,6 +94,7 @@ func tierSetCommand(a *app) *cobra.Command {
 		set("copy-engine", func() { merged.CopyEngine = t.CopyEngine })
 		set("status-store", func() { merged.StatusStore = t.StatusStore })
 		set("direct-max-rows", func() { merged.DirectMaxRows = t.DirectMaxRows })
+		set("direct-max-bytes", func() { merged.DirectMaxBytes = t.DirectMaxBytes })
 		set("create-missing", func() { merged.CreateMissing = t.CreateMissing })
 		set("verify-interval", func() { merged.VerifyIntervalS = t.VerifyIntervalS })
 		set("verify-tries", func() { merged.VerifyTries = t.VerifyTries })

@@ -58,6 +58,7 @@ type question struct {
 
 	Ordering, CopyEngine string
 	DirectMaxRows        uint64
+	DirectMaxBytes       uint64
 	CreateMissing        bool
 }
 
@@ -150,7 +151,8 @@ func (s *snapshot) question(k key) question {
 	t, a := s.Tiers[k.Group], s.Allowed[k]
 	q := question{
 		Blob: d.Blob, AllowUnsafe: a.AllowUnsafe, ServerList: a.ServerList, Databases: s.Inventory[k.Group].Databases,
-		Ordering: t.Ordering, CopyEngine: t.CopyEngine, DirectMaxRows: t.DirectMaxRows, CreateMissing: t.CreateMissing,
+		Ordering: t.Ordering, CopyEngine: t.CopyEngine, DirectMaxRows: t.DirectMaxRows, DirectMaxBytes: t.DirectMaxBytes,
+		CreateMissing: t.CreateMissing,
 	}
 	var names []string
 	for _, c := range s.Inventory[k.Group].Clusters {

@@ -20,7 +20,10 @@ type Session struct {
 	InnodbLockWaitTimeout time.Duration
 	SQLMode               *string // nil = as the connection has it
 	NoForeignKeyChecks    bool
-	DB                    string // default database, "" = as the connection has it
+	// ServerValues makes statements give the values that they would give by hand on that server, see the function. All DDL on tables of
+	// users, all reading of definitions and all moving of rows needs it.
+	ServerValues bool
+	DB           string // default database, "" = as the connection has it
 }
 
 // setStatement is the one SET that applies s, "" when there is nothing to set.
@@ -62,8 +65,17 @@ func WithSession(ctx context.Context, db *sql.DB, s Session, fn func(context.Con
 		return err
 	}
 	defer conn.Close()
+	var sets []string
 	if set := s.setStatement(); set != "" {
-		defer discard(conn)
+		sets = append(sets, set)
+	}
+	if s.ServerValues {
+		sets = append(sets, ServerValues())
+	}
+	for i, set := range sets {
+		if i == 0 {
+			defer discard(conn)
+		}
 		if _, err := conn.ExecContext(ctx, set); err != nil {
 			return fmt.Errorf("prepare a session (%s): %w", set, err)
 		}

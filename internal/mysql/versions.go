@@ -2,6 +2,9 @@ package mysql
 
 import (
 	"cmp"
+	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -153,4 +156,18 @@ func (v Version) semiSyncWaitVariable() string {
 		return "wait_for_replica_count"
 	}
 	return "wait_for_slave_count"
+}
+
+// GeneratesPrimaryKeys tells whether a server adds a primary key to each table made without one: sql_generate_invisible_primary_key,
+// from 8.0.30 on.
+func GeneratesPrimaryKeys(ctx context.Context, db *sql.DB) (bool, error) {
+	var name, value string
+	err := db.QueryRowContext(ctx, "SHOW GLOBAL VARIABLES LIKE 'sql_generate_invisible_primary_key'").Scan(&name, &value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("find out whether the server generates primary keys: %w", err)
+	}
+	return value == "ON", nil
 }

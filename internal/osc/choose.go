@@ -16,15 +16,17 @@ type Facts struct {
 
 	Rows          uint64
 	DirectMaxRows uint64
-	HasReplicas   bool
-	NoBinlog      bool   // this instance alone
-	NotRolling    string // why this change cannot be made on one instance at a time, "" = it can
-	CopyEngine    string
-	CreateMissing bool
-	AllowUnsafe   bool
-	Loses         []string // what data would be lost, one line each
-	Blocks        []string // rows that no engine can bring into the new definition, whatever is allowed
-	NoCopy        string   // why no copy can be made, "" = one can
+	// Bytes are those of the table, with its indexes; DirectMaxBytes bounds them for a plain ALTER, 0 = without bound.
+	Bytes, DirectMaxBytes uint64
+	HasReplicas           bool
+	NoBinlog              bool   // this instance alone
+	NotRolling            string // why this change cannot be made on one instance at a time, "" = it can
+	CopyEngine            string
+	CreateMissing         bool
+	AllowUnsafe           bool
+	Loses                 []string // what data would be lost, one line each
+	Blocks                []string // rows that no engine can bring into the new definition, whatever is allowed
+	NoCopy                string   // why no copy can be made, "" = one can
 }
 
 // Choose picks the cheapest engine that serves, and the reason why it may not run, "" when it may. A refused plan names
@@ -68,7 +70,7 @@ func cheapest(f Facts) Engine {
 		return EngineInstant
 	case cheapInplace(f):
 		return EngineInplace
-	case f.Rows <= f.DirectMaxRows:
+	case f.small():
 		return EngineDirect
 	case f.Inplace && !f.Rebuilds && f.NoCopy != "":
 		// An index that a copy cannot safely add, a UNIQUE one foremost: the replicas have to wait for it.
@@ -98,7 +100,22 @@ func cheapInplace(f Facts) bool {
 	case f.Rebuilds:
 		return false
 	}
-	return !f.BuildsIndex || !f.HasReplicas || f.Rows <= f.DirectMaxRows
+	return !f.BuildsIndex || !f.HasReplicas || f.small()
+}
+
+// small tells whether a plain ALTER may hold up writers for as long as the table takes. An empty table takes no time, whatever its file
+// has grown to.
+func (f Facts) small() bool {
+	return f.Rows == 0 || f.Rows <= f.DirectMaxRows && (f.DirectMaxBytes == 0 || f.Bytes <= f.DirectMaxBytes)
+}
+
+// limits says what small goes by, for a refusal.
+func (f Facts) limits() string {
+	text := fmt.Sprintf("%d rows, direct_max_rows is %d", f.Rows, f.DirectMaxRows)
+	if f.Rows <= f.DirectMaxRows {
+		text += fmt.Sprintf("; %s, direct_max_bytes is %s", size(f.Bytes), size(f.DirectMaxBytes))
+	}
+	return text
 }
 
 func rollingRefusal(e Engine, f Facts) string {
@@ -107,7 +124,7 @@ func rollingRefusal(e Engine, f Facts) string {
 		return "ordering 'rolling' cannot make this change one instance at a time: " + f.NotRolling
 	case e.copies():
 		return fmt.Sprintf("the change needs a copy, which ordering 'rolling' cannot make (a copy writes to the binary log): "+
-			"set the tier's ordering to 'primary', or direct_max_rows to at least %d", f.Rows)
+			"set the tier's ordering to 'primary', or direct_max_rows to at least %d and direct_max_bytes to at least %d", f.Rows, f.Bytes)
 	}
 	return ""
 }
@@ -117,8 +134,7 @@ func copyRefusal(e Engine, f Facts) string {
 	case e == EngineSpirit:
 		return "copy_engine 'spirit' is not built yet, it comes later: set the tier's copy_engine to 'ghost' or 'keyed'"
 	case e.copies() && f.NoCopy != "":
-		return fmt.Sprintf("the change needs a copy (%d rows, direct_max_rows is %d) and none can be made: %s",
-			f.Rows, f.DirectMaxRows, f.NoCopy)
+		return fmt.Sprintf("the change needs a copy (%s) and none can be made: %s", f.limits(), f.NoCopy)
 	}
 	return ""
 }

@@ -63,3 +63,23 @@ func TestChoose(t *testing.T) {
 		})
 	}
 }
+
+// TestSmall: what a plain ALTER may hold up is bounded by rows and by bytes.
+func TestSmall(t *testing.T) {
+	for _, c := range []struct {
+		f    Facts
+		want Engine
+	}{
+		{Facts{Rows: 200, DirectMaxRows: 5000, Bytes: 200 << 20, DirectMaxBytes: 32 << 20}, EngineGhost},
+		{Facts{Rows: 200, DirectMaxRows: 5000, Bytes: 32 << 20, DirectMaxBytes: 32 << 20}, EngineDirect},
+		{Facts{Rows: 200, DirectMaxRows: 5000, Bytes: 200 << 20}, EngineDirect},
+		{Facts{Rows: 0, DirectMaxRows: 0, Bytes: 200 << 20, DirectMaxBytes: 32 << 20}, EngineDirect}, // empty: only its file is large
+		{Facts{Rows: 5001, DirectMaxRows: 5000, Bytes: 1, DirectMaxBytes: 32 << 20}, EngineGhost},
+		{Facts{Inplace: true, BuildsIndex: true, HasReplicas: true, Rows: 200, DirectMaxRows: 5000, Bytes: 200 << 20, DirectMaxBytes: 32 << 20}, EngineGhost},
+		{Facts{Inplace: true, BuildsIndex: true, HasReplicas: true, Rows: 200, DirectMaxRows: 5000, Bytes: 1 << 20, DirectMaxBytes: 32 << 20}, EngineInplace},
+	} {
+		if got := cheapest(c.f); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.f, got, c.want)
+		}
+	}
+}

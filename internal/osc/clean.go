@@ -164,6 +164,9 @@ func beating(ctx context.Context, db *sql.DB, database, changelog string) (bool,
 // clearWay makes room for a new copy of t, whose lock the caller holds: what a dead run left is settled, and an old table
 // that is still kept moves to another name, for gh-ost needs that one. It returns the names that remain ours.
 func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string]bool, error) {
+	if err := r.clearNeighbours(ctx, db, t); err != nil {
+		return nil, err
+	}
 	rows, err := r.recordsOf(ctx, t)
 	if err != nil {
 		return nil, err

@@ -115,6 +115,16 @@ func (c *copyRun) prepare(ctx context.Context) (done bool, err error) {
 			"alone; give the worker another one (mysql-write-user)", "account", facts.User, "privilege", passes)
 	}
 	reason, final := facts.refusal(c.plan.Database, c.plan.Table, recorded)
+	if reason == "" { // the server's time zone may be another since the plan
+		reason = facts.changeRefusal(c.plan.Change)
+		final = reason != ""
+	}
+	if reason == "" { // and rows may have been written
+		if reason, err = copiedValues(ctx, c.db, c.plan, facts); err != nil {
+			return false, err
+		}
+		final = reason != ""
+	}
 	switch {
 	case final:
 		return false, c.refuse("%s", reason)
@@ -433,6 +443,9 @@ func (c *copyRun) cutOver(ctx context.Context) error {
 			return err
 		}
 		if err := c.unchanged(ctx); err != nil {
+			return err
+		}
+		if err := c.keepCounter(ctx); err != nil {
 			return err
 		}
 		c.enter(StateCuttingOver, fmt.Sprintf("attempt %d of %d", attempt, c.settings.Retries))

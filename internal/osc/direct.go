@@ -59,7 +59,8 @@ func (r *run) direct(ctx context.Context, db *sql.DB) (Outcome, error) {
 
 // attempt runs the statements once and reads what the table is then.
 func (r *run) attempt(ctx context.Context, db *sql.DB) (form schema.Form, err error) {
-	session := mysql.Session{NoBinlog: r.settings.NoBinlog, LockWaitTimeout: r.settings.LockWaitTimeout, DB: r.plan.Database}
+	session := mysql.Session{NoBinlog: r.settings.NoBinlog, LockWaitTimeout: r.settings.LockWaitTimeout, ServerValues: true,
+		DB: r.plan.Database}
 	var connection uint64
 	err = mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) error {
 		if err := checkRole(ctx, db, r.settings); err != nil {
@@ -104,29 +105,45 @@ func (r *run) asPlanned(ctx context.Context, conn *sql.Conn) (done bool, err err
 
 // execute runs the statements.
 func (r *run) execute(ctx context.Context, conn *sql.Conn) error {
-	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(r.sqlMode())); err != nil {
+	var server string
+	if err := conn.QueryRowContext(ctx, "SELECT @@GLOBAL.sql_mode").Scan(&server); err != nil {
 		return err
 	}
-	fault.Point(faultDirectBefore)
-	for _, statement := range statements(r.plan) {
-		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", abridged(statement), err)
+	mode := r.sqlMode(server)
+	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = "+mysql.QuoteString(mode)); err != nil {
+		return err
+	}
+	if r.plan.withoutKey {
+		if err := schema.CreateSession(ctx, conn, mode); err != nil {
+			return err
 		}
 	}
-	fault.Point(faultDirectAfter)
-	return nil
+	alter := func() error {
+		fault.Point(faultDirectBefore)
+		for _, statement := range statements(r.plan) {
+			if _, err := conn.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("%s: %w", abridged(statement), err)
+			}
+		}
+		fault.Point(faultDirectAfter)
+		return nil
+	}
+	if partitions := r.plan.emptyPartitions(); len(partitions) > 0 {
+		return r.underLock(ctx, conn, partitions, alter)
+	}
+	return alter()
 }
 
 // sqlMode is strict: a value that does not fit the new definition is an error. Only where the plan found such values, and
-// they may be lost, the server is told to cut them, as a copy would. A new table is made under the server's own.
-func (r *run) sqlMode() string {
+// they may be lost, the server is told to cut them, as a copy would. A new table is made under the server's own, as by hand.
+func (r *run) sqlMode(server string) string {
 	if r.plan.Engine == EngineCreate {
 		return r.plan.Create.Mode // as by hand on that server
 	}
 	if r.settings.AllowUnsafe && slices.ContainsFunc(r.plan.Findings, cutsValues) {
-		return strings.TrimPrefix(schema.AlterSQLMode, "STRICT_ALL_TABLES,")
+		return strings.TrimPrefix(schema.AlterMode(server), "STRICT_ALL_TABLES,")
 	}
-	return schema.AlterSQLMode
+	return schema.AlterMode(server)
 }
 
 // killConnection ends a session of ours; a server that does not answer lets it end by itself.

@@ -32,6 +32,9 @@ func freeSpace(s mysql.Server) (free uint64, ok bool) {
 	return stat.Bavail * uint64(stat.Bsize), true
 }
 
+// FreeSpace is freeSpace for those who look at servers without altering anything.
+func FreeSpace(s mysql.Server) (free uint64, ok bool) { return freeSpace(s) }
+
 // uuidIn reads server-uuid from a server's auto.cnf, "" when there is none to be read.
 func uuidIn(path string) string {
 	f, err := os.Open(path)

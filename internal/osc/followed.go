@@ -49,6 +49,12 @@ func followed(original, copied verify.Table, zone timeZone) string {
 			// Rows are copied in the server's time zone, changes applied in UTC.
 			return fmt.Sprintf("column %s changes from timestamp to %s, and the server's time_zone is not UTC: gh-ost would convert "+
 				"copied rows and changed rows differently", o.Name, n.DataType)
+		case n.DataType == "timestamp" && o.DataType != "timestamp" && o.DataType != "datetime" && !zone.utc(): // it sees to datetime
+			return fmt.Sprintf("column %s changes from %s to timestamp, and the server's time_zone is not UTC: gh-ost would convert "+
+				"copied rows and changed rows differently", o.Name, o.DataType)
+		case o.DataType == "time" && (n.DataType == "date" || n.DataType == "datetime" || n.DataType == "timestamp"):
+			return fmt.Sprintf("column %s changes from time to %s, which takes the date of the day in a session's time zone: rows would get that "+
+				"of when each was copied or changed", o.Name, n.DataType)
 		}
 	}
 	return ""

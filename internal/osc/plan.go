@@ -105,8 +105,6 @@ type gathering struct {
 	sizes       map[string]tableSize
 }
 
-type tableSize struct{ rows, bytes uint64 }
-
 // plan fills in one plan.
 func (g *gathering) plan(ctx context.Context, p *Plan) error {
 	env, ok := g.envs[p.Database]
@@ -129,15 +127,23 @@ func (g *gathering) plan(ctx context.Context, p *Plan) error {
 		p.Refused, p.Final = err.Error(), true
 		return nil
 	}
-	if !exists {
+	p.asked = p.Desired
+	if exists {
+		p.Desired = p.Desired.WithGeneratedKeyOf(p.Current)
+	} else {
 		if p.Create, err = schema.Render(g.desired.Text, env); err != nil {
 			return err // Form has rendered it a moment ago
 		}
+		if err := g.generateKey(ctx, p); err != nil {
+			return err
+		}
 	}
-	size := g.sizes[p.Database]
-	p.Rows, p.Bytes = size.rows, size.bytes
+	if p.Rows, p.Bytes, err = g.size(ctx, p.Target); err != nil {
+		return err
+	}
 	s := g.settings
 	p.Facts = Facts{Missing: !exists, Equal: exists && p.Current.Hash == p.Desired.Hash, DirectMaxRows: s.DirectMaxRows,
+		Bytes: p.Bytes, DirectMaxBytes: s.DirectMaxBytes,
 		HasReplicas: len(s.Replicas) > 0, NoBinlog: s.NoBinlog, CopyEngine: s.CopyEngine, CreateMissing: s.CreateMissing,
 		AllowUnsafe: s.AllowUnsafe}
 	if exists && !p.Facts.Equal {
@@ -155,6 +161,20 @@ func (g *gathering) plan(ctx context.Context, p *Plan) error {
 		}
 	}
 	p.SQL = describe(*p)
+	return nil
+}
+
+// generateKey gives a missing table without a primary key the one that the server's own setting adds.
+func (g *gathering) generateKey(ctx context.Context, p *Plan) error {
+	if p.Desired.HasPrimaryKey() {
+		return nil
+	}
+	on, err := mysql.GeneratesPrimaryKeys(ctx, g.db)
+	if err != nil || !on {
+		return err
+	}
+	form, generated := p.Desired.WithGeneratedKey()
+	p.Desired, p.withoutKey = form, !generated
 	return nil
 }
 
@@ -194,8 +214,17 @@ func (g *gathering) examine(ctx context.Context, p *Plan, env schema.DBEnv) erro
 
 // losses keeps the findings that the rows of this table make real.
 func (g *gathering) losses(ctx context.Context, p *Plan) error {
+	if len(p.Change.Findings) == 0 {
+		return nil
+	}
+	return mysql.WithSession(ctx, g.db, mysql.Session{ServerValues: true}, func(ctx context.Context, conn *sql.Conn) error {
+		return lossesOf(ctx, conn, p)
+	})
+}
+
+func lossesOf(ctx context.Context, q schema.Querier, p *Plan) error {
 	for _, finding := range p.Change.Findings {
-		real, err := finding.Real(ctx, g.db, p.Database, p.Table)
+		real, err := finding.Real(ctx, q, p.Database, p.Table)
 		switch {
 		case err != nil && (mysql.Number(err) == 0 || mysql.IsConnection(err) || mysql.IsAccessDenied(err)):
 			return err
@@ -242,6 +271,16 @@ func (g *gathering) examineCopy(ctx context.Context, p *Plan) error {
 	// Whose the tables in the way are is known to the Runner, which has the records.
 	facts.Beside = nil
 	reason, final := facts.refusal(p.Database, p.Table, nil)
+	if reason == "" {
+		reason = facts.changeRefusal(p.Change)
+		final = reason != ""
+	}
+	if reason == "" {
+		if reason, err = copiedValues(ctx, g.db, *p, facts); err != nil {
+			return err
+		}
+		final = reason != ""
+	}
 	if final {
 		p.Facts.NoCopy = reason
 		p.Engine, p.Refused = Choose(p.Facts)
@@ -297,58 +336,4 @@ func describe(p Plan) string {
 		return ""
 	}
 	return strings.Join(statements(p), ";\n")
-}
-
-// readSizes reads rows (an estimate) and bytes of one table in many databases, in one query. The server would otherwise
-// answer from statistics up to a day old: a table filled since would seem empty.
-func readSizes(ctx context.Context, db *sql.DB, table string, databases []string) (map[string]tableSize, error) {
-	sizes := make(map[string]tableSize, len(databases))
-	if len(databases) == 0 {
-		return sizes, nil
-	}
-	args := []any{table}
-	for _, d := range databases {
-		args = append(args, d)
-	}
-	session := mysql.Session{LockWaitTimeout: DefaultLockWaitTimeout} // and thrown away afterwards, with the setting below
-	err := mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) error {
-		if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
-			return err
-		}
-		rows, err := conn.QueryContext(ctx, `
-			SELECT table_schema, COALESCE(table_rows, 0), COALESCE(data_length, 0) + COALESCE(index_length, 0)
-			  FROM information_schema.tables WHERE table_name = ? AND table_schema IN (?`+strings.Repeat(", ?", len(databases)-1)+`)`, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var database string
-			var size tableSize
-			if err := rows.Scan(&database, &size.rows, &size.bytes); err != nil {
-				return err
-			}
-			sizes[database] = size
-		}
-		return rows.Err()
-	})
-	return sizes, err
-}
-
-// countUpTo makes an estimate exact around the limit below which a plain ALTER is used: it counts no more than limit+1 rows.
-// An estimate below the limit is never believed: that of a table which was filled moments ago may be 0.
-func countUpTo(ctx context.Context, db *sql.DB, t Target, estimate, limit uint64) (uint64, error) {
-	if estimate > 2*limit {
-		return estimate, nil
-	}
-	var n uint64
-	err := db.QueryRowContext(ctx, fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM %s LIMIT %d) t",
-		mysql.QuoteIdents(t.Database, t.Table), limit+1)).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count the rows of %s: %w", mysql.QuoteIdents(t.Database, t.Table), err)
-	}
-	if n > limit {
-		return max(n, estimate), nil
-	}
-	return n, nil
 }

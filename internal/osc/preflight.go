@@ -12,6 +12,7 @@ import (
 	"github.com/aosc/aosc/internal/osc/ghost"
 	"github.com/aosc/aosc/internal/osc/keyed"
 	"github.com/aosc/aosc/internal/osc/verify"
+	"github.com/aosc/aosc/internal/schema"
 )
 
 // copyFacts are what decides whether an engine may copy a table, besides the change itself.
@@ -124,6 +125,19 @@ func (f copyFacts) keyedServerRefusal() string {
 		return needs + "gtid_mode is " + s.GTIDMode + ", it must be ON"
 	case keyed.Tagged(s.GTIDExecuted):
 		return needs + "gtid_executed has GTIDs with tags, which the engine 'keyed' cannot ask for yet; set the tier's copy_engine to 'ghost'"
+	}
+	return ""
+}
+
+// changeRefusal: what gh-ost cannot carry over, by the change.
+func (f copyFacts) changeRefusal(c schema.Change) string {
+	switch {
+	case f.By != EngineGhost:
+	case c.Ghost != nil:
+		return c.Ghost.Error()
+	case c.UTC != nil && !f.Zone.utc():
+		return fmt.Sprintf("%v, and the server's is not UTC, in which gh-ost applies the changes that are made during a copy: rows "+
+			"would come out differently; let MySQL itself make the change, which blocks writes (direct_max_rows at least the table's rows)", c.UTC)
 	}
 	return ""
 }
@@ -292,6 +306,9 @@ func readCopyFacts(ctx context.Context, db *sql.DB, t Target, by Engine, bytes u
 	f.Free, f.FreeSeen = freeSpace(f.Server)
 	return f, nil
 }
+
+// Grants are the lines of SHOW GRANTS of the account that db connects as.
+func Grants(ctx context.Context, db *sql.DB) ([]string, error) { return readGrants(ctx, db) }
 
 func readGrants(ctx context.Context, db *sql.DB) ([]string, error) {
 	rows, err := db.QueryContext(ctx, "SHOW GRANTS")

@@ -191,7 +191,12 @@ func (r *run) degrade(ctx context.Context, db *sql.DB, cause error) error {
 		if err != nil {
 			return err
 		}
-		if reason, final := facts.refusal(r.plan.Database, r.plan.Table, nil); final {
+		reason, final := facts.refusal(r.plan.Database, r.plan.Table, nil)
+		if reason == "" {
+			reason = facts.changeRefusal(r.plan.Change)
+			final = reason != ""
+		}
+		if final {
 			f.NoCopy = reason
 			engine, refused = Choose(f)
 		}

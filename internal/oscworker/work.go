@@ -205,7 +205,7 @@ func (j *job) hasForms(ctx context.Context, member fleet.Observed, plans []osc.P
 		return fmt.Errorf("%w: read what %s %s has: %w", errNotNow, member.Role, member, err)
 	}
 	for i, p := range plans {
-		if forms[refs[i]].Hash != p.Desired.Hash {
+		if !p.Has(forms[refs[i]]) {
 			return fmt.Errorf("%w: %s %s goes first and does not have the desired form of %s yet", errNotNow, member.Role, member, refs[i])
 		}
 	}

@@ -12,6 +12,19 @@ import (
 // are errors (never silently cut), while dates and zeros that a table already holds are left alone.
 const AlterSQLMode = "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
 
+// AlterMode is AlterSQLMode with those modes of the server's own sql_mode that decide values. The others decide how a text is read, and
+// ours are written for none of them, or which of the values that a table holds already are errors.
+func AlterMode(server string) string {
+	mode := AlterSQLMode
+	for _, m := range strings.Split(server, ",") {
+		switch m {
+		case "TIME_TRUNCATE_FRACTIONAL", "NO_UNSIGNED_SUBTRACTION", "PAD_CHAR_TO_FULL_LENGTH":
+			mode += "," + m
+		}
+	}
+	return mode
+}
+
 // Change is what leads from one definition of a table to another.
 type Change struct {
 	// Empty holds exactly when the hashes of both definitions are equal; the rest is then empty too.
@@ -28,6 +41,8 @@ type Change struct {
 	Copyable error
 	// Ghost says why gh-ost in particular cannot do it, nil when it can.
 	Ghost error
+	// UTC says why rows that are written in a session in UTC come out differently, nil when they do not: gh-ost applies changes so.
+	UTC error
 
 	// Steps are the clauses of each ALTER in order, each on one line. Most changes are one step: MySQL wants some
 	// partition changes, foreign keys that are replaced and second FULLTEXT keys in statements of their own.

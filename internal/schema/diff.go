@@ -81,6 +81,7 @@ func (d *differ) run(version string) (Change, error) {
 	c.Findings = findings(a, b, c.alters)
 	c.Copyable = copyable(a, b, &c)
 	c.Ghost = ghostable(a, b)
+	c.UTC = inUTC(a, b)
 	return c, nil
 }
 

@@ -75,7 +75,7 @@ func Prove(ctx context.Context, db *sql.DB, env DBEnv, current, desired Form, c 
 	tolerant := env
 	tolerant.SQLMode = tolerantSQLMode
 	err := WithScratch(ctx, db, tolerant, func(ctx context.Context, conn *sql.Conn, schemaName string) (err error) {
-		pr := &prover{conn: conn, schema: schemaName, current: current, desired: desired, change: c}
+		pr := &prover{conn: conn, schema: schemaName, current: current, desired: desired, change: c, alterMode: AlterMode(env.SQLMode)}
 		if pr.table, err = tableName(current.Text); err != nil {
 			return err
 		}
@@ -113,6 +113,7 @@ type prover struct {
 	schema, table    string
 	current, desired Form
 	change           Change
+	alterMode        string
 }
 
 func (p *prover) run(ctx context.Context) (Proof, error) {
@@ -164,7 +165,7 @@ func (p *prover) alter(ctx context.Context, modifiers string) (rebuilt bool, err
 	if err := p.create(ctx); err != nil {
 		return false, err
 	}
-	if err := p.mode(ctx, AlterSQLMode, "DEFAULT"); err != nil {
+	if err := p.mode(ctx, p.alterMode, "DEFAULT"); err != nil {
 		return false, err
 	}
 	look := strings.Contains(modifiers, "INPLACE")
@@ -221,7 +222,7 @@ func (p *prover) copy(ctx context.Context) (refused, err error) {
 	if err := p.create(ctx); err != nil {
 		return nil, p.judge(err)
 	}
-	if err := p.mode(ctx, AlterSQLMode, "DEFAULT"); err != nil {
+	if err := p.mode(ctx, p.alterMode, "DEFAULT"); err != nil {
 		return nil, err
 	}
 	ghost, old := auxiliary(p.table, "_gho"), auxiliary(p.table, "_del")

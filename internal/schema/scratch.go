@@ -28,12 +28,12 @@ const (
 var scratchSuffix = regexp.MustCompile(`^[0-9a-f]{1,20}$`)
 
 // WithScratch runs fn with an empty schema of its own: the default database of the connection that fn gets, with the character set,
-// collation and sql_mode of env, foreign keys not checked and nothing written
+// collation and sql_mode of env, the server's own values, foreign keys not checked and nothing written
 // to the binary log (I7). The schema is dropped afterwards, whatever happened; one that a killed daemon left behind is
 // dropped by the next call (I5). The server must take DDL: one that is super_read_only refuses it, for which
 // mysql.IsReadOnly holds.
 func WithScratch(ctx context.Context, db *sql.DB, env DBEnv, fn func(ctx context.Context, conn *sql.Conn, schemaName string) error) error {
-	session := mysql.Session{NoBinlog: true, NoForeignKeyChecks: true, SQLMode: &env.SQLMode}
+	session := mysql.Session{NoBinlog: true, NoForeignKeyChecks: true, SQLMode: &env.SQLMode, ServerValues: true}
 	return mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) (err error) {
 		name, err := openScratch(ctx, conn, env)
 		if name != "" {

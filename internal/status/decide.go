@@ -19,6 +19,10 @@ type want struct {
 	Hash  string // of its normal form on that server, in such a database
 	// ForeignKey tables are read in every pass, see the package's comment.
 	ForeignKey bool
+	// Keyless tables are compared without the primary key that a server may have generated for them.
+	Keyless bool
+	// RowID tables have written out the key that a server would generate.
+	RowID bool
 }
 
 func newWant(d schema.Desired, f schema.Form) want {
@@ -28,6 +32,8 @@ func newWant(d schema.Desired, f schema.Form) want {
 		Hash:  f.Hash,
 		// The word may also stand in a comment or a default: that costs a reading, not the truth.
 		ForeignKey: strings.Contains(strings.ToUpper(f.Text), "FOREIGN KEY"),
+		Keyless:    f.Keyless(),
+		RowID:      f.WithoutGeneratedKey() != f,
 	}
 }
 
@@ -91,6 +97,8 @@ func reusable(w want, old *aoscdb.LocalStatus, l *listed, c clock) bool {
 		return false // the same text has another form now: so may the table (sql_mode, database charset, our own normal form)
 	case w.ForeignKey:
 		return false
+	case (w.Keyless || w.RowID) && old.DesiredBlob != w.Blob:
+		return false // the hash may be that of the table less a generated primary key, or with one
 	}
 	return true
 }

@@ -141,6 +141,9 @@ func (p *pass) readAll(ctx context.Context, readings map[schema.Ref]reading) err
 	err := schema.EachCurrent(ctx, p.db, refs, func(ref schema.Ref, f schema.Form) error {
 		r := readings[ref]
 		delete(readings, ref)
+		if r.want.Keyless {
+			f = f.WithoutGeneratedKey()
+		}
 		hash := f.Hash // a pointer into f would keep its text
 		p.settle(row(p.base(ref.Database), *r.want, &hash, r.listed, p.clock.Now), r.old, true)
 		return nil

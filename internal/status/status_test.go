@@ -189,6 +189,31 @@ func TestRefreshJudgesEveryTable(t *testing.T) {
 	}
 }
 
+// TestGeneratedPrimaryKeyIsNobodys: a table is as desired whether or not the server added a primary key to it, unless the text says so
+// itself.
+func TestGeneratedPrimaryKeyIsNobodys(t *testing.T) {
+	f := newFixture(t, testkit.Server(t))
+	with, without := f.database(), f.database()
+	const plain = "CREATE TABLE a (x int, y int)"
+	f.old(with, "SET sql_generate_invisible_primary_key = 1", plain)
+	f.old(without, "SET sql_generate_invisible_primary_key = 0", plain)
+	for _, c := range []struct{ text, with, without string }{
+		{plain, "OK", "OK"},
+		{"CREATE TABLE a (my_row_id bigint unsigned NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY, x int, y int)", "OK", "INC"},
+		{"CREATE TABLE a (x int, y int, z int)", "INC", "INC"},
+		{plain, "OK", "OK"},
+		{"CREATE TABLE a (x int PRIMARY KEY, y int)", "INC", "INC"},
+	} {
+		f.commit(map[string]string{"a": c.text})
+		for range 2 { // the second time by the hashes of the first
+			f.refresh(status.Options{Tables: []string{"a"}})
+			if rows := f.rows(); rows[with+".a"].Status != c.with || rows[without+".a"].Status != c.without {
+				t.Errorf("%s: %s with the key and %s without, want %s and %s", c.text, rows[with+".a"].Status, rows[without+".a"].Status, c.with, c.without)
+			}
+		}
+	}
+}
+
 // I4: whatever changes a table is seen by the next warm pass.
 func TestWarmPassSeesEveryChange(t *testing.T) {
 	const child = "CREATE TABLE child (id int PRIMARY KEY, pid int, CONSTRAINT fk FOREIGN KEY (pid) REFERENCES parent (id))"

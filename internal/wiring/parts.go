@@ -201,12 +201,13 @@ func checkVersion(ctx context.Context, store *aoscdb.Store) error {
 // of them judge a plan alike. A worker that alters a lone replica of an ordering='primary' tier sets NoBinlog itself.
 func Settings(t aoscdb.Tier, allowUnsafe bool) osc.Settings {
 	return osc.Settings{
-		Ordering:      t.Ordering,
-		CopyEngine:    t.CopyEngine,
-		DirectMaxRows: t.DirectMaxRows,
-		CreateMissing: t.CreateMissing,
-		AllowUnsafe:   allowUnsafe,
-		NoBinlog:      t.Ordering == aoscdb.OrderingRolling,
+		Ordering:       t.Ordering,
+		CopyEngine:     t.CopyEngine,
+		DirectMaxRows:  t.DirectMaxRows,
+		DirectMaxBytes: t.DirectMaxBytes,
+		CreateMissing:  t.CreateMissing,
+		AllowUnsafe:    allowUnsafe,
+		NoBinlog:       t.Ordering == aoscdb.OrderingRolling,
 	}
 }
 

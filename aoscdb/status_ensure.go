@@ -128,6 +128,9 @@ type guard struct{ Table, Event string }
 // applier never meets these.
 var guarded = []guard{{"aosc_local_status", "UPDATE"}, {"aosc_local_status", "DELETE"}, {"aosc_osc_ww", "UPDATE"}, {"aosc_osc_ww", "DELETE"}}
 
+// Guards is how many triggers guard the status tables of an instance.
+var Guards = len(guarded)
+
 const guardPrefix = "aosc_guard_"
 
 func (g guard) name() string {

@@ -19,7 +19,9 @@ func allowCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "allow <tier> <table>", Short: "Allow a table to be altered to its desired schema", Args: cobra.ExactArgs(2),
 		Long: "Inserts the row of allowed_alters that an operator would insert by hand:\n\n" +
-			"  INSERT INTO allowed_alters VALUES ('udb','tabla1','istvan',NULL,10,'default');",
+			"  INSERT INTO allowed_alters VALUES ('udb','tabla1','istvan',NULL,10,'default');\n\n" +
+			"When every database has the desired schema, the alter is checked verify_tries times, verify_interval_s apart, before it is finished: " +
+			"with the defaults of a tier (3, 86400) three days later. `aosc status` says when; `aosc tier set` changes it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			row.Group, row.Table = args[0], args[1]
 			addrs, err := parseAddrs(servers)

@@ -43,8 +43,8 @@ func run(ctx context.Context, args []string) error {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.file, "config", "", "configuration file (YAML, TOML or JSON)")
 	a.bound = daemon.Bind(flags, "", wiring.Keys())
-	root.AddCommand(initCommand(a), tierCommand(a), planCommand(a), allowCommand(a), revokeCommand(a), statusCommand(a), watchCommand(a),
-		explainCommand(a), pauseCommand(a), resumeCommand(a), stopCommand(a), demoCommand(), versionCommand())
+	root.AddCommand(initCommand(a), doctorCommand(a), tierCommand(a), planCommand(a), allowCommand(a), revokeCommand(a), statusCommand(a),
+		watchCommand(a), explainCommand(a), pauseCommand(a), resumeCommand(a), stopCommand(a), demoCommand(), versionCommand())
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
 }

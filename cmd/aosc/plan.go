@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sort"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -55,36 +54,29 @@ func (a *app) plan(ctx context.Context, out io.Writer, args []string, allowUnsaf
 	views := fleet.ObserveTier(ctx, parts.Pool, tier, a.fanOut, a.timeout)
 	planner := osc.NewPlanner(parts.Pool, parts.Materialiser())
 	var failed error
+	sayTier(out, settings, views)
 	for _, d := range tables {
 		fmt.Fprintf(out, "%s.%s at commit %.10s\n", d.Tier, d.Table, d.Commit)
 		if d.Problem != nil {
 			fmt.Fprintf(out, "  refused: %v\n", d.Problem)
 			continue
 		}
-		type clusterPlans struct {
-			plans []osc.Plan
-			where string
-		}
-		results := mysql.FanOut(ctx, views, a.fanOut, planTimeout, func(ctx context.Context, v fleet.ClusterView) (clusterPlans, error) {
+		results := mysql.FanOut(ctx, views, a.fanOut, planTimeout, func(ctx context.Context, v fleet.ClusterView) ([]osc.Plan, error) {
 			primary, err := v.Primary()
 			if err != nil {
-				return clusterPlans{}, err
+				return nil, err
 			}
-			plans, err := planCluster(ctx, parts.Pool, planner, tier, primary, d, planSettings(settings, v, primary, allowUnsafe))
-			return clusterPlans{plans, fmt.Sprintf("%s %s", v.Name, primary.Addr())}, err
+			return planCluster(ctx, parts.Pool, planner, tier, primary, d, planSettings(settings, v, primary, allowUnsafe))
 		})
-		w := tabwriter.NewWriter(out, 2, 0, 2, ' ', 0)
+		var plans []osc.Plan
 		for _, r := range results {
 			if r.Err != nil {
 				failed = errors.Join(failed, fmt.Errorf("cluster %s: %w", r.Item.Name, r.Err))
-				fmt.Fprintf(w, "  %s\tunknown\t%v\n", r.Item.Name, r.Err)
-				continue
+				fmt.Fprintf(out, "  %s: unknown: %v\n", r.Item.Name, r.Err)
 			}
-			printPlans(w, r.Value.where, r.Value.plans)
+			plans = append(plans, r.Value...)
 		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
+		printPlans(out, plans)
 	}
 	return failed
 }
@@ -117,7 +109,8 @@ func (a *app) desired(ctx context.Context, args []string) ([]schema.Desired, err
 	return all, nil
 }
 
-func planCluster(ctx context.Context, pool *mysql.Pool, planner *osc.Planner, tier fleet.Tier, primary fleet.Observed, d schema.Desired, s osc.Settings) ([]osc.Plan, error) {
+func planCluster(ctx context.Context, pool *mysql.Pool, planner *osc.Planner, tier fleet.Tier, primary fleet.Observed, d schema.Desired,
+	s osc.Settings) ([]osc.Plan, error) {
 	db, err := pool.DB(primary.Addr())
 	if err != nil {
 		return nil, err
@@ -138,59 +131,4 @@ func planSettings(t aoscdb.Tier, v fleet.ClusterView, primary fleet.Observed, al
 		}
 	}
 	return s
-}
-
-// printPlans prints one line per different plan: a tier of a thousand databases has three or four.
-func printPlans(w io.Writer, where string, plans []osc.Plan) {
-	type group struct {
-		osc.Plan
-		databases []string
-		rows      uint64
-		bytes     uint64
-	}
-	var order []string
-	groups := map[string]*group{}
-	for _, p := range plans {
-		key := fmt.Sprint(p.Engine, p.SQL, p.Refused, findings(p))
-		g, ok := groups[key]
-		if !ok {
-			g = &group{Plan: p}
-			groups[key] = g
-			order = append(order, key)
-		}
-		g.databases = append(g.databases, p.Database)
-		g.rows += p.Rows
-		g.bytes += p.Bytes
-	}
-	for _, key := range order {
-		g := groups[key]
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%d rows\t%s\n", where, g.Engine, databasesText(g.databases), g.rows, bytesText(g.bytes))
-		if g.SQL != "" {
-			fmt.Fprintf(w, "    %s\n", g.SQL)
-		}
-		if text := findings(g.Plan); text != "" {
-			fmt.Fprintf(w, "    loses data: %s\n", text)
-		}
-		if g.Refused != "" {
-			fmt.Fprintf(w, "    refused: %s\n", g.Refused)
-		}
-	}
-}
-
-func findings(p osc.Plan) string {
-	text := ""
-	for _, f := range p.Findings {
-		if text != "" {
-			text += "; "
-		}
-		text += f.Code + ": " + f.Detail
-	}
-	return text
-}
-
-func databasesText(names []string) string {
-	if len(names) <= 3 {
-		return fmt.Sprint(names)
-	}
-	return fmt.Sprintf("%d databases [%s ... %s]", len(names), names[0], names[len(names)-1])
 }

@@ -43,6 +43,11 @@ func printStatus(out io.Writer, v operate.View) error {
 		if err := printAlter(out, alter); err != nil {
 			return err
 		}
+		for _, t := range v.Tiers {
+			if t.Group == alter.Group {
+				printVerified(out, alter.CurrentAlter, t, v.At)
+			}
+		}
 	}
 	if len(v.Finished) == 0 {
 		return nil
@@ -101,6 +106,29 @@ func printAlter(out io.Writer, alter operate.Alter) error {
 		fmt.Fprintf(w, "  %s\t%s\tto do\t%s\t%s\n", t.Addr, cluster, what, t.Why)
 	}
 	return w.Flush()
+}
+
+// printVerified says when an alter will be finished that has nothing left to do.
+func printVerified(out io.Writer, c aoscdb.CurrentAlter, t aoscdb.Tier, now time.Time) {
+	if c.Status != aoscdb.AlterDone {
+		return
+	}
+	left, end := verifiedAt(c, t, now)
+	fmt.Fprintf(out, "  finished at about %s, if %s (verify_tries %d, verify_interval_s %d of the tier)\n", at(end),
+		map[bool]string{true: "the last check finds", false: fmt.Sprintf("the %d checks that are left find", left)}[left == 1]+" nothing",
+		t.VerifyTries, t.VerifyIntervalS)
+}
+
+// verifiedAt is how many checks of a DONE alter are left, and when the last one will be due. A check that is under way is due now.
+func verifiedAt(c aoscdb.CurrentAlter, t aoscdb.Tier, now time.Time) (left int, end time.Time) {
+	left, end = max(t.VerifyTries-c.Tries, 1), now
+	if c.NextCheckAt != nil && c.NextCheckAt.After(now) {
+		end = *c.NextCheckAt
+		if soonest := now.Add(t.VerifyInterval()); end.After(soonest) {
+			end = soonest // the interval was made shorter
+		}
+	}
+	return left, end.Add(time.Duration(left-1) * t.VerifyInterval())
 }
 
 // progressText is the percentage and what is known beside it. A copy that has not begun has none.

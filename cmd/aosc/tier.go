@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/fleet"
 )
 
 func tierCommand(a *app) *cobra.Command {
@@ -30,10 +31,12 @@ func tierListCommand(a *app) *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "TIER\tENABLED\tMAX RUNNING\tPER HOST\tPER DATACENTER\tORDERING\tCOPY ENGINE\tSTATUS STORE\tDIRECT MAX ROWS\tDIRECT MAX BYTES\tCREATE MISSING\tVERIFY")
+			fmt.Fprintln(w, "TIER\tENABLED\tMAX RUNNING\tPER HOST\tPER DATACENTER\tORDERING\tCOPY ENGINE\tSTATUS STORE\t"+
+				"DIRECT MAX ROWS\tDIRECT MAX BYTES\tCREATE MISSING\tVERIFY")
 			for _, t := range tiers {
 				fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%v\t%d x %v\n", t.Group, t.Enabled, t.MaxRunning, t.MaxRunningPerHost,
-					t.MaxRunningPerDatacenter, t.Ordering, t.CopyEngine, t.StatusStore, t.DirectMaxRows, directBytes(t), t.CreateMissing, t.VerifyTries, t.VerifyInterval())
+					t.MaxRunningPerDatacenter, t.Ordering, t.CopyEngine, t.StatusStore, t.DirectMaxRows, directBytes(t),
+					t.CreateMissing, t.VerifyTries, t.VerifyInterval())
 			}
 			return w.Flush()
 		},
@@ -66,7 +69,8 @@ func tierSetCommand(a *app) *cobra.Command {
 	f.Uint64Var(&t.DirectMaxRows, "direct-max-rows", def.DirectMaxRows, "rows up to which a plain ALTER may be used in place of a copy")
 	f.Uint64Var(&t.DirectMaxBytes, "direct-max-bytes", def.DirectMaxBytes, "bytes of data and indexes up to which it may; 0 = no limit")
 	f.BoolVar(&t.CreateMissing, "create-missing", def.CreateMissing, "create a table that a database lacks")
-	f.IntVar(&t.VerifyIntervalS, "verify-interval", def.VerifyIntervalS, "seconds between two checks of a DONE alter")
+	f.IntVar(&t.VerifyIntervalS, "verify-interval", def.VerifyIntervalS,
+		"seconds between two checks of a DONE alter: it is finished verify-tries times as much later")
 	f.IntVar(&t.VerifyTries, "verify-tries", def.VerifyTries, "checks of a DONE alter before it is finished")
 	f.BoolVar(&t.Enabled, "enabled", def.Enabled, "false: nothing new is started, what runs pauses")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -117,9 +121,27 @@ func tierSetCommand(a *app) *cobra.Command {
 			}
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "tier %s %s\n", merged.Group, word)
+		a.warnSealed(cmd, merged)
 		return nil
 	}
 	return cmd
+}
+
+// warnSealed says that the replicas of a tier refuse the status tables that it wants there. Where the instances cannot be asked it says
+// nothing: `aosc doctor` does.
+func (a *app) warnSealed(cmd *cobra.Command, t aoscdb.Tier) {
+	if t.StatusStore != aoscdb.StoreInstance {
+		return
+	}
+	parts, err := a.open(cmd.Context())
+	if err != nil {
+		return
+	}
+	known, err := fleet.FindTier(cmd.Context(), parts.Inventory, t.Group)
+	if err != nil {
+		return
+	}
+	sayTier(cmd.ErrOrStderr(), t, fleet.ObserveTier(cmd.Context(), parts.Pool, known, a.fanOut, a.timeout))
 }
 
 // checkTier refuses what the table would take but no daemon could serve.

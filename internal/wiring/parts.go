@@ -40,6 +40,24 @@ func (p *Parts) Materialiser() *schema.Materialiser {
 	return m
 }
 
+// Account is one that works on the instances, by the key that names it.
+type Account struct {
+	Key  string
+	Pool *mysql.Pool
+}
+
+// Accounts are those that are configured, mysql-user first.
+func (p *Parts) Accounts() []Account {
+	all := []Account{{"mysql-user", p.Pool}}
+	if p.Writer != p.Pool {
+		all = append(all, Account{"mysql-write-user", p.Writer})
+	}
+	if p.scratch != p.Pool {
+		all = append(all, Account{"scratch-user", p.scratch})
+	}
+	return all
+}
+
 // otherPool is a pool of another account, the usual one where none is configured.
 func (p *Parts) otherPool(v *viper.Viper, user, file string) (*mysql.Pool, error) {
 	if v.GetString(user) == "" {

@@ -40,7 +40,7 @@ func squat(t *testing.T, server *mysqld.Server) {
 // TestManual is a team's first day: the accounts exactly as docs/operations.md has them, and nobody does anything as root. Whatever
 // aosc runs on an instance or in aoscdb it runs with these privileges: a copy under a writer, an instant change, a small table, a missing
 // one, a stop and a resume; while an account without any privilege holds all named locks that can be guessed. Also that a logged UPDATE by
-// hand is refused.
+// hand is refused, and that the doctor finds nothing missing.
 func TestManual(t *testing.T) {
 	t.Parallel()
 	const password = "its Secret 1"
@@ -104,6 +104,9 @@ func TestManual(t *testing.T) {
 	_, err := c.Primary.DB().ExecContext(t.Context(), "UPDATE aosc.aosc_osc_ww SET osc_priv='PAUSE'")
 	if err == nil || !strings.Contains(err.Error(), "SET sql_log_bin=0") {
 		t.Errorf("a logged UPDATE of the status tables is not refused: %v", err)
+	}
+	if out := s.Command("doctor", "udb"); !strings.Contains(out, "Nothing is missing.") {
+		t.Errorf("aosc doctor:\n%s", out)
 	}
 	for _, d := range daemons {
 		for line := range strings.Lines(d.Text()) {

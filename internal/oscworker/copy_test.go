@@ -14,7 +14,8 @@ import (
 // A copying alter of several databases under writes: I1 (no acknowledged row is lost), I4 (the form is there, in every
 // database, on primary and replica), I5 (nothing is left behind), I7 (no errant transaction).
 func TestCopyUnderWrites(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
 	db := f.database(tablePlain, 0)
 	f.database(tablePlain, 5000)
@@ -91,7 +92,8 @@ func (f *fixture) mustBeOK() {
 // osc_priv by plain SQL while rows are being copied: PAUSE, OK, STOP are obeyed within two seconds, STOP leaves the table
 // as it was (I5), and OK begins again.
 func TestOperator(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
 	f.database(tablePlain, 30000)
 	f.allow(tableCopy)

@@ -11,7 +11,8 @@ import (
 // I8: a worker killed at any of its own steps, as a real process, and started again: the alter is done, once, the status
 // says so, nothing is left behind.
 func TestKilledAnywhere(t *testing.T) {
-	f := newFixture(t, nil, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, nil, testkit.Lend(t, 2))
 	for range 3 {
 		f.database(tablePlain, 10)
 	}
@@ -59,7 +60,8 @@ func armed(fault string) string {
 
 // I1, I5, I8: a worker killed in the middle of a copy under writes. The copy it left is found, removed, and made anew.
 func TestKilledWhileCopying(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
 	db := f.database(tablePlain, 0)
 	w := testkit.NewWriter(t, f.primary, testkit.WriterOptions{Database: db, Table: "t", Rate: 200})
@@ -83,7 +85,8 @@ func TestKilledWhileCopying(t *testing.T) {
 
 // I5: what a worker left that was killed while copying goes although nobody wants the alter any more.
 func TestLeftoversOfAWithdrawnAlter(t *testing.T) {
-	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Lend(t, 2))
 	f.database(tablePlain, 2000)
 	f.allow(tableCopy)
 	f.queue(f.primary)
@@ -103,7 +106,8 @@ func TestLeftoversOfAWithdrawnAlter(t *testing.T) {
 // SIGTERM in the middle of a copy: the row goes back to the queue, no try is counted, nothing is left behind (I5), and the
 // next worker does it.
 func TestTerminatedWhileCopying(t *testing.T) {
-	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Lend(t, 2))
 	f.database(tablePlain, 10000)
 	f.allow(tableCopy)
 	f.queue(f.primary)

@@ -30,7 +30,8 @@ type withdrawal struct {
 // and the history tells what was altered and what was not. What may come back (enabled, limits) pauses, and goes on. Where aoscdb
 // itself is away nothing can be taken back there: the worker says what runs on, and the operator stops it where it runs.
 func TestPermissionWithdrawnInMidCopy(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	var seen []withdrawal
 	stops := []struct {
 		name     string
@@ -194,7 +195,8 @@ func centralKilled(t *testing.T, cluster *mysqld.Cluster, store string) (seen []
 
 // The operator's way where status_store='central': a file on the worker's machine.
 func TestStopFile(t *testing.T) {
-	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows, t.StatusStore = 0, aoscdb.StoreCentral }, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows, t.StatusStore = 0, aoscdb.StoreCentral }, testkit.Lend(t, 2))
 	f.midCopy()
 	watch, began := testkit.StartStopwatch(t, f.primary), time.Now()
 	f.do(os.WriteFile(f.stopFile, []byte(f.primary.Addr().String()+"\n"), 0o600))

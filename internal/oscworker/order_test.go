@@ -31,7 +31,8 @@ func (f *fixture) alone(s *mysqld.Server, statements ...string) {
 // ordering='rolling': each instance by itself with sql_log_bin=0, so no transaction is made anywhere (I7), and the primary
 // not before its replicas.
 func TestRolling(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	f := newFixture(t, rolling, cluster)
 	f.database(tablePlain, 100)
 	f.database(tablePlain, 100)
@@ -75,7 +76,8 @@ func TestRolling(t *testing.T) {
 
 // A stricter change goes to the primary first: a NULL that it still takes would arrive at an altered replica as 0, in silence.
 func TestRollingStricterChange(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	f := newFixture(t, rolling, cluster)
 	f.database(strings.Replace(tablePlain, "version bigint unsigned NOT NULL", "version bigint unsigned", 1), 100)
 	f.do(cluster.Sync(t.Context()))
@@ -100,7 +102,8 @@ func TestRollingStricterChange(t *testing.T) {
 
 // A plan that ordering='rolling' cannot carry out is refused for good, with what to do.
 func TestRollingRefusesACopy(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	f := newFixture(t, func(t *aoscdb.Tier) { rolling(t); t.DirectMaxRows = 0 }, cluster)
 	f.database(tablePlain, 100)
 	f.do(cluster.Sync(t.Context()))
@@ -118,7 +121,8 @@ func TestRollingRefusesACopy(t *testing.T) {
 // A replica that alone differs is mended in place, unlogged (I7); one whose primary differs too is left alone: its
 // primary's ALTER would find the column there and stop replication.
 func TestReplicaThatDrifted(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	replica := cluster.Replicas[0]
 	f := newFixture(t, nil, cluster)
 	db := f.database(tablePlain, 100)

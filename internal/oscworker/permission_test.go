@@ -12,7 +12,8 @@ import (
 
 // I6: without its permission nothing is begun, whatever aosc_osc_ww says.
 func TestNotPermitted(t *testing.T) {
-	f := newFixture(t, nil, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, nil, testkit.Lend(t, 2))
 	f.database(tablePlain, 10)
 	for _, c := range []struct {
 		name  string
@@ -48,7 +49,8 @@ func TestNotPermitted(t *testing.T) {
 
 // The scheduler withdraws what a worker is at work on: it breaks off within seconds, and nothing is left (I3, I5).
 func TestWithdrawnWhileCopying(t *testing.T) {
-	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Lend(t, 2))
 	f.database(tablePlain, 15000)
 	f.allow(tableCopy)
 	f.queue(f.primary)
@@ -63,7 +65,8 @@ func TestWithdrawnWhileCopying(t *testing.T) {
 
 // I3: of two workers on one instance one works, and the other never touches the row.
 func TestTwoWorkers(t *testing.T) {
-	f := newFixture(t, nil, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, nil, testkit.Lend(t, 2))
 	for range 10 {
 		f.database(tablePlain, 10)
 	}
@@ -82,7 +85,8 @@ func TestTwoWorkers(t *testing.T) {
 
 // A refused plan is final, keeps every database as it was (I5), and says why; data loss needs allow_unsafe (I6).
 func TestRefused(t *testing.T) {
-	f := newFixture(t, nil, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, nil, testkit.Lend(t, 2))
 	f.database(tablePlain, 10)
 	f.database(tableColumn, 10)
 	testkit.Exec(t, f.primary, "UPDATE "+f.databases[1]+".t SET extra = 1")

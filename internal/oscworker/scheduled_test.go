@@ -44,7 +44,8 @@ func (f *fixture) awaitFinished() {
 
 // I8: a scheduler killed at each of its steps, as a real process; the next one carries on, and the alter is done once.
 func TestSchedulerKilledAnywhere(t *testing.T) {
-	f := newFixture(t, nil, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, nil, testkit.Lend(t, 2))
 	f.database(tablePlain, 10)
 	for n, fault := range []string{"scheduler.ready.written", "scheduler.waiting.written", "scheduler.done.before"} {
 		t.Run(fault, func(t *testing.T) {
@@ -75,7 +76,8 @@ func TestSchedulerKilledAnywhere(t *testing.T) {
 
 // --once: each daemon does what there is to do now, and its exit status says whether that went well.
 func TestOnce(t *testing.T) {
-	f := newFixture(t, nil, testkit.Cluster(t, 2))
+	t.Parallel()
+	f := newFixture(t, nil, testkit.Lend(t, 2))
 	f.database(tableColumn, 10)
 	testkit.Exec(t, f.primary, "UPDATE "+f.databases[0]+".t SET extra = 1")
 	run := func(name string) bool {

@@ -12,6 +12,7 @@ import (
 // A copy that runs goes on while aoscdb hangs and then is gone, and is finished when it is back. Nothing new begins
 // meanwhile.
 func TestCentralDatabaseAway(t *testing.T) {
+	t.Parallel()
 	central := testkit.FreshServer(t, nil)
 	store, err := aoscdb.Open(central.DSN("aoscdb"))
 	if err != nil {
@@ -21,7 +22,7 @@ func TestCentralDatabaseAway(t *testing.T) {
 	if _, err := store.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f := newFixtureOn(t, store, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Cluster(t, 2))
+	f := newFixtureOn(t, store, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, testkit.Lend(t, 2))
 	f.database(tablePlain, 20000)
 	f.allow(tableCopy)
 	f.queue(f.primary)
@@ -59,7 +60,8 @@ func (f *fixture) instanceRow(s *mysqld.Server) aoscdb.OSCRow {
 // status_store='central': the same, with the rows in aoscdb, for instances whose replicas refuse all writes; from the
 // scheduler's decision to its end.
 func TestCentralStatusStore(t *testing.T) {
-	cluster := testkit.Cluster(t, 2)
+	t.Parallel()
+	cluster := testkit.Lend(t, 2)
 	f := newFixture(t, func(t *aoscdb.Tier) { t.StatusStore = aoscdb.StoreCentral; t.DirectMaxRows = 0 }, cluster)
 	f.database(tablePlain, 1000)
 	f.allow(tableCopy)

@@ -47,6 +47,9 @@ type pool struct {
 
 	mu       sync.Mutex
 	clusters map[int]*sharedCluster // by number of members
+	lent     map[int]int            // how many of them were ever lent, by number of members
+	idle     map[int][]*mysqld.Cluster
+	more     []*mysqld.Cluster // started to be lent
 }
 
 type sharedCluster struct {
@@ -85,7 +88,7 @@ func run(m *testing.M) (code int, err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return 1, err
 	}
-	shared = &pool{dir: dir, clusters: map[int]*sharedCluster{}}
+	shared = &pool{dir: dir, clusters: map[int]*sharedCluster{}, lent: map[int]int{}, idle: map[int][]*mysqld.Cluster{}}
 	code = m.Run()
 	return code, errors.Join(shared.remove(), os.RemoveAll(dir))
 }
@@ -123,6 +126,9 @@ func (p *pool) remove() error {
 		if s.cluster != nil {
 			errs = append(errs, s.cluster.Remove())
 		}
+	}
+	for _, c := range p.more {
+		errs = append(errs, c.Remove())
 	}
 	return errors.Join(errs...)
 }
@@ -163,6 +169,45 @@ func Cluster(t testing.TB, n int) *mysqld.Cluster {
 		t.Fatal(s.err)
 	}
 	return s.cluster
+}
+
+// Lend is a cluster as of Cluster that this test has for itself until it ends, for tests that run in parallel: there are as many as run
+// at once. The first is that of Cluster, which only tests that are not parallel may use beside.
+func Lend(t testing.TB, n int) *mysqld.Cluster {
+	t.Helper()
+	p := thePool(t)
+	c := p.borrow(t, n)
+	t.Cleanup(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.idle[n] = append(p.idle[n], c)
+	})
+	return c
+}
+
+func (p *pool) borrow(t testing.TB, n int) *mysqld.Cluster {
+	t.Helper()
+	p.mu.Lock()
+	if last := len(p.idle[n]) - 1; last >= 0 {
+		c := p.idle[n][last]
+		p.idle[n] = p.idle[n][:last]
+		p.mu.Unlock()
+		return c
+	}
+	p.lent[n]++
+	first := p.lent[n] == 1
+	p.mu.Unlock()
+	if first {
+		return Cluster(t, n)
+	}
+	c, err := p.startCluster(n, mysqld.ReplicaOptions{SemiSync: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.more = append(p.more, c)
+	return c
 }
 
 func (p *pool) startCluster(n int, replica mysqld.ReplicaOptions, config map[string]string) (*mysqld.Cluster, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/aosc/aosc/internal/loopback"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/process"
+	"github.com/aosc/aosc/internal/testkit"
 )
 
 // fixture is an executor without Mesos, on a volume of its own.
@@ -178,7 +179,7 @@ func TestTakeOver(t *testing.T) {
 			if err != nil || (ended == p.Pid()) != tc.ends {
 				t.Errorf("ended %d, %v", ended, err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			if !tc.ends {
 				cancel()
@@ -216,7 +217,7 @@ func TestSidecars(t *testing.T) {
 	task.Sidecars, task.Tier = true, "udb"
 	s := x.startSidecars(task)
 	want := fmt.Sprintf("%s:%d udb\n", task.Host, task.Port)
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -232,9 +233,7 @@ func TestSidecars(t *testing.T) {
 			t.Fatalf("checksum %q, oscworker %q, want %q, twice and once", checksum, worker, want)
 		}
 	}
-	begun := time.Now()
+	watch := testkit.StartStopwatch(t, nil)
 	s.stop()
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("the sidecars took %s to end", took)
-	}
+	watch.Within(t, 5*time.Second, "the end of the sidecars")
 }

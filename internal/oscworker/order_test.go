@@ -13,7 +13,8 @@ import (
 	"github.com/aosc/aosc/internal/testkit"
 )
 
-func rolling(t *aoscdb.Tier) { t.Ordering = aoscdb.OrderingRolling }
+// rolling is a tier whose instances are altered each by itself. No scheduler takes the row of one that is done out of the limit.
+func rolling(t *aoscdb.Tier) { t.Ordering, t.MaxRunning = aoscdb.OrderingRolling, 2 }
 
 // alone runs statements on one instance, unlogged, as somebody's mistake would.
 func (f *fixture) alone(s *mysqld.Server, statements ...string) {

@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/aosc/aosc/internal/fault"
@@ -210,18 +213,15 @@ func (c *Copy) lastComparison(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	for {
-		taken := c.recheck.take(recheckBatch)
+		taken := c.recheck.take(recheckBatch, math.MaxInt)
 		if len(taken) == 0 {
 			_, err := conn.ExecContext(ctx, "COMMIT")
 			return err
 		}
-		keys := make([]value, 0, len(taken))
-		for k := range taken {
-			keys = append(keys, k)
-		}
+		keys := slices.Collect(maps.Keys(taken))
 		found, err := c.differ(ctx, conn, keys)
 		if err != nil {
-			c.recheck.again(keys, taken, false)
+			c.recheck.again(keys, taken, 0, false)
 			return err
 		}
 		if len(found) > 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,10 +17,16 @@ import (
 type recheck struct {
 	mu   sync.Mutex
 	on   bool
-	keys map[value]int // how often it was found different with nothing on its way
+	keys map[value]checked
 }
 
-func newRecheck() *recheck { return &recheck{keys: map[value]int{}} }
+// checked is what is known of a key that is to be compared.
+type checked struct {
+	strikes int // how often it was found different with nothing on its way
+	round   int // in which it was found different
+}
+
+func newRecheck() *recheck { return &recheck{keys: map[value]checked{}} }
 
 // start begins to collect.
 func (r *recheck) start() {
@@ -35,39 +43,41 @@ func (r *recheck) add(keys []value) {
 		return
 	}
 	for _, k := range keys {
-		r.keys[k] = 0
+		r.keys[k] = checked{}
 	}
 }
 
-// take removes some keys, to be compared: one that is written meanwhile is there again.
-func (r *recheck) take(most int) map[value]int {
+// take removes some keys that were not compared in this round: one that is written meanwhile is there again.
+func (r *recheck) take(most, round int) map[value]checked {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	taken := map[value]int{}
-	for k, n := range r.keys {
+	taken := map[value]checked{}
+	for k, c := range r.keys {
 		if len(taken) >= most {
 			break
 		}
-		taken[k] = n
-		delete(r.keys, k)
+		if c.round < round {
+			taken[k] = c
+			delete(r.keys, k)
+		}
 	}
 	return taken
 }
 
-// again brings keys back that were found different; strike counts it.
-func (r *recheck) again(keys []value, were map[value]int, strike bool) (worst int) {
+// again brings keys back that were found different in a round; strike counts it.
+func (r *recheck) again(keys []value, were map[value]checked, round int, strike bool) (worst int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range keys {
 		if _, written := r.keys[k]; written {
 			continue
 		}
-		n := were[k]
+		c := checked{strikes: were[k].strikes, round: round}
 		if strike {
-			n++
+			c.strikes++
 		}
-		r.keys[k] = n
-		worst = max(worst, n)
+		r.keys[k] = c
+		worst = max(worst, c.strikes)
 	}
 	return worst
 }
@@ -95,54 +105,58 @@ func (c *Copy) keepComparing(ctx context.Context) error {
 	if _, err := conn.ExecContext(ctx, verify.Session); err != nil {
 		return fmt.Errorf("prepare a session that compares rows: %w", err)
 	}
-	for {
+	for round := 1; ; round++ {
 		if err := pause(ctx, recheckEvery); err != nil {
 			return err
 		}
-		if err := c.gate(ctx); err != nil {
-			return err
-		}
-		for c.recheck.size() > 0 {
-			differ, err := c.compareSome(ctx, conn)
-			if err != nil {
+		for more := true; more; {
+			if err := c.gate(ctx); err != nil {
 				return err
 			}
-			if differ {
-				break
+			if more, err = c.compareSome(ctx, conn, round); err != nil {
+				return err
 			}
 		}
 	}
 }
 
-// compareSome compares some keys; true when some of them differ.
-func (c *Copy) compareSome(ctx context.Context, conn *sql.Conn) (bool, error) {
+// compareSome compares some keys; false when none are left in this round.
+func (c *Copy) compareSome(ctx context.Context, conn *sql.Conn, round int) (bool, error) {
 	c.turn.RLock() // what is taken here would be missing in the comparison under the lock
 	defer c.turn.RUnlock()
 	quiet := c.ledger.left() == 0
-	taken := c.recheck.take(recheckBatch)
-	keys := make([]value, 0, len(taken))
-	for k := range taken {
-		keys = append(keys, k)
+	taken := c.recheck.take(recheckBatch, round)
+	if len(taken) == 0 {
+		return false, nil
 	}
-	found, err := c.differ(ctx, conn, keys)
-	if err != nil || len(found) == 0 {
+	different, found, err := c.different(ctx, conn, slices.Collect(maps.Keys(taken)))
+	if err != nil {
 		return false, err
 	}
-	// Which of them it is only matters where it stays.
-	var different []value
-	for _, k := range keys {
-		one, err := c.differ(ctx, conn, []value{k})
-		if err != nil {
-			return false, err
-		}
-		if len(one) > 0 {
-			different = append(different, k)
-		}
-	}
-	if c.recheck.again(different, taken, quiet && c.ledger.left() == 0) >= strikes {
+	if c.recheck.again(different, taken, round, quiet && c.ledger.left() == 0) >= strikes {
 		return true, c.difference(found)
 	}
-	return len(different) > 0, nil
+	return true, nil
+}
+
+// different are those of some keys whose rows differ: halves that are equal are done with.
+func (c *Copy) different(ctx context.Context, conn *sql.Conn, keys []value) (different []value, found []string, err error) {
+	found, err = c.differ(ctx, conn, keys)
+	if err != nil || len(found) == 0 || len(keys) == 1 {
+		if len(found) > 0 {
+			different = keys
+		}
+		return different, found, err
+	}
+	found = nil
+	for _, half := range [][]value{keys[:len(keys)/2], keys[len(keys)/2:]} {
+		d, f, err := c.different(ctx, conn, half)
+		if err != nil {
+			return nil, nil, err
+		}
+		different, found = append(different, d...), append(found, f...)
+	}
+	return different, found, nil
 }
 
 // differ compares the rows of keys in one snapshot.

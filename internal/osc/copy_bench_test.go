@@ -20,10 +20,10 @@ func BenchmarkEngines(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	const definition = "CREATE TABLE t (id bigint NOT NULL, v varchar(50) NOT NULL, pad char(100) NOT NULL DEFAULT 'x', n int NOT NULL DEFAULT 1, " +
-		"PRIMARY KEY (id), KEY (v), KEY (n, id))"
-	const desired = "CREATE TABLE t (id bigint NOT NULL, v varchar(50) NOT NULL, pad char(100) NOT NULL DEFAULT 'x', n bigint NOT NULL DEFAULT 1, " +
-		"PRIMARY KEY (id), KEY (v), KEY (n, id))"
+	const definition = "CREATE TABLE t (id bigint NOT NULL, v varchar(50) NOT NULL, pad char(100) NOT NULL DEFAULT 'x', " +
+		"n int NOT NULL DEFAULT 1, PRIMARY KEY (id), KEY (v), KEY (n, id))"
+	const desired = "CREATE TABLE t (id bigint NOT NULL, v varchar(50) NOT NULL, pad char(100) NOT NULL DEFAULT 'x', " +
+		"n bigint NOT NULL DEFAULT 1, PRIMARY KEY (id), KEY (v), KEY (n, id))"
 	for range b.N {
 		took := map[Engine]time.Duration{}
 		for _, engine := range []Engine{EngineDirect, EngineKeyed, EngineGhost} {

@@ -208,7 +208,8 @@ func (l *load) write(r *mathrand.Rand, w, writers int64, own map[int64]string) {
 		}
 		return true
 	}
-	if !do("USE "+mysql.QuoteIdent(l.k.database)) || !do("SET SESSION innodb_lock_wait_timeout = 100, SESSION transaction_isolation = 'READ-COMMITTED'") {
+	if !do("USE "+mysql.QuoteIdent(l.k.database)) || !do("SET SESSION innodb_lock_wait_timeout = 100, "+
+		"SESSION transaction_isolation = 'READ-COMMITTED'") {
 		return
 	}
 	for i := 0; ; i++ {

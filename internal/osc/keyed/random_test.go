@@ -24,7 +24,8 @@ func TestRandom(t *testing.T) {
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	for began, n := time.Now(), 0; n == 0 || time.Since(began) < limit; n++ {
 		k := newKit(t)
-		id := pick("bigint NOT NULL", "int NOT NULL", "decimal(12,2) NOT NULL", "varchar(20) NOT NULL", "varchar(20) COLLATE utf8mb4_bin NOT NULL",
+		id := pick("bigint NOT NULL", "int NOT NULL", "decimal(12,2) NOT NULL", "varchar(20) NOT NULL",
+			"varchar(20) COLLATE utf8mb4_bin NOT NULL",
 			"varchar(20) CHARACTER SET latin1 NOT NULL")
 		keys := pick("PRIMARY KEY (id)", "PRIMARY KEY (id), UNIQUE KEY u (n, id)", "UNIQUE KEY i (id), KEY (v)")
 		clauses := []string{"ADD z int DEFAULT 5", pick("MODIFY v varchar(300) NOT NULL", "MODIFY n bigint NOT NULL", "ADD KEY (n, v)")}

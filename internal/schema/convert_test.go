@@ -75,6 +75,7 @@ var harmless = map[string]bool{schema.ConvertColumn: true, schema.EnumReorder: t
 // TestNoLossGoesUnnoticed converts values of each type to every other type and back, as the server does it when nothing
 // is strict. Where a value does not survive, a finding must say so (I6), by its check where it has one.
 func TestNoLossGoesUnnoticed(t *testing.T) {
+	t.Parallel()
 	srv := testkit.FreshServer(t, map[string]string{"innodb_flush_method": "nosync", "innodb_doublewrite": "OFF"})
 	database := testkit.Database(t, srv)
 	env := envOf(t, srv, database)

@@ -151,6 +151,7 @@ type duo struct {
 // TestDirectionOnServers holds DirectionOf against two servers: every change in both orders, with and without the settings it is
 // said to need, under writes while the two differ. Whatever is called safe must end with equal rows.
 func TestDirectionOnServers(t *testing.T) {
+	t.Parallel()
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{}, map[string]string{"innodb_flush_method": "nosync", "innodb_doublewrite": "OFF"})
 	d := &duo{t, c.Primary, c.Replicas[0]}
 	var lines []string

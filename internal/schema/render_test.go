@@ -67,6 +67,7 @@ func TestTextRunsNothingElse(t *testing.T) {
 
 // What is rendered is the text: no pair, in no sql_mode, becomes another table than the text itself, run by hand.
 func TestRenderingLosesNothing(t *testing.T) {
+	t.Parallel()
 	srv := testkit.FreshServer(t, map[string]string{"innodb_flush_method": "nosync", "innodb_doublewrite": "OFF"})
 	base := envOf(t, srv, testkit.Database(t, srv))
 	type text struct{ name, table, sql string }

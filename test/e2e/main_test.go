@@ -6,6 +6,7 @@
 package e2e
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -17,7 +18,13 @@ import (
 // full: everything, however long it takes.
 var full = os.Getenv("AOSC_E2E") == "full"
 
-func TestMain(m *testing.M) { site.Main(m) }
+func TestMain(m *testing.M) {
+	// Sites mostly wait, for their daemons' intervals: more at a time than processors.
+	if err := flag.Set("test.parallel", "3"); err != nil {
+		panic(err)
+	}
+	site.Main(m)
+}
 
 // place is a site, and what these tests do on it.
 type place struct{ *site.Site }

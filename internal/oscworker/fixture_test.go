@@ -341,8 +341,11 @@ func (f *fixture) worker(name string, change func(*Config), served ...*mysqld.Se
 					}
 				}
 			}
-			if len(served) == 0 {
+			switch {
+			case len(served) == 0:
 				out = tiers[0].Instances()
+			case len(out) < len(served): // as wiring.Served: a misspelt instance would be served by nobody
+				return nil, errors.New("an instance to be served is not in the inventory")
 			}
 			return out, nil
 		},

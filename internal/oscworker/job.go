@@ -193,6 +193,7 @@ func (j *job) underLock(ctx context.Context, lock *mysql.Lock, step step) verdic
 	var watch sync.WaitGroup
 	watch.Go(func() { j.watch(watchCtx, ctx, lock) })
 	watch.Go(func() { j.watchPermission(watchCtx) })
+	watch.Go(func() { j.watchInventory(watchCtx) })
 	err := j.permitted(workCtx, step)
 	if err == nil {
 		err = j.work(workCtx)

@@ -210,22 +210,97 @@ func TestStopFile(t *testing.T) {
 	f.await(f.primary, "it is begun again", func(r aoscdb.OSCRow) bool { return r.Status == aoscdb.OSCRunning })
 }
 
+// I14, what needs a set-up of its own: a loss that was permitted and is no longer, an instance taken out of custom_servers, and one
+// taken out of the inventory, under a worker that is for that instance alone.
+func TestTakenOutInMidCopy(t *testing.T) {
+	cluster := testkit.Cluster(t, 2)
+	cases := []struct {
+		name, desired, says string
+		allow, take         func(f *fixture)
+	}{
+		{name: "out of the inventory", desired: tableCopy, says: "the inventory does not list the instance", take: (*fixture).unlist},
+		{name: "allow_unsafe taken back", desired: tableNarrow, says: "allow_unsafe was taken back",
+			allow: func(f *fixture) { f.central("UPDATE allowed_alters SET allow_unsafe = 1") },
+			take:  func(f *fixture) { f.central("UPDATE allowed_alters SET allow_unsafe = 0") }},
+		{name: "out of custom_servers", desired: tableCopy, says: "not among its custom_servers",
+			allow: func(f *fixture) {
+				f.do(f.store.SetCustomServers(f.t.Context(), "udb", "t", []aoscdb.CustomServer{{Host: f.primary.Addr().Host, Port: f.primary.Addr().Port},
+					{Host: f.primary.Addr().Host, Port: 1}}))
+				f.central("UPDATE allowed_alters SET server_list = 'custom'")
+			},
+			take: func(f *fixture) { f.central("DELETE FROM custom_servers WHERE port <> 1") }},
+	}
+	if os.Getenv("AOSC_E2E") != "full" {
+		cases = cases[:1]
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
+			f.midCopyTo(c.desired, c.allow)
+			watch, began := testkit.StartStopwatch(t, f.primary), time.Now()
+			c.take(f)
+			f.awaitIdle()
+			took := time.Since(began)
+			watch.Within(t, 2*time.Second, c.name)
+			altered := havingForm(f, f.primary, c.desired)
+			history := f.history("stopped")
+			t.Logf("%-30s nothing moves after %.1f s; altered %d of 10; the history: %s", c.name, took.Seconds(), len(altered), history)
+			if len(altered) == 10 || len(altered) == 0 {
+				t.Errorf("%d of 10 databases are altered, want those that were altered before", len(altered))
+			}
+			if !strings.Contains(history, c.says) {
+				t.Errorf("the history: %q, want the reason %q", history, c.says)
+			}
+			f.noLeftovers()
+		})
+	}
+}
+
+// tableNarrow needs a copy that loses data: payload has 50 characters.
+var tableNarrow = strings.Replace(tablePlain, "varchar(100)", "varchar(10)", 1)
+
+// unlist moves a list without the first cluster's primary to the inventory's place, as a deployment does: it was written a while ago.
+func (f *fixture) unlist() {
+	f.t.Helper()
+	text, err := os.ReadFile(f.inventory)
+	f.do(err)
+	var kept []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, fmt.Sprintf("port: %d,", f.primary.Addr().Port)) {
+			kept = append(kept, line)
+		}
+	}
+	f.do(os.WriteFile(f.inventory+".new", []byte(strings.Join(kept, "")), 0o600))
+	past := time.Now().Add(-time.Minute)
+	f.do(os.Chtimes(f.inventory+".new", past, past))
+	f.do(os.Rename(f.inventory+".new", f.inventory))
+}
+
 // midCopy brings a fixture to the middle of a copy: of ten databases the first is altered, another is being copied.
 func (f *fixture) midCopy() {
+	f.t.Helper()
+	f.midCopyTo(tableCopy, nil)
+}
+
+// midCopyTo is midCopy towards a definition, with more to be permitted than that.
+func (f *fixture) midCopyTo(desired string, allow func(*fixture)) {
 	f.t.Helper()
 	f.stopFile = f.t.TempDir() + "/stop"
 	f.database(tablePlain, 500) // soon altered
 	for range 9 {
 		f.database(tablePlain, 6000)
 	}
-	f.allow(tableCopy)
+	f.allow(desired)
+	if allow != nil {
+		allow(f)
+	}
 	f.queue(f.primary)
 	f.worker("w1", func(c *Config) {
 		c.ChunkSize = 10
 		c.Poll = 5 * time.Second
 		c.Rest = time.Hour
 		c.StopFile = f.stopFile
-	})
+	}, f.primary)
 	f.await(f.primary, "one database is altered and another is being copied", func(r aoscdb.OSCRow) bool {
 		e := f.entries()
 		done, copying := 0, 0

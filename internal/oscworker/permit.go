@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/osc"
 	"github.com/aosc/aosc/internal/permit"
 )
@@ -70,6 +71,32 @@ func (j *job) watchPermission(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// watchInventory ends the work on an instance that is taken out of the inventory. It asks by itself: which instances a pass of the
+// daemon serves cannot be told where this worker is for that one alone. Without an answer nothing is concluded.
+func (j *job) watchInventory(ctx context.Context) {
+	tick := time.NewTicker(judgeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		tiers, err := j.d.Inventory.Tiers(ctx)
+		if err == nil && !listed(tiers, j.inst) {
+			j.breakOff(fmt.Errorf("%w: the inventory does not list the instance in tier %s", errForbidden, j.inst.Tier))
+			return
+		}
+	}
+}
+
+// listed tells whether an instance is in the tier that it was altered for.
+func listed(tiers []fleet.Tier, inst fleet.Instance) bool {
+	return slices.ContainsFunc(tiers, func(t fleet.Tier) bool {
+		return t.Name == inst.Tier && slices.ContainsFunc(t.Instances(), func(i fleet.Instance) bool { return i.Addr() == inst.Addr() })
+	})
 }
 
 // judge asks whether the alter may go on, and makes the work obey. Without an answer the database at hand goes on, and

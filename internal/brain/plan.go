@@ -118,7 +118,7 @@ func (d *Daemon) inquire(ctx context.Context, q inquiry) ([]finding, error) {
 		}
 		cancel()
 		findings[i].Err = err
-		findings[i].Obstacles = obstacles(plans, sub.settings.AllowUnsafe)
+		findings[i].Obstacles = obstacles(plans)
 		findings[i].orders(plans)
 	}
 	return findings, nil

@@ -39,36 +39,29 @@ func (f *finding) orders(plans []osc.Plan) {
 
 // obstacle is something in one database that keeps the alter from running.
 type obstacle struct {
-	Loss bool // it would lose data, which allow_unsafe permits
-	Text string
-	Site string // "dbid17 on db7:3306"
+	Loss   bool // it would lose data, which allow_unsafe permits
+	Passes bool // it may pass by itself
+	Text   string
+	Site   string // "dbid17 on db7:3306"
 }
 
-// obstacles condenses the plans of one cluster: they hold whole table definitions, and there may be thousands.
-func obstacles(plans []osc.Plan, allowUnsafe bool) []obstacle {
+// obstacles condenses the plans of one cluster: they hold whole table definitions, and there may be thousands. A loss is what the
+// permission would let pass; where something else is in the way too, that is said instead, for the permission would not help.
+func obstacles(plans []osc.Plan) []obstacle {
 	var found []obstacle
 	for _, p := range plans {
 		site := p.Database + " on " + p.Addr.String()
-		if len(p.Findings) > 0 && !allowUnsafe {
+		if p.NeedsPermission() {
 			for _, f := range p.Findings {
-				found = append(found, lossOrObstacle(p, f.String(), site))
+				found = append(found, obstacle{Loss: true, Text: f.String(), Site: site})
 			}
 			continue
 		}
 		if p.Refused != "" {
-			found = append(found, obstacle{Text: p.Refused, Site: site})
+			found = append(found, obstacle{Passes: !p.Final, Text: p.Refused, Site: site})
 		}
 	}
 	return found
-}
-
-// lossOrObstacle: not every loss can be permitted. Advice to set allow_unsafe that does not help then would send an
-// operator in a circle.
-func lossOrObstacle(p osc.Plan, text, site string) obstacle {
-	if slices.Contains(p.Facts.Blocks, text) {
-		return obstacle{Text: "rows are in the way: " + text, Site: site}
-	}
-	return obstacle{Loss: true, Text: text, Site: site}
 }
 
 // fold makes one verdict of what all clusters said. A refusal anywhere is a refusal: half of a tier is no place to
@@ -99,13 +92,17 @@ func fold(k key, d schema.Desired, found []finding) verdict {
 	if len(refusals) > 0 {
 		reasons = append(reasons, fmt.Sprintf("%s cannot be used: %s. Commit a corrected file.", d.Path, enumerate(refusals)))
 	}
-	if len(losses) > 0 {
+	asks := len(refusals) == 0 && !slices.ContainsFunc(others, func(o obstacle) bool { return !o.Passes })
+	if len(losses) > 0 && asks {
 		reasons = append(reasons, fmt.Sprintf("The change would lose data: %s. If that is meant, set allow_unsafe=1 for %s in allowed_alters; "+
 			"if not, commit a schema that keeps it.", enumerate(losses), k))
 	}
 	if len(others) > 0 {
 		reasons = append(reasons, fmt.Sprintf("The change cannot be made: %s. Commit a corrected schema, or remove what stands in its way: "+
 			"it is looked at again from time to time.", enumerate(others)))
+	}
+	if len(losses) > 0 && !asks { // a permission alone would not help
+		reasons = append(reasons, fmt.Sprintf("Elsewhere it would lose data: %s.", enumerate(losses)))
 	}
 	if none > 0 && none == len(found) {
 		// On no database at all it would be finished at once. That is more often a mistake in the pattern.

@@ -33,30 +33,42 @@ type Facts struct {
 // the engine all the same: that is what would run if the reason were gone.
 //
 // All refusals of Choose are final: they concern schema, settings and permission, not the moment.
+//
+// The permission is asked for last: only where it is all that lacks.
 func Choose(f Facts) (Engine, string) {
 	engine := cheapest(f)
-	switch engine {
-	case EngineNone:
-		return engine, ""
-	case EngineCreate:
-		if !f.CreateMissing {
-			return engine, "the table is missing and the tier's create_missing is 0"
-		}
-		return engine, ""
-	}
-	if f.ProofFailed != "" {
-		return engine, f.ProofFailed
-	}
-	if len(f.Blocks) > 0 { // first: allow_unsafe would not help
-		return engine, "rows are in the way, and leaving them out is not a loss that can be allowed: " + strings.Join(f.Blocks, "; ")
-	}
-	if len(f.Loses) > 0 && !f.AllowUnsafe {
+	switch reason := impossible(engine, f); {
+	case reason != "":
+		return engine, reason
+	case f.NeedsPermission():
 		return engine, "data would be lost and allow_unsafe is 0: " + strings.Join(f.Loses, "; ")
 	}
-	if f.NoBinlog {
-		return engine, rollingRefusal(engine, f)
+	return engine, ""
+}
+
+// NeedsPermission tells whether allow_unsafe is the one thing that keeps the change from being made.
+func (f Facts) NeedsPermission() bool {
+	engine := cheapest(f)
+	return engine != EngineNone && engine != EngineCreate && len(f.Loses) > 0 && !f.AllowUnsafe && impossible(engine, f) == ""
+}
+
+// impossible says why the change cannot be made whatever loss is permitted, "" when it can.
+func impossible(engine Engine, f Facts) string {
+	switch {
+	case engine == EngineNone:
+		return ""
+	case engine == EngineCreate && !f.CreateMissing:
+		return "the table is missing and the tier's create_missing is 0"
+	case engine == EngineCreate:
+		return ""
+	case f.ProofFailed != "":
+		return f.ProofFailed
+	case len(f.Blocks) > 0:
+		return "rows are in the way, and leaving them out is not a loss that can be allowed: " + strings.Join(f.Blocks, "; ")
+	case f.NoBinlog:
+		return rollingRefusal(engine, f)
 	}
-	return engine, copyRefusal(engine, f)
+	return copyRefusal(engine, f)
 }
 
 // cheapest is the first engine in order of cost that can do it.
@@ -123,8 +135,12 @@ func rollingRefusal(e Engine, f Facts) string {
 	case f.NotRolling != "":
 		return "ordering 'rolling' cannot make this change one instance at a time: " + f.NotRolling
 	case e.copies():
-		return fmt.Sprintf("the change needs a copy, which ordering 'rolling' cannot make (a copy writes to the binary log): "+
-			"set the tier's ordering to 'primary', or direct_max_rows to at least %d and direct_max_bytes to at least %d", f.Rows, f.Bytes)
+		const needs = "the change needs a copy, which ordering 'rolling' cannot make (a copy writes to the binary log): set the tier's "
+		direct := fmt.Sprintf("direct_max_rows to at least %d and direct_max_bytes to at least %d", f.Rows, f.Bytes)
+		if f.NoCopy != "" {
+			return needs + direct + "; ordering 'primary' would not help: " + f.NoCopy
+		}
+		return needs + "ordering to 'primary', or " + direct
 	}
 	return ""
 }

@@ -48,6 +48,12 @@ func TestChoose(t *testing.T) {
 		{"I1: rows in the way, whatever is allowed", with(func(f *Facts) { f.Instant, f.AllowUnsafe, f.Blocks = true, true, []string{"duplicates"} }), EngineInstant, "duplicates"},
 		{"rows in the way come before a loss that could be allowed", with(func(f *Facts) { f.Loses, f.Blocks = []string{"duplicates"}, []string{"duplicates"} }), EngineGhost, "rows are in the way"},
 		{"I6: not proven, whatever is allowed", with(func(f *Facts) { f.ProofFailed, f.AllowUnsafe = "does not converge", true }), EngineGhost, "does not converge"},
+		{"a permission would not help: no copy", with(func(f *Facts) { f.Loses, f.NoCopy = []string{"narrows v"}, "triggers" }), EngineGhost, "triggers"},
+		{"a permission would not help: rolling", with(func(f *Facts) {
+			f.Loses, f.NoBinlog, f.Instant, f.NotRolling = []string{"x"}, true, true, "column order"
+		}), EngineInstant,
+			"column order"},
+		{"rolling, and no copy could be made", with(func(f *Facts) { f.NoBinlog, f.NoCopy = true, "triggers" }), EngineGhost, "would not help: triggers"},
 		{"rolling needs a copy", with(func(f *Facts) { f.NoBinlog = true }), EngineGhost, "'rolling'"},
 		{"rolling breaks replication", with(func(f *Facts) { f.NoBinlog, f.Instant, f.NotRolling = true, true, "column order" }), EngineInstant, "column order"},
 		{"that does not matter to the primary", with(func(f *Facts) { f.Instant, f.NotRolling = true, "column order" }), EngineInstant, ""},
@@ -81,5 +87,47 @@ func TestSmall(t *testing.T) {
 		if got := cheapest(c.f); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.f, got, c.want)
 		}
+	}
+}
+
+// I6: a permission is asked for only where it is all that lacks. Over all combinations of facts: granted, the plan may run; and
+// where it is not asked for, granting it changes nothing.
+func TestPermissionHelps(t *testing.T) {
+	asked := 0
+	const bits = 14
+	for n := range 1 << bits {
+		bit := func(i int) bool { return n>>i&1 == 1 }
+		text := func(i int, s string) string {
+			if bit(i) {
+				return s
+			}
+			return ""
+		}
+		f := Facts{Missing: bit(0), Equal: bit(1) && !bit(0), Instant: bit(2), Inplace: bit(3), Rebuilds: bit(4), BuildsIndex: bit(5), ProofFailed: text(6, "proof"),
+			DirectMaxRows: 10, Rows: 5, HasReplicas: bit(7), NoBinlog: bit(8), NotRolling: text(9, "rolling"), CopyEngine: "ghost", CreateMissing: bit(10),
+			NoCopy: text(11, "no copy"), Loses: []string{"loss"}}
+		if bit(12) {
+			f.Rows = 50
+		}
+		if bit(13) {
+			f.Blocks = f.Loses
+		}
+		_, refused := Choose(f)
+		asks := strings.Contains(refused, "allow_unsafe")
+		if asks != f.NeedsPermission() {
+			t.Fatalf("%+v: refused %q, NeedsPermission %v", f, refused, f.NeedsPermission())
+		}
+		f.AllowUnsafe = true
+		switch _, now := Choose(f); {
+		case asks && now != "":
+			t.Fatalf("%+v: the permission was asked for, and then: %s", f, now)
+		case !asks && now != refused:
+			t.Fatalf("%+v: not asked for, and it changes %q to %q", f, refused, now)
+		case asks:
+			asked++
+		}
+	}
+	if asked == 0 {
+		t.Error("it was never asked for")
 	}
 }

@@ -234,8 +234,6 @@ func processlistBreaks(ctx context.Context, db *sql.DB) (bool, error) {
 	}
 }
 
-const errCannotConvert uint16 = 3854 // ER_CANNOT_CONVERT_STRING
-
 // freeServerID is a random id in the upper half, where nobody numbers servers by hand.
 func freeServerID(own uint32) (uint32, error) {
 	var b [4]byte
@@ -360,13 +358,7 @@ func (c *copyRun) prepareComparison(ctx context.Context) error {
 }
 
 // lossy are the columns in which the plan loses data, with permission.
-func (c *copyRun) lossy() map[string]bool {
-	columns := map[string]bool{}
-	for _, f := range c.plan.Findings {
-		columns[strings.ToLower(f.Column)] = true
-	}
-	return columns
-}
+func (c *copyRun) lossy() map[string]bool { return lossyColumns(c.plan.Findings) }
 
 // mayNotFit tells whether a value that is written during the copy may not fit the new definition, although none in the table
 // is so and no loss was permitted. The comparison finds what was written before it; for what is written between it

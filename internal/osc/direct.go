@@ -279,18 +279,7 @@ func (r *run) say(state, detail string) {
 }
 
 // dataRefused: the server refused the statement because of the rows, or of what is in other tables.
-func dataRefused(err error) bool {
-	return mysql.IsNumber(err, mysql.ErrDupEntry, mysql.ErrBadNull, errInvalidNull, mysql.ErrDataOutOfRange, mysql.ErrDataTruncated,
-		mysql.ErrTruncatedWrongValue, mysql.ErrWrongValueForField, mysql.ErrDataTooLong, mysql.ErrCheckViolated,
-		mysql.ErrNoPartitionForValue, mysql.ErrNoReferencedRow2, errNoDefault, errInvalidJSON)
-}
-
-// Numbers that only an ALTER over rows gives.
-const (
-	errInvalidNull uint16 = 1138 // ER_INVALID_USE_OF_NULL
-	errNoDefault   uint16 = 1364 // ER_NO_DEFAULT_FOR_FIELD
-	errInvalidJSON uint16 = 3140 // ER_INVALID_JSON_TEXT
-)
+func dataRefused(err error) bool { return mysql.IsNumber(err, rowsRefused...) }
 
 // abridged keeps a statement, or what somebody says of one, readable within an error.
 func abridged(text string) string {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/schema"
 )
 
@@ -116,9 +117,10 @@ type Plan struct {
 
 	Facts Facts // what Choose decided on
 
-	oneByOne   bool        // Settings.rolling
-	asked      schema.Form // what the text says: Desired less a generated primary key
-	withoutKey bool        // a missing table for which the server would, and cannot, generate a primary key
+	oneByOne   bool          // Settings.rolling
+	shape      *verify.Table // what a copy would be, where one might be made
+	asked      schema.Form   // what the text says: Desired less a generated primary key
+	withoutKey bool          // a missing table for which the server would, and cannot, generate a primary key
 }
 
 // Has tells whether a table of this form, on any member of the cluster, is what the plan leads to. A primary key that a server generated

@@ -2,6 +2,7 @@ package osc
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -52,7 +53,14 @@ type made struct {
 func (b *bench) pair(p pairs.Pair) made {
 	b.t.Helper()
 	b.exec(append(append(append([]string{"SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES'"}, p.Prelude...), p.Before), p.Rows...)...)
+	asks := b.asks(p)
 	plan := b.plan(p.TableName(), p.After)
+	helped := false
+	defer func() {
+		if asks != "" && !helped {
+			b.t.Errorf("the permission was asked for (%s), and does not help", asks)
+		}
+	}()
 	if plan.Refused != "" {
 		if !plan.Final {
 			b.t.Errorf("refused for the moment: %s", plan.Refused)
@@ -84,5 +92,22 @@ func (b *bench) pair(p pairs.Pair) made {
 	if form := b.form(p.TableName()); form.Hash != plan.Desired.Hash {
 		b.t.Errorf("I4: after %s the table is\n%s\nwanted\n%s", o.Engine, form.Text, plan.Desired.Text)
 	}
+	helped = true
 	return made{Engine: o.Engine, Plan: plan}
+}
+
+// asks is the refusal of the plan without the permission, where it asks for it; "" else.
+func (b *bench) asks(p pairs.Pair) string {
+	b.t.Helper()
+	allowed := b.settings.AllowUnsafe
+	b.settings.AllowUnsafe = false
+	plan := b.plan(p.TableName(), p.After)
+	b.settings.AllowUnsafe = allowed
+	if !strings.Contains(plan.Refused, "allow_unsafe") {
+		return ""
+	}
+	if !plan.NeedsPermission() {
+		b.t.Errorf("it asks for a permission that it does not need: %s", plan.Refused)
+	}
+	return plan.Refused
 }

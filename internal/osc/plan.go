@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/schema"
 )
 
@@ -42,6 +43,7 @@ type change struct {
 	failed     string // why it is not proven
 	direction  schema.Direction
 	notRolling string
+	shape      *verify.Table // what a copy of the table would be, where one might be made
 }
 
 // Plan plans one target. scratchDB is a server of the same version that takes unlogged DDL: db itself, or its cluster's
@@ -155,7 +157,7 @@ func (g *gathering) plan(ctx context.Context, p *Plan) error {
 	p.oneByOne = s.rolling()
 	p.Engine, p.Refused = Choose(p.Facts)
 	p.Final = p.Refused != ""
-	if p.Engine.copies() && p.Refused == "" {
+	if p.Engine.copies() && (p.Refused == "" || p.NeedsPermission()) {
 		if err := g.examineCopy(ctx, p); err != nil {
 			return err
 		}
@@ -184,7 +186,7 @@ func (g *gathering) examine(ctx context.Context, p *Plan, env schema.DBEnv) erro
 	if err != nil {
 		return err
 	}
-	p.Change = c.Change
+	p.Change, p.shape = c.Change, c.shape
 	f := &p.Facts
 	f.ProofFailed, f.NotRolling, p.Direction = c.failed, c.notRolling, c.direction
 	if g.settings.rolling() && f.NotRolling == "" {
@@ -281,15 +283,26 @@ func (g *gathering) examineCopy(ctx context.Context, p *Plan) error {
 		}
 		final = reason != ""
 	}
+	if reason == "" && p.Engine == EngineGhost {
+		if reason, err = g.spoiled(ctx, p, facts.Original); err != nil {
+			return err
+		}
+		final = reason != ""
+	}
 	if final {
 		p.Facts.NoCopy = reason
 		p.Engine, p.Refused = Choose(p.Facts)
 		p.Final = p.Refused != ""
 		return nil
 	}
-	p.Refused = reason
+	if p.Refused == "" {
+		p.Refused = reason
+	}
 	return nil
 }
+
+// NeedsPermission tells whether allow_unsafe is the one thing that keeps the plan from being run.
+func (p Plan) NeedsPermission() bool { return p.Final && p.Facts.NeedsPermission() }
 
 // change is the difference between two definitions, proven.
 func (p *Planner) change(ctx context.Context, scratch *sql.DB, current, desired schema.Form, env schema.DBEnv) (change, error) {
@@ -309,6 +322,10 @@ func (p *Planner) change(ctx context.Context, scratch *sql.DB, current, desired 
 			return change{}, err
 		}
 		c.failed = err.Error()
+	} else if c.proof.Rebuilds && c.Copyable == nil {
+		if c.shape, err = shapeOf(ctx, scratch, env, desired); err != nil {
+			return change{}, err
+		}
 	}
 	c.direction = schema.DirectionOf(current, desired)
 	c.notRolling = notRolling(current, desired, c.direction)

@@ -10,6 +10,7 @@ import (
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc"
 )
 
 func inst(host string) fleet.Instance {
@@ -107,5 +108,25 @@ func TestTurnErrorsAreOfTheRightKind(t *testing.T) {
 	_, err = turnOf(aoscdb.OrderingRolling, view(func(m map[string]*fleet.Observed) { m["a"].Server.SuperReadOnly = true }), inst("a"))
 	if v := verdictOf(err, nil); v.End != endFailed || !v.Final {
 		t.Errorf("super_read_only: %+v, want a final failure", v)
+	}
+}
+
+// A replica that alone differs is to be cloned anew only where no permission lets it be mended.
+func TestAdmitDrift(t *testing.T) {
+	loses := osc.Plan{Refused: "data would be lost and allow_unsafe is 0: drop_column c", Final: true, Facts: osc.Facts{Instant: true, NoBinlog: true,
+		Loses: []string{"drop_column c"}}}
+	never := osc.Plan{Refused: "no unique key", Final: true, Facts: osc.Facts{Rows: 1, NoBinlog: true}}
+	for _, c := range []struct {
+		name      string
+		plans     []osc.Plan
+		says, not string
+	}{
+		{"a permission is all that lacks", []osc.Plan{loses}, "allow_unsafe", "clone"},
+		{"in one of its databases nothing helps", []osc.Plan{loses, never}, "clone it anew", ""},
+	} {
+		err := admit(c.plans, turn{Drift: true})
+		if err == nil || !strings.Contains(err.Error(), c.says) || c.not != "" && strings.Contains(err.Error(), c.not) {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }

@@ -239,16 +239,20 @@ func (j *job) caughtUp(ctx context.Context, s scene, primary fleet.Observed) err
 // admit refuses the whole alter when one of its databases may not be altered: half an instance helps nobody.
 func admit(plans []osc.Plan, t turn) error {
 	var final, passing []string
+	asks := true // for a permission that is all that lacks
 	for _, p := range plans {
 		switch {
 		case p.Refused == "":
 		case p.Final:
+			asks = asks && p.NeedsPermission()
 			final = append(final, mysql.QuoteIdent(p.Database)+": "+p.Refused)
 		default:
 			passing = append(passing, mysql.QuoteIdent(p.Database)+": "+p.Refused)
 		}
 	}
 	switch {
+	case len(final) > 0 && t.Drift && asks:
+		return refusal("only this replica differs from its primary. " + few(final))
 	case len(final) > 0 && t.Drift:
 		return refusal("only this replica differs from its primary, and it cannot be mended in place; clone it anew. " + few(final))
 	case len(final) > 0:

@@ -20,6 +20,9 @@ type comparison struct {
 // newComparison pairs the columns that both tables have. Columns that the copy generates are left out: the server
 // computes them. lossy names those in which a loss was permitted.
 func newComparison(o, n Table, key Key, lossy map[string]bool) (*comparison, error) {
+	if err := Comparable(o, n, lossy); err != nil {
+		return nil, err
+	}
 	c := &comparison{original: o, copied: n}
 	for _, oc := range o.Columns {
 		nc, ok := n.Column(oc.Name)
@@ -27,10 +30,6 @@ func newComparison(o, n Table, key Key, lossy map[string]bool) (*comparison, err
 			continue
 		}
 		loses := lossy[strings.ToLower(oc.Name)]
-		if loses && !narrowable(oc, nc) {
-			return nil, fmt.Errorf("values of column %s are lost from %s to %s, which may be, but not compared: correct them first",
-				oc.Name, oc.Type, nc.Type)
-		}
 		c.names = append(c.names, oc.Name)
 		c.columns = append(c.columns, expressions(oc, nc, loses))
 	}
@@ -43,6 +42,18 @@ func newComparison(o, n Table, key Key, lossy map[string]bool) (*comparison, err
 	}
 	c.index = [2]string{forceIndex(o, key.Columns), forceIndex(n, key.Columns)}
 	return c, nil
+}
+
+// Comparable says of which column it is not known what becomes of values that are lost with permission, nil when of none.
+func Comparable(o, n Table, lossy map[string]bool) error {
+	for _, oc := range o.Columns {
+		nc, ok := n.Column(oc.Name)
+		if ok && !nc.Generated && lossy[strings.ToLower(oc.Name)] && !narrowable(oc, nc) {
+			return fmt.Errorf("values of column %s are lost from %s to %s, which may be, but not compared: correct them first",
+				oc.Name, oc.Type, nc.Type)
+		}
+	}
+	return nil
 }
 
 // forceIndex names the index of t that begins with the columns: the optimizer must not scan the table for each chunk

@@ -115,12 +115,15 @@ func TestRunOfARow(t *testing.T) {
 		}
 		// An operator stops it: the try does not count, the row waits.
 		setPriv(t, s, PrivStop)
-		ok(t, s.PutBack(ctx, row, "me"))
-		if got := reread(t, s); got.Status != OSCWaiting || got.Try != 0 || got.OSCPriv != PrivStop || got.Owner != "" || got.Percentage != 0 {
+		ok(t, s.PutBack(ctx, row, "me", "not now"))
+		if got := reread(t, s); got.Status != OSCWaiting || got.Error != "not now" || got.Try != 0 || got.OSCPriv != PrivStop || got.Owner != "" || got.Percentage != 0 {
 			t.Errorf("put back: %+v", got)
 		}
 		setPriv(t, s, PrivOK)
 		must(s.Take(ctx, reread(t, s), "me"))(t)
+		if got := reread(t, s); got.Error != "" {
+			t.Errorf("taken again, it still says why it was given back: %q", got.Error)
+		}
 		long := strings.Repeat("é", 70000)
 		ok(t, s.Finish(ctx, row, "me", End{Status: OSCFailed, Reason: long, Final: true}))
 		if got := reread(t, s); got.Status != OSCFailed || !got.Final || len(got.Error) < 1000 || !strings.HasPrefix(long, got.Error) {

@@ -303,7 +303,11 @@ func (j *job) giveBack(ctx context.Context, v verdict) error {
 	defer cancel()
 	unclaim := j.d.Store.Unclaim(unclaimCtx, j.row)
 	if !j.back {
-		if err := j.rows.PutBack(ctx, j.row, j.d.Owner); err != nil {
+		reason := ""
+		if v.Rest && !v.Stopped { // the next attempt may meet the same
+			reason = v.Reason
+		}
+		if err := j.rows.PutBack(ctx, j.row, j.d.Owner, reason); err != nil {
 			return err
 		}
 		j.back = true

@@ -91,6 +91,8 @@ func ready(look Look) Stand {
 			s.State = "paused"
 		}
 		s.Why = fmt.Sprintf("osc_priv is %s on the instance: OK lets it begin", r.OSCPriv)
+	} else if r != nil && r.Status == aoscdb.OSCWaiting && r.Error != "" {
+		s.State, s.Code, s.Why = "given back", Order, "its worker gave it back and tries again within seconds: "+r.Error
 	}
 	return s
 }

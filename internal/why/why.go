@@ -256,6 +256,9 @@ func (i instance) handedOut() Reason {
 	if r, bad := i.Worker.trouble(); bad {
 		return r
 	}
+	if i.Stand.Code == Order {
+		return Reason{i.Stand.Code, i.Stand.Why}
+	}
 	if r, bad := i.Scheduler.trouble(); bad {
 		return r
 	}

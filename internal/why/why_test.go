@@ -150,6 +150,12 @@ func TestEachReason(t *testing.T) {
 			[]string{"no oscworker serves db1:3306"}},
 		"STOP before it began": {queued, row(func(r *aoscdb.OSCRow) { r.Status, r.OSCPriv = "WAITING", "STOP" }), OSCPriv,
 			[]string{"osc_priv is STOP"}},
+		"given back, for the time being": {queued, row(func(r *aoscdb.OSCRow) { r.Status, r.Error = "WAITING", "not now: the primary db2:3306 goes first" }), Order,
+			[]string{"gave it back", "db2:3306 goes first"}},
+		"given back, nobody asked": {func(x *tables) {
+			queued(x)
+			x.Obstacles = []aoscdb.Obstacle{obstacle("scheduler", Order, "its worker gave it back: not now")}
+		}, nil, Order, []string{"gave it back"}},
 		"running":               {running, row(func(*aoscdb.OSCRow) {}), Going, []string{"1 instance"}},
 		"running, nobody asked": {running, nil, Going, []string{"1 instance"}},
 		"throttled": {running, row(func(r *aoscdb.OSCRow) {

@@ -86,7 +86,7 @@ func (s *Store) TryAnew(ctx context.Context, group, table string, at []mysql.Add
 	err := s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		n = 0
 		for _, a := range at {
-			one, err := execTx(ctx, tx, "DELETE FROM retries WHERE host = ? AND port = ? AND `group` = ? AND table_name = ?", a.Host, a.Port, group, table)
+			one, err := execTx(ctx, tx, "DELETE FROM retries WHERE "+oscKey, a.Host, a.Port, group, table)
 			if err != nil {
 				return err
 			}
@@ -108,6 +108,6 @@ func forgetTries(ctx context.Context, tx *sql.Tx, group, table string) error {
 
 // forgetTry deletes the row of one alter on one instance.
 func forgetTry(ctx context.Context, tx *sql.Tx, r RunningAlter) error {
-	_, err := execTx(ctx, tx, "DELETE FROM retries WHERE host = ? AND port = ? AND `group` = ? AND table_name = ?", r.Host, r.Port, r.Group, r.Table)
+	_, err := execTx(ctx, tx, "DELETE FROM retries WHERE "+oscKey, r.Host, r.Port, r.Group, r.Table)
 	return err
 }

@@ -63,13 +63,16 @@ func (c *copyRun) runKeyed(ctx context.Context) error {
 	return made.Run(ctx)
 }
 
-// finalKeyed tells errors that another try cannot mend from those of the moment.
+// finalKeyed tells errors that another try cannot mend from those of the moment. A value that does not fit and was not there when the plan
+// was made is of the moment: the next plan finds it, and says what would be lost.
 func (c *copyRun) finalKeyed(err error) error {
 	var unfit *keyed.UnfitError
 	var fit *keyed.FitError
 	switch {
 	case errors.As(err, &unfit):
 		return c.refuse("%s", unfit.Reason)
+	case errors.As(err, &fit) && c.mayNotFit():
+		return fmt.Errorf("written since the plan was made: %w", err)
 	case errors.As(err, &fit):
 		return c.refuse("the rows do not fit the new definition: %v", fit)
 	}

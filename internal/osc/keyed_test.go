@@ -2,6 +2,7 @@ package osc
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,8 +102,9 @@ func TestKeyedKilled(t *testing.T) {
 	}
 }
 
-// TestKeyedRefuses: what does not fit is final and leaves the table as it was.
-func TestKeyedRefuses(t *testing.T) {
+// TestKeyedUnfit: a value that is written during the copy and does not fit ends it, and leaves the table as it was. The next plan says what
+// would be lost.
+func TestKeyedUnfit(t *testing.T) {
 	b := keyedBench(newBench(t, testkit.Server(t)).slowly())
 	b.exec(oldT)
 	b.fill("t", 2000)
@@ -111,10 +113,13 @@ func TestKeyedRefuses(t *testing.T) {
 	a.until("rows are copied", copying)
 	b.exec("UPDATE t SET v = REPEAT('x', 40) WHERE id = 1234")
 	<-a.done
-	if !final(a.err) {
+	if a.err == nil || final(a.err) || !strings.Contains(a.err.Error(), "`id`=1234") {
 		t.Errorf("got %v", a.err)
 	}
 	b.untouched("t", before)
+	if p := b.plan("t", "CREATE TABLE t (id bigint NOT NULL, v varchar(30) NOT NULL, n int NOT NULL DEFAULT 7, PRIMARY KEY (id))"); !p.Final {
+		t.Errorf("planned %s: %q", p.Engine, p.Refused)
+	}
 }
 
 // TestLagMeter: how far a replica is behind, by what it has executed.

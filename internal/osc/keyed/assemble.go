@@ -12,7 +12,7 @@ type change struct {
 	// done: the transaction ends here. resolves are transactions that were left open by it (XA PREPARE), done with it, too.
 	done     bool
 	resolves string
-	// xa: it is committed, or rolled back, by XA, which the log and gtid_executed tell before the engine has done it.
+	// xa: it is committed, or rolled back, by XA, which the log and gtid_executed may tell before the engine has done it.
 	xa bool
 	// prepared: it ends here, but what it changed becomes visible with another one.
 	prepared bool

@@ -142,8 +142,8 @@ func visible(ctx context.Context, conn *sql.Conn, gtids []string) error {
 	}
 }
 
-// unlocked waits until XA transactions have ended in the engine. The server logs XA COMMIT, and counts it as executed, a moment before
-// its rows become visible; until then it keeps them locked. Somebody else may have locked them since, and is waited for, too.
+// unlocked waits until XA transactions have ended in the engine: nothing promises that an XA COMMIT that is in gtid_executed is visible,
+// but its rows stay locked until it is. Somebody else may have locked them since, and is waited for, too.
 func (c *Copy) unlocked(ctx context.Context, conn *sql.Conn, keys []value) error {
 	for len(keys) > 0 {
 		n := min(len(keys), askedAtOnce)

@@ -149,6 +149,9 @@ func TestKeys(t *testing.T) {
 			"a, b, c", func(i int) string {
 				return fmt.Sprintf("'2024-02-%02d', %d, %d", i%28+1, 2000+i/28, i%3+1)
 			}, ""},
+		"beside expressions": {"x int GENERATED ALWAYS AS (a * 2) VIRTUAL, a int NOT NULL, PRIMARY KEY (a), KEY f ((a + 1)), c int INVISIBLE",
+			"a",
+			func(i int) string { return fmt.Sprint(i) }, ""},
 		"bit": {"a bit(20) NOT NULL, UNIQUE KEY (a)", "a", func(i int) string { return fmt.Sprint(i) }, ""},
 		"secondary, unique": {"a int NOT NULL, b int NOT NULL, UNIQUE KEY (a), UNIQUE KEY (b)",
 			"a, b", func(i int) string { return fmt.Sprintf("%d, %d", i, -i) }, ""},

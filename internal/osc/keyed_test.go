@@ -48,11 +48,15 @@ func TestKeyedObeys(t *testing.T) {
 			b.exec(oldT)
 			b.fill("t", 5000)
 			before, rows := b.form("t"), b.sum("t")
+			reader := b.occupy("t") // so that it cannot end before it is told to rest
 			a := b.begin(b.plan("t", newT))
-			a.until("rows are copied", copying)
+			a.until("rows are copied", func(p Progress) bool { return p.RowsCopied > 0 })
 			a.control.Set(PrivPause)
 			a.until("it rests", func(p Progress) bool { return p.State == StatePaused })
 			a.control.Set(word)
+			if err := reader.Rollback(); err != nil {
+				t.Fatal(err)
+			}
 			select {
 			case <-a.done:
 			case <-time.After(time.Minute):
@@ -109,8 +113,9 @@ func TestKeyedUnfit(t *testing.T) {
 	b.exec(oldT)
 	b.fill("t", 2000)
 	before := b.form("t")
+	b.occupy("t") // so that it cannot swap before the value is written
 	a := b.begin(b.plan("t", "CREATE TABLE t (id bigint NOT NULL, v varchar(30) NOT NULL, n int NOT NULL DEFAULT 7, PRIMARY KEY (id))"))
-	a.until("rows are copied", copying)
+	a.until("rows are copied", func(p Progress) bool { return p.RowsCopied > 0 })
 	b.exec("UPDATE t SET v = REPEAT('x', 40) WHERE id = 1234")
 	<-a.done
 	if a.err == nil || final(a.err) || !strings.Contains(a.err.Error(), "`id`=1234") {

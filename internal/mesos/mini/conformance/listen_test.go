@@ -113,6 +113,9 @@ func (p *player) expect(label, recorded string) error {
 				return errors.Join(errors.New("the stream ended"), last)
 			}
 			s.take(e)
+			if err := p.acknowledgeAgain(label, e); err != nil {
+				return err
+			}
 		case <-nudge.C:
 			// What came free in pieces was offered in pieces: give it back, to
 			// have it in one.
@@ -152,7 +155,18 @@ func (p *player) autoAcknowledge(label string, want, e any) error {
 	return p.acknowledge(label, status)
 }
 
+// acknowledgeAgain answers an update that was acknowledged and comes again, since its agent was killed before it heard of that: the next
+// one of that task would not come else.
+func (p *player) acknowledgeAgain(label string, e any) error {
+	status := walk(e, "update", "status")
+	if text(e, "type") != "UPDATE" || !p.answered[text(status, "uuid")] {
+		return nil
+	}
+	return p.acknowledge(label, status)
+}
+
 func (p *player) acknowledge(label string, status any) error {
+	p.answered[text(status, "uuid")] = true
 	return p.call(label, fmt.Sprintf(`"type":"ACKNOWLEDGE","acknowledge":{"agent_id":%s,"task_id":%s,"uuid":%q}`,
 		spell(walk(status, "agent_id")), spell(walk(status, "task_id")), text(status, "uuid")))
 }

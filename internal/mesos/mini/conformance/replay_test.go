@@ -25,14 +25,15 @@ const patience = testkit.Patience
 
 // player replays one excerpt.
 type player struct {
-	t       *testing.T
-	mini    *mini.Mini
-	cfg     mini.Config
-	client  *http.Client
-	known   bindings
-	streams map[string]*listener
-	waiting map[string]*http.Response // responses that were not compared yet
-	acked   map[string]bool           // uuid tokens that the excerpt itself acknowledges
+	t        *testing.T
+	mini     *mini.Mini
+	cfg      mini.Config
+	client   *http.Client
+	known    bindings
+	streams  map[string]*listener
+	waiting  map[string]*http.Response // responses that were not compared yet
+	acked    map[string]bool           // uuid tokens that the excerpt itself acknowledges
+	answered map[string]bool           // uuids that the player has acknowledged by itself
 	// unacknowledged are tasks whose updates the recorder left alone.
 	unacknowledged map[string]bool
 	dead           map[string]bool // offers that were used or given back
@@ -78,7 +79,7 @@ func newPlayer(t *testing.T, change func(*mini.Config)) *player {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &player{t: t, mini: m, cfg: cfg, known: bindings{}, streams: map[string]*listener{}, waiting: map[string]*http.Response{}, acked: map[string]bool{}, unacknowledged: map[string]bool{}, dead: map[string]bool{},
+	p := &player{t: t, mini: m, cfg: cfg, known: bindings{}, streams: map[string]*listener{}, waiting: map[string]*http.Response{}, acked: map[string]bool{}, answered: map[string]bool{}, unacknowledged: map[string]bool{}, dead: map[string]bool{},
 		client: &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	t.Cleanup(func() {
 		for _, l := range p.streams {

@@ -129,7 +129,7 @@ func (s *StatusStore) Finish(ctx context.Context, row OSCRow, owner string, e En
 // run does not count as a try. reason says why it was given back, "" = because an operator or the end of the worker wanted it so.
 // ErrNotOwner when the row is not the owner's any more.
 func (s *StatusStore) PutBack(ctx context.Context, row OSCRow, owner, reason string) error {
-	return wrap(s.owned(ctx, row, owner, "percentage = 0, start_time = NULL, `try` = GREATEST(`try`, 1) - 1, owner = '', "+
+	return wrap(s.owned(ctx, row, owner, "percentage = 0, detail = NULL, start_time = NULL, `try` = GREATEST(`try`, 1) - 1, owner = '', "+
 		"error = NULLIF(?, ''), status = 'WAITING'", clip(reason, maxDetail)), "put back %s", row)
 }
 

@@ -59,10 +59,20 @@ var ghostCharsets = []string{"", "binary", "ascii", "latin1", "utf8", "utf8mb3",
 
 // ghostable says why gh-ost in particular must not do the copy.
 func ghostable(a, b *table) error {
+	const instead = "; set the tier's copy_engine to 'keyed', which moves all values within the server"
+	for _, d := range b.columns {
+		c := a.byName[d.key]
+		if c == nil || c.generated || d.generated {
+			continue
+		}
+		if why := decodedColumn(c, d); why != "" {
+			return errors.New(why + instead)
+		}
+	}
 	for _, t := range []*table{a, b} {
 		for _, c := range t.columns {
 			if c.family() == stringFamily && !slices.Contains(ghostCharsets, c.charset) {
-				return fmt.Errorf("gh-ost cannot read the %s column %s in the binary log", c.charset, c.name)
+				return fmt.Errorf("gh-ost cannot read the %s column %s in the binary log"+instead, c.charset, c.name)
 			}
 		}
 	}

@@ -105,7 +105,7 @@ func TestGhost(t *testing.T) {
 	if c.Copyable != nil || c.Ghost == nil || !strings.Contains(c.Ghost.Error(), "koi8r") {
 		t.Errorf("copyable %v, by gh-ost %v", c.Copyable, c.Ghost)
 	}
-	c = diff(t, create(id, "`a` varchar(9) CHARACTER SET latin1 COLLATE latin1_bin", key), create(id, "`a` varchar(9)", "`b` blob", key))
+	c = diff(t, create(id, "`a` varchar(9) CHARACTER SET utf8mb3 COLLATE utf8mb3_bin", key), create(id, "`a` varchar(9)", "`b` blob", key))
 	if c.Copyable != nil || c.Ghost != nil {
 		t.Errorf("copyable %v, by gh-ost %v", c.Copyable, c.Ghost)
 	}

@@ -24,18 +24,21 @@ func well() Site {
 			Extras: Extras{PerformanceSchema: true, MetadataLocks: true, TimeZone: "SYSTEM", StatusTables: 2, Guards: aoscdb.Guards}}
 		i.Instance = fleet.Instance{Tier: "udb", Cluster: "udb-1", Host: host, Port: 3306}
 		i.Role = role
-		i.Server = mysql.Server{LogBin: true, LogReplicaUpdates: true, GTIDMode: "ON", BinlogFormat: "ROW", BinlogRowImage: "FULL", Datadir: "/data"}
+		i.Server = mysql.Server{LogBin: true, LogReplicaUpdates: true, GTIDMode: "ON", BinlogFormat: "ROW", BinlogRowImage: "FULL",
+			Datadir: "/data"}
 		for _, use := range []string{UseMain, UseWrite, UseScratch} {
 			on := "*.*"
 			if needs[use].on != "" {
 				on = "`" + needs[use].on + "`.*"
 			}
 			i.Accounts = append(i.Accounts, Account{Use: use, Name: use + "@%", Grants: []string{
-				"GRANT " + strings.Join(needs[use].global, ", ") + " ON *.* TO `u`@`%`", "GRANT " + strings.Join(needs[use].tables, ", ") + " ON " + on + " TO `u`@`%`"}})
+				"GRANT " + strings.Join(needs[use].global, ", ") + " ON *.* TO `u`@`%`", "GRANT " + strings.Join(needs[use].tables, ", ") + " ON " +
+					on + " TO `u`@`%`"}})
 		}
 		return i
 	}
-	return Site{Tiers: []aoscdb.Tier{aoscdb.NewTier("udb")}, Instances: []Instance{member("a", fleet.RolePrimary), member("b", fleet.RoleReplica)},
+	return Site{Tiers: []aoscdb.Tier{aoscdb.NewTier("udb")}, Instances: []Instance{member("a", fleet.RolePrimary), member("b",
+		fleet.RoleReplica)},
 		Central: Account{Name: "aosc@%", Grants: []string{"GRANT ALL PRIVILEGES ON `aoscdb`.* TO `aosc`@`%`"}}, Database: "aoscdb",
 		Daemons: []Daemon{{Name: "brain"}}}
 }
@@ -51,8 +54,10 @@ func TestJudge(t *testing.T) {
 		{"nothing", func(*Site) {}, "", ""},
 		{"a daemon", func(s *Site) { s.Daemons[0].Trouble = "the brain is down" }, "the brain is down", "start it"},
 		{"unreachable", func(s *Site) { s.Instances[1].Err = errors.New("no answer") }, "no answer", "inventory"},
-		{"binlog_format", func(s *Site) { s.Instances[0].Server.BinlogFormat = "MIXED" }, "binlog_format is MIXED", "SET PERSIST binlog_format = 'ROW';"},
-		{"row image", func(s *Site) { s.Instances[1].Server.BinlogRowImage = "MINIMAL" }, "binlog_row_image", "SET PERSIST binlog_row_image = 'FULL';"},
+		{"binlog_format", func(s *Site) { s.Instances[0].Server.BinlogFormat = "MIXED" }, "binlog_format is MIXED",
+			"SET PERSIST binlog_format = 'ROW';"},
+		{"row image", func(s *Site) { s.Instances[1].Server.BinlogRowImage = "MINIMAL" }, "binlog_row_image",
+			"SET PERSIST binlog_row_image = 'FULL';"},
 		{"row image, nothing is copied", func(s *Site) {
 			s.Instances[1].Server.BinlogRowImage = "MINIMAL"
 			s.Tiers[0].Ordering = aoscdb.OrderingRolling
@@ -61,9 +66,11 @@ func TestJudge(t *testing.T) {
 		{"compression", func(s *Site) { s.Instances[1].Server.BinlogTransactionCompression = true }, "compression", "= OFF;"},
 		{"no binary log", func(s *Site) { s.Instances[0].Server.LogBin = false }, "log_bin", "log_bin"},
 		{"gtid_mode", func(s *Site) { s.Instances[0].Server.GTIDMode = "OFF" }, "gtid_mode is OFF", "SET PERSIST gtid_mode = ON;"},
-		{"log_replica_updates", func(s *Site) { s.Instances[0].Server.LogReplicaUpdates = false }, "log_replica_updates", "log_replica_updates=ON"},
+		{"log_replica_updates", func(s *Site) { s.Instances[0].Server.LogReplicaUpdates = false }, "log_replica_updates",
+			"log_replica_updates=ON"},
 		{"performance_schema", func(s *Site) { s.Instances[0].Extras.PerformanceSchema = false }, "performance_schema is OFF", "RESTART"},
-		{"metadata locks", func(s *Site) { s.Instances[0].Extras.MetadataLocks = false }, "not instrumented", "UPDATE performance_schema.setup_instruments"},
+		{"metadata locks", func(s *Site) { s.Instances[0].Extras.MetadataLocks = false }, "not instrumented",
+			"UPDATE performance_schema.setup_instruments"},
 		{"time zone tables", func(s *Site) { s.Instances[0].Extras.ZoneUnknown = true }, "time zone tables", "mysql_tzinfo_to_sql"},
 		{"zones differ", func(s *Site) { s.Instances[1].Extras.ZoneOffset = 120 }, "SYSTEM (+02:00 now)", "the same on every member"},
 		{"zones differ, by name", func(s *Site) { s.Instances[0].Extras.TimeZone, s.Instances[1].Extras.TimeZone = "UTC", "Europe/London" },
@@ -80,10 +87,12 @@ func TestJudge(t *testing.T) {
 			s.Instances[1].Server.SuperReadOnly = true
 			s.Tiers[0].StatusStore = aoscdb.StoreCentral
 		}, "", ""},
-		{"guards", func(s *Site) { s.Instances[1].Extras.Guards = 0 }, "0 of 4 triggers guard", "GRANT TRIGGER, SYSTEM_VARIABLES_ADMIN ON *.* TO 'mysql-user'@'%';"},
+		{"guards", func(s *Site) { s.Instances[1].Extras.Guards = 0 }, "0 of 4 triggers guard",
+			"GRANT TRIGGER, SYSTEM_VARIABLES_ADMIN ON *.* TO 'mysql-user'@'%';"},
 		{"guards, no tables yet", func(s *Site) { s.Instances[1].Extras.Guards, s.Instances[1].Extras.StatusTables = 0, 0 }, "", ""},
 		{"a global privilege", func(s *Site) { drop(s, main, "PROCESS, ") }, "lacks PROCESS on *.*", "GRANT PROCESS ON *.* TO 'mysql-user'@'%';"},
-		{"a privilege on tables", func(s *Site) { drop(s, write, "LOCK TABLES, ") }, "lacks LOCK TABLES on *.*", "GRANT LOCK TABLES ON *.* TO 'mysql-write-user'@'%';"},
+		{"a privilege on tables", func(s *Site) { drop(s, write, "LOCK TABLES, ") }, "lacks LOCK TABLES on *.*",
+			"GRANT LOCK TABLES ON *.* TO 'mysql-write-user'@'%';"},
 		{"on the tier's databases alone", func(s *Site) {
 			replace(s, write, "SELECT, TRIGGER, UPDATE ON *.*", "SELECT, TRIGGER, UPDATE ON `udb\\_%`.*")
 		}, "", ""},
@@ -96,10 +105,14 @@ func TestJudge(t *testing.T) {
 		{"SUPER", func(s *Site) {
 			replace(s, main, "CONNECTION_ADMIN, SESSION_VARIABLES_ADMIN, SYSTEM_VARIABLES_ADMIN", "SUPER")
 		}, "", ""},
-		{"too much", func(s *Site) { replace(s, write, "PROCESS", "PROCESS, CONNECTION_ADMIN") }, "has CONNECTION_ADMIN", "REVOKE CONNECTION_ADMIN ON *.* FROM 'mysql-write-user'@'%';"},
-		{"scratch", func(s *Site) { drop(s, scratch, "REFERENCES, ") }, "lacks REFERENCES on `aosc\\_scratch\\_%`.*", "GRANT REFERENCES ON `aosc\\_scratch\\_%`.* TO 'scratch-user'@'%';"},
-		{"an account that cannot log in", func(s *Site) { s.Instances[0].Accounts[write].Err = errors.New("denied") }, "mysql-write-user cannot be used: denied", "docs"},
-		{"aoscdb", func(s *Site) { s.Central.Grants = []string{"GRANT SELECT ON `aoscdb`.* TO `aosc`@`%`"} }, "aosc@% lacks ALTER, CREATE", "GRANT ALL ON `aoscdb`.* TO 'aosc'@'%';"},
+		{"too much", func(s *Site) { replace(s, write, "PROCESS", "PROCESS, CONNECTION_ADMIN") }, "has CONNECTION_ADMIN",
+			"REVOKE CONNECTION_ADMIN ON *.* FROM 'mysql-write-user'@'%';"},
+		{"scratch", func(s *Site) { drop(s, scratch, "REFERENCES, ") }, "lacks REFERENCES on `aosc\\_scratch\\_%`.*",
+			"GRANT REFERENCES ON `aosc\\_scratch\\_%`.* TO 'scratch-user'@'%';"},
+		{"an account that cannot log in", func(s *Site) { s.Instances[0].Accounts[write].Err = errors.New("denied") },
+			"mysql-write-user cannot be used: denied", "docs"},
+		{"aoscdb", func(s *Site) { s.Central.Grants = []string{"GRANT SELECT ON `aoscdb`.* TO `aosc`@`%`"} }, "aosc@% lacks ALTER, CREATE",
+			"GRANT ALL ON `aoscdb`.* TO 'aosc'@'%';"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := well()
@@ -147,7 +160,8 @@ func TestMatches(t *testing.T) {
 		pattern, name string
 		want          bool
 	}{
-		{"udb%", "udb_1", true}, {`udb\_%`, "udb_1", true}, {`udb\_%`, "udbx1", false}, {"udb_1", "udbx1", true}, {"a", "A", false}, {"%", "", true}, {"", "", true},
+		{"udb%", "udb_1", true}, {`udb\_%`, "udb_1", true}, {`udb\_%`, "udbx1", false}, {"udb_1", "udbx1", true}, {"a", "A", false}, {"%", "",
+			true}, {"", "", true},
 		{`aosc\_scratch\_%`, "aosc_scratch_0f", true}, {"%b%", "abc", true}, {"%b", "abc", false},
 	} {
 		if got := matches(c.pattern, c.name); got != c.want {
@@ -163,7 +177,8 @@ func (i inventory) Tiers(context.Context) ([]fleet.Tier, error) { return i, nil 
 // TestMended: what is wrong with a server is found, and the statement beside it mends it.
 func TestMended(t *testing.T) {
 	store := aoscdbkit.AOSCDB(t)
-	srv := testkit.FreshServer(t, map[string]string{"binlog_row_image": "MINIMAL", "binlog_row_value_options": "PARTIAL_JSON", "binlog_transaction_compression": "ON"})
+	srv := testkit.FreshServer(t, map[string]string{"binlog_row_image": "MINIMAL", "binlog_row_value_options": "PARTIAL_JSON",
+		"binlog_transaction_compression": "ON"})
 	testkit.Exec(t, srv, "UPDATE performance_schema.setup_instruments SET enabled = 'NO' WHERE name = 'wait/lock/metadata/sql/mdl'",
 		"CREATE USER w IDENTIFIED BY 'w'", "GRANT SUPER, REPLICATION SLAVE, REPLICATION CLIENT, PROCESS ON *.* TO w")
 	main := mysql.NewPool(srv.Credentials(), mysql.Options{})
@@ -172,7 +187,8 @@ func TestMended(t *testing.T) {
 	t.Cleanup(func() { write.Close() })
 	i := fleet.Instance{Tier: "udb", Cluster: "c", Host: srv.Addr().Host, Port: srv.Addr().Port}
 	d := &Doctor{Store: store, FanOut: 4, Timeout: 20 * time.Second, Pools: []Pool{{UseMain, main}, {UseWrite, write}},
-		Inventory: inventory{{Name: "udb", Databases: testkit.Database(t, srv), Clusters: []fleet.Cluster{{Tier: "udb", Name: "c", Instances: []fleet.Instance{i}}}}}}
+		Inventory: inventory{{Name: "udb", Databases: testkit.Database(t, srv), Clusters: []fleet.Cluster{{Tier: "udb", Name: "c",
+			Instances: []fleet.Instance{i}}}}}}
 	look := func() []Finding {
 		t.Helper()
 		found, err := d.Look(t.Context(), "udb")

@@ -63,7 +63,7 @@ func AlterEvent(ctx context.Context, db *sql.DB, a EventAlteration) error {
 			return err
 		}
 		defer conn.Close()
-		defer discard(conn)
+		defer Discard(conn)
 		// The server takes the character set of the session for that of the event's body, so the statement is sent in it.
 		var text []byte
 		var back string

@@ -53,7 +53,7 @@ func TryLock(ctx context.Context, db *sql.DB, name string) (*Lock, bool, error) 
 	}
 	id, got, err := getLock(ctx, conn, name)
 	if err != nil || !got {
-		discard(conn)
+		Discard(conn)
 		return nil, false, err
 	}
 	l := &Lock{name: name, conn: conn, id: id, turn: make(chan struct{}, 1), stopping: make(chan struct{})}
@@ -123,7 +123,7 @@ func (l *Lock) Release() {
 		}
 		l.stop()
 		l.beating.Wait()
-		discard(l.conn)
+		Discard(l.conn)
 	})
 }
 

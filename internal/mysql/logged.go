@@ -286,7 +286,7 @@ func ExecuteAs(ctx context.Context, db *sql.DB, t LoggedTransaction) error {
 	case ownedBy(owned, one):
 		return failed(ErrGTIDOwned)
 	}
-	defer discard(conn) // whatever happened, nobody else inherits gtid_next
+	defer Discard(conn) // whatever happened, nobody else inherits gtid_next
 	for _, statement := range append([]string{"SET SESSION gtid_next = " + QuoteString(one.String())}, statements...) {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
 			return failed(err)

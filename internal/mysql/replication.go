@@ -250,9 +250,10 @@ func ReadReportUser(ctx context.Context, db *sql.DB) (string, error) {
 // it received nothing yet. A replica whose source hangs goes on to call itself connected for replica_net_timeout.
 func ReadHeard(ctx context.Context, db *sql.DB) (*time.Duration, error) {
 	var micros sql.NullInt64
-	// A time that lies ahead is of before the host's clock was set back: it would say for as long that the source has just been heard.
+	// A time that lies ahead was taken before the host's clock was set back: it would say for as long that the source has just been heard.
 	// What came since this statement began lies ahead by less than the second that is allowed.
-	err := db.QueryRowContext(ctx, `WITH status AS (SELECT last_heartbeat_timestamp AS beat, queueing_transaction_start_queue_timestamp AS begun,
+	err := db.QueryRowContext(ctx, `WITH status AS (SELECT last_heartbeat_timestamp AS beat,
+				queueing_transaction_start_queue_timestamp AS begun,
 				last_queued_transaction_end_queue_timestamp AS done
 			FROM performance_schema.replication_connection_status WHERE channel_name = ''),
 			heard AS (SELECT beat AS at FROM status UNION ALL SELECT begun FROM status UNION ALL SELECT done FROM status)

@@ -19,6 +19,7 @@ type Session struct {
 	// InnodbLockWaitTimeout bounds the wait for row locks; whole seconds, rounded up. 0 = the server's.
 	InnodbLockWaitTimeout time.Duration
 	SQLMode               *string // nil = as the connection has it
+	Isolation             string  // READ-COMMITTED ..., "" = as the connection has it
 	NoForeignKeyChecks    bool
 	// ServerValues makes statements give the values that they would give by hand on that server, see the function. All DDL on tables of
 	// users, all reading of definitions and all moving of rows needs it.
@@ -41,6 +42,9 @@ func (s Session) setStatement() string {
 	}
 	if s.SQLMode != nil {
 		add("sql_mode", QuoteString(*s.SQLMode))
+	}
+	if s.Isolation != "" {
+		add("transaction_isolation", QuoteString(s.Isolation))
 	}
 	if s.NoForeignKeyChecks {
 		add("foreign_key_checks", "0")
@@ -74,14 +78,14 @@ func WithSession(ctx context.Context, db *sql.DB, s Session, fn func(context.Con
 	}
 	for i, set := range sets {
 		if i == 0 {
-			defer discard(conn)
+			defer Discard(conn)
 		}
 		if _, err := conn.ExecContext(ctx, set); err != nil {
 			return fmt.Errorf("prepare a session (%s): %w", set, err)
 		}
 	}
 	if s.DB != "" {
-		defer discard(conn)
+		defer Discard(conn)
 		if _, err := conn.ExecContext(ctx, "USE "+QuoteIdent(s.DB)); err != nil {
 			return fmt.Errorf("use database %s: %w", s.DB, err)
 		}
@@ -89,7 +93,8 @@ func WithSession(ctx context.Context, db *sql.DB, s Session, fn func(context.Con
 	return fn(ctx, conn)
 }
 
-// discard makes the pool close the connection instead of keeping it. What Raw returns says only that it is gone.
-func discard(conn *sql.Conn) {
+// Discard makes the pool close the connection instead of keeping it, with whatever was set on it. What Raw returns says only that it is
+// gone.
+func Discard(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return sqldriver.ErrBadConn })
 }

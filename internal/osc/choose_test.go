@@ -48,12 +48,14 @@ func TestChoose(t *testing.T) {
 		{"I1: rows in the way, whatever is allowed", with(func(f *Facts) { f.Instant, f.AllowUnsafe, f.Blocks = true, true, []string{"duplicates"} }), EngineInstant, "duplicates"},
 		{"rows in the way come before a loss that could be allowed", with(func(f *Facts) { f.Loses, f.Blocks = []string{"duplicates"}, []string{"duplicates"} }), EngineGhost, "rows are in the way"},
 		{"I6: not proven, whatever is allowed", with(func(f *Facts) { f.ProofFailed, f.AllowUnsafe = "does not converge", true }), EngineGhost, "does not converge"},
-		{"a permission would not help: no copy", with(func(f *Facts) { f.Loses, f.NoCopy = []string{"narrows v"}, "triggers" }), EngineGhost, "triggers"},
+		{"a permission would not help: no copy", with(func(f *Facts) { f.Loses, f.NoCopy = []string{"narrows v"}, "triggers" }), EngineGhost,
+			"triggers"},
 		{"a permission would not help: rolling", with(func(f *Facts) {
 			f.Loses, f.NoBinlog, f.Instant, f.NotRolling = []string{"x"}, true, true, "column order"
 		}), EngineInstant,
 			"column order"},
-		{"rolling, and no copy could be made", with(func(f *Facts) { f.NoBinlog, f.NoCopy = true, "triggers" }), EngineGhost, "would not help: triggers"},
+		{"rolling, and no copy could be made", with(func(f *Facts) { f.NoBinlog, f.NoCopy = true, "triggers" }), EngineGhost,
+			"would not help: triggers"},
 		{"rolling needs a copy", with(func(f *Facts) { f.NoBinlog = true }), EngineGhost, "'rolling'"},
 		{"rolling breaks replication", with(func(f *Facts) { f.NoBinlog, f.Instant, f.NotRolling = true, true, "column order" }), EngineInstant, "column order"},
 		{"that does not matter to the primary", with(func(f *Facts) { f.Instant, f.NotRolling = true, "column order" }), EngineInstant, ""},
@@ -81,8 +83,10 @@ func TestSmall(t *testing.T) {
 		{Facts{Rows: 200, DirectMaxRows: 5000, Bytes: 200 << 20}, EngineDirect},
 		{Facts{Rows: 0, DirectMaxRows: 0, Bytes: 200 << 20, DirectMaxBytes: 32 << 20}, EngineDirect}, // empty: only its file is large
 		{Facts{Rows: 5001, DirectMaxRows: 5000, Bytes: 1, DirectMaxBytes: 32 << 20}, EngineGhost},
-		{Facts{Inplace: true, BuildsIndex: true, HasReplicas: true, Rows: 200, DirectMaxRows: 5000, Bytes: 200 << 20, DirectMaxBytes: 32 << 20}, EngineGhost},
-		{Facts{Inplace: true, BuildsIndex: true, HasReplicas: true, Rows: 200, DirectMaxRows: 5000, Bytes: 1 << 20, DirectMaxBytes: 32 << 20}, EngineInplace},
+		{Facts{Inplace: true, BuildsIndex: true, HasReplicas: true, Rows: 200, DirectMaxRows: 5000, Bytes: 200 << 20, DirectMaxBytes: 32 << 20},
+			EngineGhost},
+		{Facts{Inplace: true, BuildsIndex: true, HasReplicas: true, Rows: 200, DirectMaxRows: 5000, Bytes: 1 << 20, DirectMaxBytes: 32 << 20},
+			EngineInplace},
 	} {
 		if got := cheapest(c.f); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.f, got, c.want)
@@ -103,9 +107,11 @@ func TestPermissionHelps(t *testing.T) {
 			}
 			return ""
 		}
-		f := Facts{Missing: bit(0), Equal: bit(1) && !bit(0), Instant: bit(2), Inplace: bit(3), Rebuilds: bit(4), BuildsIndex: bit(5), ProofFailed: text(6, "proof"),
-			DirectMaxRows: 10, Rows: 5, HasReplicas: bit(7), NoBinlog: bit(8), NotRolling: text(9, "rolling"), CopyEngine: "ghost", CreateMissing: bit(10),
-			NoCopy: text(11, "no copy"), Loses: []string{"loss"}}
+		f := Facts{Missing: bit(0), Equal: bit(1) && !bit(0), Instant: bit(2), Inplace: bit(3), Rebuilds: bit(4), BuildsIndex: bit(5),
+			ProofFailed:   text(6, "proof"),
+			DirectMaxRows: 10, Rows: 5, HasReplicas: bit(7), NoBinlog: bit(8), NotRolling: text(9, "rolling"), CopyEngine: "ghost",
+			CreateMissing: bit(10),
+			NoCopy:        text(11, "no copy"), Loses: []string{"loss"}}
 		if bit(12) {
 			f.Rows = 50
 		}

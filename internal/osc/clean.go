@@ -10,6 +10,7 @@ import (
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 var (
@@ -185,7 +186,7 @@ func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("%s: %w, although its lock is free: its changelog has heartbeats", t, ErrBusy)
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 200*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -277,7 +278,7 @@ func (r *Runner) dropSlowly(ctx context.Context, db *sql.DB, l Leftover) (gone b
 		if _, err := db.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s LIMIT %d", name, dropRows)); err != nil {
 			return false, fmt.Errorf("empty the old table %s: %w", name, err)
 		}
-		if err := pause(ctx, time.Since(began)); err != nil { // half of the time is the application's
+		if err := wait.For(ctx, time.Since(began)); err != nil { // half of the time is the application's
 			return false, err
 		}
 	}

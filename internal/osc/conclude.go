@@ -13,6 +13,7 @@ import (
 	"github.com/aosc/aosc/internal/osc/ghost"
 	"github.com/aosc/aosc/internal/osc/keyed"
 	"github.com/aosc/aosc/internal/schema"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 // conclude finds out from the server how a copy ended whose child is gone, and settles what it left. cause is what the
@@ -226,7 +227,7 @@ func endSessions(ctx context.Context, db *sql.DB, database string, names ghost.N
 				return err
 			}
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -263,7 +264,8 @@ func ghostSessions(ctx context.Context, db *sql.DB, database string, tables ...s
 	for _, t := range tables {
 		named, args = append(named, "LOCATE(?, info) > 0"), append(args, mysql.QuoteIdents(database, t))
 	}
-	rows, err := db.QueryContext(ctx, "SELECT id FROM "+list+" WHERE id <> CONNECTION_ID() AND (LOCATE('/* gh-ost', info) > 0 OR LOCATE('"+keyed.Marker+"', info) > 0) AND ("+
+	rows, err := db.QueryContext(ctx, "SELECT id FROM "+list+" WHERE id <> CONNECTION_ID() AND (LOCATE('/* gh-ost', info) > 0 "+
+		"OR LOCATE('"+keyed.Marker+"', info) > 0) AND ("+
 		strings.Join(named, " OR ")+")", args...)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/aosc/aosc/internal/osc/ghost"
 	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/schema"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 // Fault points of a copy's parent.
@@ -220,7 +221,7 @@ func processlistBreaks(ctx context.Context, db *sql.DB) (bool, error) {
 	for {
 		var n int
 		err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%no such statement%'").Scan(&n)
-		if mysql.IsNumber(err, errCannotConvert) {
+		if mysql.IsNumber(err, mysql.ErrCannotConvert) {
 			return true, nil
 		}
 		if err != nil {
@@ -452,7 +453,7 @@ func (c *copyRun) cutOver(ctx context.Context) error {
 		}
 		c.enter(StateCopying, fmt.Sprintf("cut-over attempt %d of %d failed: %s%s", attempt, c.settings.Retries,
 			c.child.log.lastError(), c.heldBy(ctx, c.db)))
-		if err := pause(ctx, min(time.Second<<min(attempt, 5), 30*time.Second)); err != nil {
+		if err := wait.For(ctx, min(time.Second<<min(attempt, 5), 30*time.Second)); err != nil {
 			return err
 		}
 	}
@@ -559,7 +560,7 @@ func (c *copyRun) awaitOpportunity(ctx context.Context) error {
 		if who != "" {
 			c.enter(StateCuttingOver, "waits: "+who)
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}

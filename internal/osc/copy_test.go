@@ -546,7 +546,7 @@ func TestProcesslistBreaks(t *testing.T) {
 	})
 	var n int
 	err = b.srv.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.processlist").Scan(&n)
-	if breaks != mysql.IsNumber(err, errCannotConvert) {
+	if breaks != mysql.IsNumber(err, mysql.ErrCannotConvert) {
 		t.Errorf("the probe says %v, the server %v", breaks, err)
 	}
 	if err := <-asleep; err != nil {

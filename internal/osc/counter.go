@@ -38,21 +38,18 @@ func counterOf(next uint64, dataType string, unsigned bool) uint64 {
 func (c *copyRun) keepCounter(ctx context.Context) error {
 	session := mysql.Session{LockWaitTimeout: c.settings.LockWaitTimeout}
 	err := mysql.WithSession(ctx, c.db, session, func(ctx context.Context, conn *sql.Conn) error {
-		// The counter in information_schema is up to a day old otherwise.
-		if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
-			return err
-		}
-		next, err := counter(ctx, conn, c.plan.Database, c.plan.Table)
+		next, err := mysql.NextID(ctx, conn, c.plan.Database, c.plan.Table)
 		if err != nil || !next.Valid {
 			return err
 		}
-		has, err := counter(ctx, conn, c.plan.Database, c.names.Ghost)
+		has, err := mysql.NextID(ctx, conn, c.plan.Database, c.names.Ghost)
 		if err != nil || !has.Valid {
 			return err // the new definition has no such column
 		}
 		var dataType, columnType string
 		err = conn.QueryRowContext(ctx, "SELECT data_type, column_type FROM information_schema.columns "+
-			"WHERE table_schema = ? AND table_name = ? AND extra LIKE '%auto_increment%'", c.plan.Database, c.names.Ghost).Scan(&dataType, &columnType)
+			"WHERE table_schema = ? AND table_name = ? AND extra LIKE '%auto_increment%'", c.plan.Database, c.names.Ghost).Scan(&dataType,
+			&columnType)
 		if err != nil {
 			return err
 		}
@@ -67,12 +64,4 @@ func (c *copyRun) keepCounter(ctx context.Context) error {
 		return fmt.Errorf("keep the AUTO_INCREMENT counter: %w", err)
 	}
 	return nil
-}
-
-// counter is the next id of a table, NULL when it has no AUTO_INCREMENT column.
-func counter(ctx context.Context, conn *sql.Conn, database, table string) (sql.Null[uint64], error) {
-	var next sql.Null[uint64]
-	err := conn.QueryRowContext(ctx, "SELECT auto_increment FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
-		database, table).Scan(&next)
-	return next, err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/schema"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 var (
@@ -47,7 +48,7 @@ func (r *run) direct(ctx context.Context, db *sql.DB) (Outcome, error) {
 				return Outcome{}, err
 			}
 		case mysql.IsLockWaitTimeout(err):
-			return Outcome{}, fmt.Errorf("the table's lock was not to be had in %d attempts of %v%s: %w", attempt,
+			return Outcome{}, fmt.Errorf("the table's lock could not be taken in %d attempts of %v%s: %w", attempt,
 				r.settings.LockWaitTimeout, r.heldBy(ctx, db), err)
 		case dataRefused(err):
 			return Outcome{}, r.refuse("the rows do not fit the new definition: %v", err)
@@ -146,13 +147,6 @@ func (r *run) sqlMode(server string) string {
 	return schema.AlterMode(server)
 }
 
-// killConnection ends a session of ours; a server that does not answer lets it end by itself.
-func killConnection(ctx context.Context, db *sql.DB, id uint64) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	_, _ = db.ExecContext(ctx, fmt.Sprintf("KILL %d", id))
-}
-
 // arrived reads what the table is after the statements.
 func (r *run) arrived(ctx context.Context, conn *sql.Conn) (schema.Form, error) {
 	if err := schema.ShowSession(ctx, conn); err != nil {
@@ -187,7 +181,7 @@ func (r *run) afterBreak(ctx context.Context, db *sql.DB, connection uint64, cau
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	killConnection(ctx, db, connection)
+	mysql.Kill(ctx, db, connection)
 	for {
 		form, err := r.formAfter(ctx, db, connection)
 		if err == nil {
@@ -196,7 +190,7 @@ func (r *run) afterBreak(ctx context.Context, db *sql.DB, connection uint64, cau
 			}
 			return schema.Form{}, cause
 		}
-		if pause(ctx, 100*time.Millisecond) != nil {
+		if wait.For(ctx, 100*time.Millisecond) != nil {
 			return schema.Form{}, fmt.Errorf("%w; what became of the statement could not be found out: %w", cause, err)
 		}
 	}
@@ -225,7 +219,7 @@ func (r *run) backOff(ctx context.Context, db *sql.DB, attempt int) error {
 	rest := min(r.settings.LockWaitTimeout<<min(attempt, 4), 15*time.Second)
 	r.say(StateAltering, fmt.Sprintf("attempt %d of %d waited in vain for the table's lock%s; next in %v",
 		attempt, r.settings.Retries, r.heldBy(ctx, db), rest))
-	if err := pause(ctx, rest); err != nil {
+	if err := wait.For(ctx, rest); err != nil {
 		return err
 	}
 	for {

@@ -32,49 +32,28 @@ func Final(err error) bool {
 }
 
 // rowsRefused are the server's errors about values: of the rows, in the new definition, or in other tables.
-var rowsRefused = []uint16{mysql.ErrBadNull, mysql.ErrDupEntry, mysql.ErrDataOutOfRange, mysql.ErrDataTruncated, mysql.ErrTruncatedWrongValue,
+var rowsRefused = []uint16{mysql.ErrBadNull, mysql.ErrDupEntry, mysql.ErrDataOutOfRange, mysql.ErrDataTruncated,
+	mysql.ErrTruncatedWrongValue,
 	mysql.ErrWrongValueForField, mysql.ErrDataTooLong, mysql.ErrCheckViolated, mysql.ErrNoPartitionForValue, mysql.ErrNoReferencedRow2,
-	errInvalidNull, errNoDefault, errInvalidJSON, errInvalidJSONPath, errInvalidCharacters, errCannotConvert, errWrongGeometry, errExpressionRange,
-	errWrongForFunction, errFunctionalTruncated, errFunctionalRange, errAutoIncrement}
+	mysql.ErrInvalidNull, mysql.ErrNoDefault, mysql.ErrInvalidJSON, mysql.ErrInvalidJSONPath, mysql.ErrInvalidCharacters,
+	mysql.ErrCannotConvert, mysql.ErrWrongGeometry, mysql.ErrExpressionRange,
+	mysql.ErrWrongForFunction, mysql.ErrFunctionalTruncated, mysql.ErrFunctionalRange, mysql.ErrAutoIncrement}
 
 // definitionRefused are its errors about the new definition as such, which an empty copy need not have shown. Not among them is what
 // another alter of the tier may mend: the parent of a foreign key that is missing.
-var definitionRefused = []uint16{mysql.ErrParse, mysql.ErrSyntax, mysql.ErrBadField, mysql.ErrTooBigRowsize, mysql.ErrTooLongKey, mysql.ErrTooLongIdent,
-	mysql.ErrKeyColumnMissing, mysql.ErrUnknownStorageEngine, mysql.ErrPartitionKeyFields, errInvalidDefault, errTooManyKeys, errWrongAutoKey,
-	errBlobDefault, errBlobKey, errPrimaryNull, errUnknownCharset, errUnknownCollation, errEngineDisabled, errIndexColumnTooLong}
+var definitionRefused = []uint16{mysql.ErrParse, mysql.ErrSyntax, mysql.ErrBadField, mysql.ErrTooBigRowsize, mysql.ErrTooLongKey,
+	mysql.ErrTooLongIdent,
+	mysql.ErrKeyColumnMissing, mysql.ErrUnknownStorageEngine, mysql.ErrPartitionKeyFields, mysql.ErrInvalidDefault, mysql.ErrTooManyKeys,
+	mysql.ErrWrongAutoKey,
+	mysql.ErrBlobDefault, mysql.ErrBlobKey, mysql.ErrPrimaryNull, mysql.ErrUnknownCharset, mysql.ErrUnknownCollation,
+	mysql.ErrEngineDisabled, mysql.ErrIndexColumnTooLong}
 
 // privilegeLacks are its errors about what the account may do. A wrong password is not among them: it may be about to be changed.
-var privilegeLacks = []uint16{mysql.ErrDBAccessDenied, mysql.ErrTableAccessDenied, mysql.ErrColumnAccessDenied, mysql.ErrSpecificAccessDenied}
+var privilegeLacks = []uint16{mysql.ErrDBAccessDenied, mysql.ErrTableAccessDenied, mysql.ErrColumnAccessDenied,
+	mysql.ErrSpecificAccessDenied}
 
 // serverFinal are all of them.
-var serverFinal = slices.Concat(rowsRefused, definitionRefused, privilegeLacks, []uint16{errBinlogCacheFull})
-
-// Numbers that only an ALTER over rows, or a definition that was proven elsewhere, gives.
-const (
-	errInvalidDefault      uint16 = 1067 // ER_INVALID_DEFAULT
-	errTooManyKeys         uint16 = 1069 // ER_TOO_MANY_KEYS
-	errWrongAutoKey        uint16 = 1075 // ER_WRONG_AUTO_KEY
-	errBlobDefault         uint16 = 1101 // ER_BLOB_CANT_HAVE_DEFAULT
-	errUnknownCharset      uint16 = 1115 // ER_UNKNOWN_CHARACTER_SET
-	errInvalidNull         uint16 = 1138 // ER_INVALID_USE_OF_NULL
-	errBlobKey             uint16 = 1170 // ER_BLOB_KEY_WITHOUT_LENGTH
-	errPrimaryNull         uint16 = 1171 // ER_PRIMARY_CANT_HAVE_NULL
-	errBinlogCacheFull     uint16 = 1197 // ER_TRANS_CACHE_FULL: a statement, a chunk or a row is more than max_binlog_cache_size
-	errUnknownCollation    uint16 = 1273 // ER_UNKNOWN_COLLATION
-	errInvalidCharacters   uint16 = 1300 // ER_INVALID_CHARACTER_STRING
-	errNoDefault           uint16 = 1364 // ER_NO_DEFAULT_FOR_FIELD
-	errWrongForFunction    uint16 = 1411 // ER_WRONG_VALUE_FOR_TYPE
-	errWrongGeometry       uint16 = 1416 // ER_CANT_CREATE_GEOMETRY_OBJECT
-	errAutoIncrement       uint16 = 1467 // ER_AUTOINC_READ_FAILED: no number is left
-	errExpressionRange     uint16 = 1690 // ER_DATA_OUT_OF_RANGE, of an expression
-	errIndexColumnTooLong  uint16 = 1709 // ER_INDEX_COLUMN_TOO_LONG
-	errInvalidJSON         uint16 = 3140 // ER_INVALID_JSON_TEXT
-	errInvalidJSONPath     uint16 = 3141 // ER_INVALID_JSON_TEXT_IN_PARAM
-	errEngineDisabled      uint16 = 3161 // ER_DISABLED_STORAGE_ENGINE
-	errFunctionalTruncated uint16 = 3751 // ER_DATA_TRUNCATED_FUNCTIONAL_INDEX
-	errFunctionalRange     uint16 = 3752 // ER_VALUE_OUT_OF_RANGE_FUNCTIONAL_INDEX
-	errCannotConvert       uint16 = 3854 // ER_CANNOT_CONVERT_STRING
-)
+var serverFinal = slices.Concat(rowsRefused, definitionRefused, privilegeLacks, []uint16{mysql.ErrBinlogCacheFull})
 
 // childError is how the driver renders an error of the server, within what gh-ost says of it.
 var childError = regexp.MustCompile(`Error ([0-9]{4})(?: \([0-9A-Z]{5}\))?: `)

@@ -85,12 +85,14 @@ func TestFinalOnAServer(t *testing.T) {
 		{name: "duplicates", statement: "ALTER TABLE t ADD UNIQUE KEY (j(10))"},
 		{name: "too long", statement: "ALTER TABLE t MODIFY j varchar(2)"},
 		{name: "too long, by a copy", statement: "INSERT INTO other (id, v) SELECT id, j FROM t"},
-		{name: "out of range", prepare: []string{"UPDATE t SET id = 70000 WHERE id = 2"}, statement: "ALTER TABLE t MODIFY id smallint unsigned NOT NULL"},
+		{name: "out of range", prepare: []string{"UPDATE t SET id = 70000 WHERE id = 2"},
+			statement: "ALTER TABLE t MODIFY id smallint unsigned NOT NULL"},
 		{name: "no number", statement: "ALTER TABLE t MODIFY j int"},
 		{name: "no date", statement: "ALTER TABLE t MODIFY j datetime"},
 		{name: "no member", statement: "ALTER TABLE t MODIFY j enum('a')"},
 		{name: "no JSON", statement: "ALTER TABLE t MODIFY j json"},
-		{name: "a character that the charset lacks", prepare: []string{"UPDATE t SET j = '😀'"}, statement: "ALTER TABLE t MODIFY j text CHARACTER SET latin1"},
+		{name: "a character that the charset lacks", prepare: []string{"UPDATE t SET j = '😀'"},
+			statement: "ALTER TABLE t MODIFY j text CHARACTER SET latin1"},
 		{name: "bytes that are no characters", prepare: []string{"ALTER TABLE t MODIFY j blob", "UPDATE t SET j = x'FF'"},
 			statement: "ALTER TABLE t MODIFY j text CHARACTER SET utf8mb4"},
 		{name: "a CHECK", statement: "ALTER TABLE t ADD CHECK (id > 1)"},
@@ -118,7 +120,8 @@ func TestFinalOnAServer(t *testing.T) {
 		{name: "no privilege for the session", statement: "SET SESSION sql_log_bin = 0", as: nobody},
 		{name: "more than max_binlog_cache_size", statement: "INSERT INTO wide (id, w) SELECT id, REPEAT('x', 100000) FROM t"},
 
-		{name: "no parent table, which another alter may make", statement: "ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES later (id)", passes: true},
+		{name: "no parent table, which another alter may make", statement: "ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES later (id)",
+			passes: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b.exec("DROP TABLE IF EXISTS t, other, needs, wide", table, "INSERT INTO t VALUES (1, NULL, 'some text'), (2, NULL, 'some text')",

@@ -22,7 +22,8 @@ var exact = []struct {
 	{"BIGINT UNSIGNED", "DECIMAL(20,0)", []string{"18446744073709551615"}},
 	{"BIGINT UNSIGNED", "BIGINT UNSIGNED", []string{"18446744073709551615"}},
 	{"INT(8) ZEROFILL", "INT(8) ZEROFILL", []string{"42"}},
-	{"DECIMAL(65,30)", "DECIMAL(65,30)", []string{"-12345678901234567890123456789012345.123456789012345678901234567890", "0.000000000000000000000000000001"}},
+	{"DECIMAL(65,30)", "DECIMAL(65,30)", []string{"-12345678901234567890123456789012345.123456789012345678901234567890",
+		"0.000000000000000000000000000001"}},
 	{"DECIMAL(10,2)", "DECIMAL(14,4)", []string{"1.50", "-0.01"}},
 	{"FLOAT", "FLOAT", []string{"3.4028234e38", "1.17549435e-38", "16777217", "0.1", "123456789"}},
 	{"FLOAT(10,3)", "FLOAT(10,3)", []string{"1234.567", "0.1"}},
@@ -129,8 +130,9 @@ func TestGhostIsExact(t *testing.T) {
 			equal = "o.%[2]s + 0 <=> t.%[2]s + 0" // the error value looks like an empty member
 		}
 		var differ int
-		err := b.db.QueryRowContext(t.Context(), fmt.Sprintf("SELECT COUNT(*) FROM %[1]s.truth o LEFT JOIN %[1]s.t t USING (id) WHERE t.n IS NULL OR NOT ("+equal+")",
-			b.database, name)).Scan(&differ)
+		err := b.db.QueryRowContext(t.Context(),
+			fmt.Sprintf("SELECT COUNT(*) FROM %[1]s.truth o LEFT JOIN %[1]s.t t USING (id) WHERE t.n IS NULL OR NOT ("+equal+")",
+				b.database, name)).Scan(&differ)
 		if err != nil || differ > 0 {
 			t.Errorf("%s: %d of %d rows are not what ALTER TABLE makes of them, %v", what, differ, 2*rows, err)
 		}

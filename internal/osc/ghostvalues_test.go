@@ -41,7 +41,8 @@ func TestEnumErrorValue(t *testing.T) {
 }
 
 func TestErrorValues(t *testing.T) {
-	table := verify.Table{Columns: []verify.Column{{Name: "id", DataType: "int"}, {Name: "E", DataType: "enum"}, {Name: "g", DataType: "enum", Generated: true},
+	table := verify.Table{Columns: []verify.Column{{Name: "id", DataType: "int"}, {Name: "E", DataType: "enum"}, {Name: "g",
+		DataType: "enum", Generated: true},
 		{Name: "gone", DataType: "enum"}, {Name: "f`", DataType: "enum"}}}
 	columns := errorValues(table, []string{"id", "e", "g", "f`"})
 	if got := strings.Join(columns, " "); got != "E f`" {

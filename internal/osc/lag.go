@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 const (
@@ -67,7 +68,7 @@ func (c *copyRun) watchLag(ctx context.Context) error {
 			meter.add(sample{time.Now(), set})
 			c.keyed.rest(c.lagging(ctx, &meter))
 		}
-		if err := pause(ctx, lagEvery); err != nil {
+		if err := wait.For(ctx, lagEvery); err != nil {
 			return err
 		}
 	}

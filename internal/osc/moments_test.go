@@ -62,7 +62,10 @@ func TestCounterKept(t *testing.T) {
 	b.fill("t", 300)
 	tx := b.occupy("t")
 	a := b.begin(b.plan("t", strings.Replace(text, "varchar(50)", "text", 1)))
-	a.until("the cut-over waits for the table", func(p Progress) bool { return p.State == StateCuttingOver && strings.HasPrefix(p.Detail, "waits") })
+	a.until("the cut-over waits for the table", func(p Progress) bool {
+		return p.State == StateCuttingOver && strings.HasPrefix(p.Detail,
+			"waits")
+	})
 	b.exec("BEGIN", "INSERT INTO t (v) VALUES ('a'), ('b'), ('c')", "ROLLBACK")
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)

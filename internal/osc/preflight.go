@@ -272,7 +272,7 @@ func size(n uint64) string {
 
 // readCopyFacts asks the server for all of them.
 func readCopyFacts(ctx context.Context, db *sql.DB, t Target, by Engine, bytes uint64) (copyFacts, error) {
-	f := copyFacts{By: by, Need: copyNeeds(bytes)}
+	f := copyFacts{By: by, Need: CopyNeeds(bytes)}
 	var err error
 	if f.Server, err = mysql.ReadServer(ctx, db); err != nil {
 		return f, err
@@ -291,7 +291,7 @@ func readCopyFacts(ctx context.Context, db *sql.DB, t Target, by Engine, bytes u
 	if err != nil {
 		return f, fmt.Errorf("read engine, triggers and foreign keys: %w", err)
 	}
-	if f.Grants, err = readGrants(ctx, db); err != nil {
+	if f.Grants, err = Grants(ctx, db); err != nil {
 		return f, fmt.Errorf("read the account's grants: %w", err)
 	}
 	if f.Beside, err = readBeside(ctx, db, t); err != nil {
@@ -303,14 +303,12 @@ func readCopyFacts(ctx context.Context, db *sql.DB, t Target, by Engine, bytes u
 	if f.Sessions, err = oddSessions(ctx, db, by); err != nil {
 		return f, fmt.Errorf("look for sessions gh-ost cannot follow: %w", err)
 	}
-	f.Free, f.FreeSeen = freeSpace(f.Server)
+	f.Free, f.FreeSeen = FreeSpace(f.Server)
 	return f, nil
 }
 
 // Grants are the lines of SHOW GRANTS of the account that db connects as.
-func Grants(ctx context.Context, db *sql.DB) ([]string, error) { return readGrants(ctx, db) }
-
-func readGrants(ctx context.Context, db *sql.DB) ([]string, error) {
+func Grants(ctx context.Context, db *sql.DB) ([]string, error) {
 	rows, err := db.QueryContext(ctx, "SHOW GRANTS")
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/schema"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 // Runner runs plans. Its fields are set once, then it is safe for concurrent use; one table is altered by one run at a
@@ -229,21 +230,9 @@ func (r *Runner) takeTableLock(ctx context.Context, db *sql.DB, t Target) (*mysq
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("%s: %w", t, ErrBusy)
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 200*time.Millisecond); err != nil {
 			return nil, err
 		}
-	}
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

@@ -22,7 +22,8 @@ func TestValuesOfTheServer(t *testing.T) {
 		change     [2]string
 		engine     Engine
 	}{
-		{"stored over a timestamp", ", d date GENERATED ALWAYS AS (CAST(ts AS DATE)) STORED, n varchar(20) GENERATED ALWAYS AS (DAYNAME(ts)) STORED", [2]string{}, EngineDirect},
+		{"stored over a timestamp", ", d date GENERATED ALWAYS AS (CAST(ts AS DATE)) STORED, n varchar(20) GENERATED ALWAYS AS " +
+			"(DAYNAME(ts)) STORED", [2]string{}, EngineDirect},
 		{"a division", ", q varchar(40) GENERATED ALWAYS AS (CONCAT(a / 7)) STORED", [2]string{}, EngineDirect},
 		{"timestamp to datetime", "", [2]string{"ts timestamp(3) NULL", "ts datetime(3)"}, EngineDirect},
 		{"datetime to timestamp", "", [2]string{"dt datetime(3)", "dt timestamp(3) NULL"}, EngineDirect},
@@ -39,10 +40,12 @@ func TestValuesOfTheServer(t *testing.T) {
 			if c.engine == EngineGhost {
 				b.settings.DirectMaxRows = 1
 			}
-			const own, ours = "SET SESSION time_zone = @@GLOBAL.time_zone, lc_time_names = @@GLOBAL.lc_time_names", "SET SESSION time_zone = '+00:00'"
+			const own, ours = "SET SESSION time_zone = @@GLOBAL.time_zone, lc_time_names = @@GLOBAL.lc_time_names",
+				"SET SESSION time_zone = '+00:00'"
 			fill := func(table string) {
 				b.exec(own, strings.Replace(head, "TABLE t", "TABLE "+table, 1)+tail,
-					"INSERT INTO "+table+" VALUES (1, '2024-03-01 02:30:00.900', '2024-03-01 02:30:00.900', 5), (2, NULL, NULL, 1), (3, '2023-07-01 23:30:00', '2023-12-31 23:59:59.999', 22)", ours)
+					"INSERT INTO "+table+" VALUES (1, '2024-03-01 02:30:00.900', '2024-03-01 02:30:00.900', 5), (2, NULL, NULL, 1), (3, '2023-07-01 "+
+						"23:30:00', '2023-12-31 23:59:59.999', 22)", ours)
 			}
 			fill("t")
 			fill("by_hand")
@@ -62,7 +65,8 @@ func TestValuesOfTheServer(t *testing.T) {
 				columns := testkit.Ask(t, srv, "SELECT GROUP_CONCAT('COALESCE(CAST(', column_name, ' AS CHAR), ''-'')' ORDER BY ordinal_position) "+
 					"FROM information_schema.columns WHERE table_schema = ? AND table_name = ?", b.database, table)
 				if strings.Contains(c.name, "of the moment") { // to the hour
-					columns = strings.Replace(columns, "CAST(c AS CHAR)", "ABS(TIMESTAMPDIFF(MINUTE, c, CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', '+05:00'))) < 50", 1)
+					columns = strings.Replace(columns, "CAST(c AS CHAR)",
+						"ABS(TIMESTAMPDIFF(MINUTE, c, CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', '+05:00'))) < 50", 1)
 				}
 				return testkit.Ask(t, srv, fmt.Sprintf("SELECT GROUP_CONCAT(CONCAT_WS('|', %s) ORDER BY id SEPARATOR '\n') FROM %s", columns,
 					mysql.QuoteIdents(b.database, table)))

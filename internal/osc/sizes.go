@@ -83,7 +83,7 @@ func readSizes(ctx context.Context, db *sql.DB, table string, databases []string
 	}
 	session := mysql.Session{LockWaitTimeout: DefaultLockWaitTimeout} // and thrown away afterwards, with the setting below
 	err := mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) error {
-		if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
+		if err := mysql.FreshStatistics(ctx, conn); err != nil {
 			return err
 		}
 		rows, err := conn.QueryContext(ctx, `

@@ -13,12 +13,14 @@ func TestFewLargeRows(t *testing.T) {
 	b := newBench(t, testkit.Server(t))
 	b.settings.DirectMaxBytes = 2 << 20
 	b.exec("CREATE TABLE t (id bigint NOT NULL, v longtext NOT NULL, PRIMARY KEY (id)) STATS_AUTO_RECALC=0", "INSERT INTO t VALUES (1, 'x')")
-	const wider = "CREATE TABLE t (id bigint NOT NULL, v longtext NOT NULL, n decimal(10,2) DEFAULT NULL, PRIMARY KEY (id)) STATS_AUTO_RECALC=0"
+	const wider = "CREATE TABLE t (id bigint NOT NULL, v longtext NOT NULL, n decimal(10,2) DEFAULT NULL, PRIMARY KEY (id)) " +
+		"STATS_AUTO_RECALC=0"
 	const other = "CREATE TABLE t (id decimal(20,0) NOT NULL, v longtext NOT NULL, PRIMARY KEY (id)) STATS_AUTO_RECALC=0"
 	if p := b.plan("t", other); p.Engine != EngineDirect || p.Rows != 1 {
 		t.Errorf("one small row: %s, %d rows, %d bytes", p.Engine, p.Rows, p.Bytes)
 	}
-	b.exec("SET SESSION cte_max_recursion_depth = 100", "INSERT INTO t WITH RECURSIVE s AS (SELECT 2 i UNION ALL SELECT i + 1 FROM s WHERE i < 7) SELECT i, REPEAT('x', 1000000) FROM s")
+	b.exec("SET SESSION cte_max_recursion_depth = 100",
+		"INSERT INTO t WITH RECURSIVE s AS (SELECT 2 i UNION ALL SELECT i + 1 FROM s WHERE i < 7) SELECT i, REPEAT('x', 1000000) FROM s")
 	if p := b.plan("t", other); p.Engine != EngineGhost || p.Rows != 7 || p.Bytes < 6_000_000 {
 		t.Errorf("six rows of a megabyte: %s (refused: %q), %d rows, %d bytes", p.Engine, p.Refused, p.Rows, p.Bytes)
 	}

@@ -10,7 +10,8 @@ func decodedColumn(c, d *column) string {
 	const written = "in rows written during the copy"
 	switch {
 	case c.typ == "json" || d.typ == "json":
-		return fmt.Sprintf("column %s is JSON, which gh-ost decodes and encodes %s: 20.0 becomes 20, decimals, dates and bytes become text", d.name, written)
+		return fmt.Sprintf("column %s is JSON, which gh-ost decodes and encodes %s: 20.0 becomes 20, decimals, dates and bytes become text",
+			d.name, written)
 	case (from == decimalFamily || from == floatFamily) && to == stringFamily:
 		return fmt.Sprintf("column %s becomes text, as which gh-ost writes other numbers than ALTER TABLE %s: 1.50 becomes 1.5", d.name, written)
 	case from == stringFamily && c.charset == "latin1" && to == stringFamily && d.charset != "latin1":

@@ -25,7 +25,8 @@ func TestGhostable(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			shape := func(columns string) *table {
-				create, err := parseForm(Form{Text: "CREATE TABLE `t` (id int NOT NULL, " + columns + ", PRIMARY KEY (id)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"})
+				create, err := parseForm(Form{Text: "CREATE TABLE `t` (id int NOT NULL, " + columns +
+					", PRIMARY KEY (id)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -54,7 +54,8 @@ type Querier interface {
 // showSettings make SHOW CREATE TABLE print the same for the same table on every server, whatever its operator has set: names quoted,
 // nothing left out, nothing added. The default of a TIMESTAMP is printed in the session's time zone: in the server's own it is what
 // somebody wrote there. The variables after the version comment exist from that version on.
-const showSettings = "SET SESSION sql_mode = '', time_zone = @@GLOBAL.time_zone, sql_quote_show_create = 1, show_create_table_verbosity = 0, " +
+const showSettings = "SET SESSION sql_mode = '', time_zone = @@GLOBAL.time_zone, sql_quote_show_create = 1, " +
+	"show_create_table_verbosity = 0, " +
 	"show_create_table_skip_secondary_engine = 0 /*!80030 , show_gipk_in_create_table_and_information_schema = 1 */"
 
 // ShowSession prepares a connection for ShowCreate.

@@ -8,7 +8,8 @@ import (
 func TestGeneratedKey(t *testing.T) {
 	form := func(elements ...string) Form {
 		t.Helper()
-		f, err := Normalise("CREATE TABLE `t` (\n  " + strings.Join(elements, ",\n  ") + "\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci")
+		f, err := Normalise("CREATE TABLE `t` (\n  " + strings.Join(elements, ",\n  ") +
+			"\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/verify"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 const (
@@ -56,7 +57,7 @@ func (m *mover) apply(ctx context.Context, conn session, keys []value) ([]value,
 		case !passing(err):
 			return nil, fmt.Errorf("apply changes to %s: %w", m.to, err)
 		}
-		if err := pause(ctx, time.Duration(try)*5*time.Millisecond); err != nil {
+		if err := wait.For(ctx, time.Duration(try)*5*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}

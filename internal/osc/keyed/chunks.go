@@ -9,6 +9,7 @@ import (
 
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 var (
@@ -118,7 +119,7 @@ func (c *Copy) copyChunk(ctx context.Context, conn *sql.Conn, r span) (rows int6
 		case !passing(err):
 			return 0, fmt.Errorf("copy the rows of %s %s: %w", c.mover.from, abridged(c.describe(r)), err)
 		}
-		if err := pause(ctx, time.Duration(try)*10*time.Millisecond); err != nil {
+		if err := wait.For(ctx, time.Duration(try)*10*time.Millisecond); err != nil {
 			return 0, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/verify"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 var (
@@ -53,7 +54,7 @@ func (c *Copy) cutOver(ctx context.Context) error {
 			return fmt.Errorf("%d attempts at the cut-over failed: %w", attempt, err)
 		}
 		c.req.Phase(PhaseWaiting, fmt.Sprintf("cut-over attempt %d of %d failed: %v", attempt, retries, err))
-		if err := pause(ctx, min(time.Second<<min(attempt-1, 5), 30*time.Second)); err != nil {
+		if err := wait.For(ctx, min(time.Second<<min(attempt-1, 5), 30*time.Second)); err != nil {
 			return err
 		}
 	}
@@ -85,7 +86,7 @@ func (c *Copy) awaitOpportunity(ctx context.Context) error {
 			c.req.Phase(PhaseWaiting, why)
 			said = why
 		}
-		if err := pause(ctx, askEvery); err != nil {
+		if err := wait.For(ctx, askEvery); err != nil {
 			return err
 		}
 	}
@@ -122,7 +123,7 @@ func (c *Copy) lockTables(ctx context.Context, conn *sql.Conn) error {
 	}
 	_, err := conn.ExecContext(ctx, fmt.Sprintf("LOCK %s TABLES %s WRITE, %s WRITE", Marker, c.mover.from, c.mover.to))
 	if mysql.IsLockWaitTimeout(err) {
-		return &notNow{fmt.Sprintf("the table's lock was not to be had in %d s", seconds)}
+		return &notNow{fmt.Sprintf("the table's lock could not be taken in %d s", seconds)}
 	}
 	if err != nil {
 		return fmt.Errorf("lock the table and its copy: %w", err)
@@ -232,23 +233,18 @@ func (c *Copy) lastComparison(ctx context.Context, conn *sql.Conn) error {
 
 // alignCounter brings the ghost's AUTO_INCREMENT counter to the table's: ids that were given out, and rolled back, are not given again.
 func (c *Copy) alignCounter(ctx context.Context, conn *sql.Conn) error {
-	counter := func(table string) (n sql.NullInt64, err error) {
-		err = conn.QueryRowContext(ctx, "SELECT /*+ SET_VAR(information_schema_stats_expiry = 0) */ auto_increment "+
-			"FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", c.req.Database, table).Scan(&n)
-		return n, err
-	}
-	have, err := counter(c.req.Table)
+	have, err := mysql.NextID(ctx, conn, c.req.Database, c.req.Table)
 	if err != nil {
-		return fmt.Errorf("read the AUTO_INCREMENT counter of %s: %w", c.mover.from, err)
+		return err
 	}
-	got, err := counter(c.req.Ghost)
+	got, err := mysql.NextID(ctx, conn, c.req.Database, c.req.Ghost)
 	if err != nil {
-		return fmt.Errorf("read the AUTO_INCREMENT counter of %s: %w", c.mover.to, err)
+		return err
 	}
-	if !have.Valid || !got.Valid || got.Int64 >= have.Int64 {
+	if !have.Valid || !got.Valid || got.V >= have.V {
 		return nil
 	}
-	_, err = conn.ExecContext(ctx, fmt.Sprintf("ALTER %s TABLE %s AUTO_INCREMENT = %d", Marker, c.mover.to, have.Int64))
+	_, err = conn.ExecContext(ctx, fmt.Sprintf("ALTER %s TABLE %s AUTO_INCREMENT = %d", Marker, c.mover.to, have.V))
 	if mysql.IsLockWaitTimeout(err) {
 		return &notNow{"the copy was in use"}
 	}

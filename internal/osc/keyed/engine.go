@@ -15,6 +15,7 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/verify"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 // Request is one copy.
@@ -317,7 +318,7 @@ func (c *Copy) awaitPrepared(ctx context.Context) error {
 	open, err := mysql.Prepared(ctx, c.req.DB)
 	switch {
 	case mysql.Number(err) != 0: // without XA_RECOVER_ADMIN the server says XAER_RMERR: most end within moments
-		if err := pause(ctx, unlistedWait); err != nil {
+		if err := wait.For(ctx, unlistedWait); err != nil {
 			return err
 		}
 	case err != nil:
@@ -336,7 +337,7 @@ func (c *Copy) awaitPrepared(ctx context.Context) error {
 			c.req.Logger.Warn("XA transactions were prepared before the copy began", "number", len(open), "first", open[0].ID())
 			break
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -70,7 +70,8 @@ func (k *kit) exec(statements ...string) {
 	if err != nil {
 		k.Fatal(err)
 	}
-	defer shut(conn)
+	defer conn.Close()
+	defer mysql.Discard(conn)
 	for _, s := range append([]string{"USE " + mysql.QuoteIdent(k.database)}, statements...) {
 		if _, err := conn.ExecContext(k.Context(), s); err != nil {
 			k.Fatalf("%s: %v", s, err)
@@ -85,7 +86,8 @@ func (k *kit) rows(query string) []string {
 	if err != nil {
 		k.Fatal(err)
 	}
-	defer shut(conn)
+	defer conn.Close()
+	defer mysql.Discard(conn)
 	if _, err := conn.ExecContext(k.Context(), "USE "+mysql.QuoteIdent(k.database)); err != nil {
 		k.Fatal(err)
 	}
@@ -200,7 +202,8 @@ func (l *load) write(r *mathrand.Rand, w, writers int64, own map[int64]string) {
 		l.k.Error(err)
 		return
 	}
-	defer shut(conn)
+	defer conn.Close()
+	defer mysql.Discard(conn)
 	do := func(query string, args ...any) bool {
 		if _, err := conn.ExecContext(l.k.Context(), query, args...); err != nil {
 			l.k.Errorf("%s: %v", query, err)

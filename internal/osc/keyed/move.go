@@ -132,23 +132,13 @@ func (e *FitError) Error() string {
 
 func (e *FitError) Unwrap() error { return e.Err }
 
-// Numbers that only statements over rows give.
-const (
-	errNoDefault   uint16 = 1364 // ER_NO_DEFAULT_FOR_FIELD
-	errInvalidNull uint16 = 1138 // ER_INVALID_USE_OF_NULL
-	errInvalidJSON uint16 = 3140 // ER_INVALID_JSON_TEXT
-	errConversion  uint16 = 3854 // ER_CANNOT_CONVERT_STRING
-	errBadJSON     uint16 = 3141 // ER_INVALID_JSON_TEXT_IN_PARAM
-	errDivision    uint16 = 1365 // ER_DIVISION_BY_ZERO
-	errFunctional  uint16 = 3751 // ER_DATA_TRUNCATED_FUNCTIONAL_INDEX
-	errRangeValue  uint16 = 1690 // ER_DATA_OUT_OF_RANGE, of an expression
-)
-
 // misfit tells whether the server refused a row for its values.
 func misfit(err error) bool {
-	return mysql.IsNumber(err, mysql.ErrBadNull, errInvalidNull, mysql.ErrDataOutOfRange, mysql.ErrDataTruncated, mysql.ErrTruncatedWrongValue,
-		mysql.ErrWrongValueForField, mysql.ErrDataTooLong, mysql.ErrCheckViolated, mysql.ErrNoPartitionForValue, errNoDefault, errInvalidJSON,
-		errConversion, errBadJSON, errDivision, errFunctional, errRangeValue)
+	return mysql.IsNumber(err, mysql.ErrBadNull, mysql.ErrInvalidNull, mysql.ErrDataOutOfRange, mysql.ErrDataTruncated,
+		mysql.ErrTruncatedWrongValue,
+		mysql.ErrWrongValueForField, mysql.ErrDataTooLong, mysql.ErrCheckViolated, mysql.ErrNoPartitionForValue, mysql.ErrNoDefault,
+		mysql.ErrInvalidJSON,
+		mysql.ErrCannotConvert, mysql.ErrInvalidJSONPath, mysql.ErrDivisionByZero, mysql.ErrFunctionalTruncated, mysql.ErrExpressionRange)
 }
 
 // passing tells whether another try may succeed: two of our own sessions were in each other's way.

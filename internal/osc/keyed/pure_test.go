@@ -267,10 +267,3 @@ func TestQueue(t *testing.T) {
 		t.Errorf("a key that is being applied changed again: %d left, %v", q.size(), err)
 	}
 }
-
-func TestSQLMode(t *testing.T) {
-	got := sqlMode("ANSI_QUOTES,NO_ZERO_DATE,TIME_TRUNCATE_FRACTIONAL,NO_BACKSLASH_ESCAPES")
-	if want := "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,TIME_TRUNCATE_FRACTIONAL"; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-}

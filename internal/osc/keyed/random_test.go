@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 // TestRandom makes copies of random shapes under writers that insert, delete, change keys, roll back, and use XA and large transactions,
@@ -41,7 +42,7 @@ func TestRandom(t *testing.T) {
 		every := int64(5 + r.IntN(50))
 		req.Gate = func(ctx context.Context) error {
 			if passes.Add(1)%every == 0 {
-				return pause(ctx, 20*time.Millisecond)
+				return wait.For(ctx, 20*time.Millisecond)
 			}
 			return nil
 		}

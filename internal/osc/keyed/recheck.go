@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/verify"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 // recheck are the keys that were written to the ghost since the comparison began: what was found equal before says nothing of them. Those
@@ -101,12 +103,13 @@ func (c *Copy) keepComparing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer shut(conn)
+	defer conn.Close()
+	defer mysql.Discard(conn)
 	if _, err := conn.ExecContext(ctx, verify.Session); err != nil {
 		return fmt.Errorf("prepare a session that compares rows: %w", err)
 	}
 	for round := 1; ; round++ {
-		if err := pause(ctx, recheckEvery); err != nil {
+		if err := wait.For(ctx, recheckEvery); err != nil {
 			return err
 		}
 		for more := true; more; {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 const (
@@ -156,7 +157,7 @@ func (c *Copy) unlocked(ctx context.Context, conn *sql.Conn, keys []value) error
 		case !passing(err):
 			return fmt.Errorf("wait until the rows of XA transactions are unlocked: %w", err)
 		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 2*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -166,7 +167,7 @@ func (c *Copy) unlocked(ctx context.Context, conn *sql.Conn, keys []value) error
 // judge finds out where the ranges of keys are, see tracker.
 func (c *Copy) judge(ctx context.Context, conn *sql.Conn, keys []tracked) error {
 	for c.tracker.holding() > maxHolding {
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}

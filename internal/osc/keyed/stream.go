@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 const (
@@ -93,7 +94,7 @@ func (s *stream) run(ctx context.Context) error {
 		s.src.logger.Warn("the connection that reads the binary log is broken, it is made again", "error", err)
 		s.assembly.cut()
 		s.inside = false
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -361,18 +362,6 @@ func (s *stream) note(texts []string, has []bool) error {
 	}
 	s.assembly.add(valueOf(texts))
 	return nil
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // joined is a set of single GTIDs as one text.

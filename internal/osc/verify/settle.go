@@ -3,12 +3,12 @@ package verify
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 const (
@@ -157,7 +157,7 @@ func (r *run) settle(ctx context.Context) error {
 				len(r.keys), r.c.original.quoted(), r.c.copied.quoted(), settleWithin, health.Backlog)
 		}
 		if len(left) > 0 {
-			if err := wait(ctx, pace.lookEvery); err != nil { // let the writers that were held off through
+			if err := wait.For(ctx, pace.lookEvery); err != nil { // let the writers that were held off through
 				return err
 			}
 		}
@@ -181,7 +181,7 @@ func (r *run) look(ctx context.Context) error {
 		if len(r.keys) == 0 {
 			return nil
 		}
-		if err := wait(ctx, pace.lookEvery); err != nil {
+		if err := wait.For(ctx, pace.lookEvery); err != nil {
 			return err
 		}
 	}
@@ -246,7 +246,7 @@ func (r *run) awaitEqual(ctx context.Context, keys []keyValue, locked map[string
 			return left, false, nil // it will not catch up now: do not hold writers off for nothing
 		}
 		d.see(health)
-		if err := wait(ctx, pollCopy); err != nil {
+		if err := wait.For(ctx, pollCopy); err != nil {
 			return nil, false, err
 		}
 	}
@@ -359,16 +359,4 @@ func (p *patience) left(idle bool) bool {
 	}
 	p.last = now
 	return p.budget > 0
-}
-
-// wait pauses for d, or until ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return errors.Join(context.Cause(ctx))
-	}
 }

@@ -83,7 +83,7 @@ func (c *Comparison) Run(ctx context.Context) (Result, error) {
 	session := mysql.Session{SQLMode: &empty} // zero dates compare as they are, nothing becomes NULL
 	err := mysql.WithSession(ctx, c.req.DB, session, func(ctx context.Context, conn *sql.Conn) error {
 		r := &run{Comparison: c, conn: conn, result: &result}
-		stop, err := r.killOnCancel(ctx)
+		stop, err := mysql.KillOnCancel(ctx, r.req.DB, r.conn)
 		if err != nil {
 			return err
 		}
@@ -107,28 +107,6 @@ type run struct {
 	conn   *sql.Conn
 	result *Result
 	size   int
-}
-
-// killOnCancel kills the connection when ctx ends: closing the socket alone lets the server finish the query, and the
-// copy cannot be dropped until it has.
-func (r *run) killOnCancel(ctx context.Context) (stop func(), err error) {
-	var id uint64
-	if err := r.conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
-		return nil, fmt.Errorf("connection of the verification: %w", err)
-	}
-	finished, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case <-finished:
-		case <-ctx.Done():
-			kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
-			// Failing to kill (gone already, no privilege) only means that the query runs to its own end.
-			_, _ = r.req.DB.ExecContext(kill, fmt.Sprintf("KILL %d", id))
-		}
-	}()
-	return func() { close(finished); <-done }, nil
 }
 
 // sum is one side of a chunk.

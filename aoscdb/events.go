@@ -33,7 +33,8 @@ func (s *Store) RunEnds(ctx context.Context, limit int) ([]Event, error) {
 		// Of a long history only the end is read.
 		"WHERE id > (SELECT GREATEST(COALESCE(MAX(id), 0), 5000) - 5000 FROM (SELECT id FROM events ORDER BY id DESC LIMIT 1) AS newest) "+
 		"AND at > NOW(6) - INTERVAL 1 HOUR AND host <> '' "+
-		"AND what IN ('done', 'failed', 'withdrawn', 'forgotten', 'stopped', 'given back', 'removed', '"+EventBackOff+"') ORDER BY id DESC LIMIT ?", limit)
+		"AND what IN ('done', 'failed', 'withdrawn', 'forgotten', 'stopped', 'given back', 'removed', '"+EventBackOff+"') ORDER BY id DESC "+
+		"LIMIT ?", limit)
 	return rows, wrap(err, "read how alters ended in %s", s)
 }
 

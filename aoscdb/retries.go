@@ -42,23 +42,14 @@ func retriesOf(ctx context.Context, q querier) ([]Retry, error) {
 // BackOff takes a row of running_alters whose try failed from its instance and notes when the next is due, in one step: at no
 // moment is there both or neither. false means that the row is no longer as it was seen. next.FailedAt is the database's.
 func (s *Store) BackOff(ctx context.Context, l Lease, seen RunningAlter, next Retry, detail string) (bool, error) {
-	var ended bool
-	err := s.AsLeader(ctx, l, func(ctx context.Context, tx *sql.Tx) error {
-		where, args := asSeen(seen)
-		n, err := execTx(ctx, tx, "DELETE FROM running_alters WHERE "+where, args...)
-		if ended = n == 1; err != nil || !ended {
-			return err
-		}
-		_, err = execTx(ctx, tx, "INSERT INTO retries (host, port, `group`, table_name, desired_hash, tries, max_tries, next_at, error) "+
+	ended, err := s.endRow(ctx, l, seen, EventBackOff, detail, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := execTx(ctx, tx, "INSERT INTO retries (host, port, `group`, table_name, desired_hash, tries, max_tries, next_at, error) "+
 			"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) AS new ON DUPLICATE KEY UPDATE desired_hash = new.desired_hash, tries = new.tries, "+
 			"max_tries = new.max_tries, failed_at = NOW(6), next_at = new.next_at, error = new.error",
 			seen.Host, seen.Port, seen.Group, seen.Table, next.DesiredHash, next.Tries, next.MaxTries, next.NextAt, clip(next.Error, maxReason))
-		if err != nil {
-			return err
-		}
-		return addEvent(ctx, tx, runEvent(l, seen, EventBackOff, detail))
+		return err
 	})
-	return ended && err == nil, wrap(err, "let the alter of %s:%d wait in %s", seen.Host, seen.Port, s)
+	return ended, wrap(err, "let the alter of %s:%d wait in %s", seen.Host, seen.Port, s)
 }
 
 // EventBackOff is what the history says where a try failed and another follows.

@@ -147,6 +147,19 @@ type RunEnd struct {
 // EndRunning deletes a row that is still as it was seen. false means that it has changed: a worker began it, or somebody
 // else ended it.
 func (s *Store) EndRunning(ctx context.Context, l Lease, seen RunningAlter, e RunEnd) (bool, error) {
+	ended, err := s.endRow(ctx, l, seen, e.What, e.Detail, func(ctx context.Context, tx *sql.Tx) error {
+		if !e.Done {
+			return nil
+		}
+		return targetDone(ctx, tx, seen, e.Recheck)
+	})
+	return ended, wrap(err, "end the alter of %s:%d in %s", seen.Host, seen.Port, s)
+}
+
+// endRow deletes a row that is still as it was seen, does what belongs to that, and tells the history, in one step. false means that the
+// row has changed, and that nothing was done.
+func (s *Store) endRow(ctx context.Context, l Lease, seen RunningAlter, what, detail string, also func(context.Context,
+	*sql.Tx) error) (bool, error) {
 	var ended bool
 	err := s.AsLeader(ctx, l, func(ctx context.Context, tx *sql.Tx) error {
 		where, args := asSeen(seen)
@@ -154,14 +167,12 @@ func (s *Store) EndRunning(ctx context.Context, l Lease, seen RunningAlter, e Ru
 		if ended = n == 1; err != nil || !ended {
 			return err
 		}
-		if e.Done {
-			if err := targetDone(ctx, tx, seen, e.Recheck); err != nil {
-				return err
-			}
+		if err := also(ctx, tx); err != nil {
+			return err
 		}
-		return addEvent(ctx, tx, runEvent(l, seen, e.What, e.Detail))
+		return addEvent(ctx, tx, runEvent(l, seen, what, detail))
 	})
-	return ended && err == nil, wrap(err, "end the alter of %s:%d in %s", seen.Host, seen.Port, s)
+	return ended && err == nil, err
 }
 
 func targetDone(ctx context.Context, tx *sql.Tx, r RunningAlter, recheck []mysql.Addr) error {

@@ -290,7 +290,8 @@ func TestBackOff(t *testing.T) {
 	}
 	for n := 1; n <= 2; n++ {
 		r := try(n)
-		if got := retries(); len(got) != 1 || got[0].Tries != n || got[0].Host != "db1" || got[0].DesiredHash != "blob1" || got[0].MaxTries != 5 ||
+		if got := retries(); len(got) != 1 || got[0].Tries != n || got[0].Host != "db1" || got[0].DesiredHash != "blob1" ||
+			got[0].MaxTries != 5 ||
 			got[0].Error != "disk full" || !got[0].NextAt.Equal(next.NextAt) || got[0].FailedAt.IsZero() {
 			t.Errorf("after try %d: %+v", n, got)
 		}

@@ -121,7 +121,8 @@ func (s *StatusStore) Finish(ctx context.Context, row OSCRow, owner string, e En
 	if e.Status == OSCDone {
 		e.Percentage = 100
 	}
-	return wrap(s.owned(ctx, row, owner, "percentage = ?, detail = COALESCE(NULLIF(?, ''), detail), error = NULLIF(?, ''), final = ?, status = ?",
+	return wrap(s.owned(ctx, row, owner, "percentage = ?, detail = COALESCE(NULLIF(?, ''), detail), error = NULLIF(?, ''), final = ?, "+
+		"status = ?",
 		percent(e.Percentage), e.Detail, clip(e.Reason, maxDetail), e.Final, e.Status), "finish %s", row)
 }
 

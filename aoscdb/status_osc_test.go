@@ -116,7 +116,8 @@ func TestRunOfARow(t *testing.T) {
 		// An operator stops it: the try does not count, the row waits.
 		setPriv(t, s, PrivStop)
 		ok(t, s.PutBack(ctx, row, "me", "not now"))
-		if got := reread(t, s); got.Status != OSCWaiting || got.Error != "not now" || got.Try != 0 || got.OSCPriv != PrivStop || got.Owner != "" || got.Percentage != 0 ||
+		if got := reread(t, s); got.Status != OSCWaiting || got.Error != "not now" || got.Try != 0 || got.OSCPriv != PrivStop ||
+			got.Owner != "" || got.Percentage != 0 ||
 			got.Detail != "" {
 			t.Errorf("put back: %+v", got)
 		}

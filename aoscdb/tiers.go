@@ -80,7 +80,8 @@ func putTier(ctx context.Context, q querier, t Tier) error {
 	_, err := q.ExecContext(ctx, "INSERT INTO tiers ("+tierColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS new "+
 		"ON DUPLICATE KEY UPDATE max_running = new.max_running, max_running_per_host = new.max_running_per_host, "+
 		"max_running_per_datacenter = new.max_running_per_datacenter, ordering = new.ordering, "+
-		"copy_engine = new.copy_engine, status_store = new.status_store, direct_max_rows = new.direct_max_rows, direct_max_bytes = new.direct_max_bytes, "+
+		"copy_engine = new.copy_engine, status_store = new.status_store, direct_max_rows = new.direct_max_rows, direct_max_bytes = "+
+		"new.direct_max_bytes, "+
 		"create_missing = new.create_missing, verify_interval_s = new.verify_interval_s, "+
 		"verify_tries = new.verify_tries, enabled = new.enabled",
 		t.Group, t.MaxRunning, t.MaxRunningPerHost, t.MaxRunningPerDatacenter, t.Ordering, t.CopyEngine,

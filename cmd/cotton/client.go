@@ -23,7 +23,8 @@ func clientKeys() []daemon.Key {
 		{Name: "api", Default: []string{"http://" + defaultListen}, Unit: "URL",
 			Help: "the scheduler; may be repeated: standbys are passed over"},
 		{Name: "token-file", Default: "", Help: "file with the bearer token, not readable by others"},
-		{Name: "work-dir", Default: defaultWorkDir(), Help: "of a scheduler on this machine: its socket is used where it can be opened, and no token is needed"},
+		{Name: "work-dir", Default: defaultWorkDir(),
+			Help: "of a scheduler on this machine: its socket is used where it can be opened, and no token is needed"},
 		{Name: "ca-file", Default: "", Help: "certificate authority of the scheduler, PEM; empty = the system's"},
 	}
 }
@@ -74,7 +75,8 @@ func clientCommand(cmd *cobra.Command, do func(ctx context.Context, a *asking, a
 }
 
 func newClient(v *viper.Viper) (*client.Client, error) {
-	return client.New(client.Config{URLs: v.GetStringSlice("api"), TokenFile: v.GetString("token-file"), WorkDir: v.GetString("work-dir"), CAFile: v.GetString("ca-file")})
+	return client.New(client.Config{URLs: v.GetStringSlice("api"), TokenFile: v.GetString("token-file"), WorkDir: v.GetString("work-dir"),
+		CAFile: v.GetString("ca-file")})
 }
 
 // waiting is the flags of commands that can wait for what they asked for.

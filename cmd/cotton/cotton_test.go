@@ -316,7 +316,8 @@ func (s *site) operations(before v1.Endpoints) v1.Endpoints {
 	var out string
 	testkit.Eventually(s.t, patience, "an instance is restarted", func() bool { // refused until all are in step again
 		var err error
-		out, _, err = program(s.t, s.t.Context(), "restart", "c1", fmt.Sprintf("--member=%d", before.Primary.ID), "--api="+s.url, "--work-dir="+s.dir)
+		out, _, err = program(s.t, s.t.Context(), "restart", "c1", fmt.Sprintf("--member=%d", before.Primary.ID), "--api="+s.url,
+			"--work-dir="+s.dir)
 		return err == nil
 	})
 	if !strings.Contains(out, fmt.Sprintf("stop task: c1-%d", before.Primary.ID)) || !strings.Contains(out, "end operation") {

@@ -43,9 +43,11 @@ func schedulerKeys() []daemon.Key {
 		{Name: "haproxy-ports", Default: "33000-33999", Check: checkRange("haproxy-ports"), Help: "ports that HAProxy gives to clusters, two each"},
 
 		{Name: "api-url", Default: "", Help: "what clients call this scheduler by, for cluster_url where nothing is published in ZooKeeper; empty = the address it listens on"},
-		{Name: "token-file", Default: "", Help: "hashed tokens of those who may use the API, see `cotton token`; empty = everybody on this machine may look, " +
+		{Name: "token-file", Default: "", Help: "hashed tokens of those who may use the API, see `cotton token`; empty = everybody on this " +
+			"machine may look, " +
 			"and its own account makes changes, through the socket in work-dir"},
-		{Name: "insecure-open-api", Default: false, Help: "without a token-file: every account of this machine may create, change and delete clusters"},
+		{Name: "insecure-open-api", Default: false,
+			Help: "without a token-file: every account of this machine may create, change and delete clusters"},
 		{Name: "tls-cert", Default: "", Help: "certificate of the API, PEM; taken up anew when it changes"},
 		{Name: "tls-key", Default: "", Help: "its key, PEM"},
 		{Name: "insecure-http", Default: false, Help: "serve other machines without TLS, when something in front of this port has it"},

@@ -167,7 +167,8 @@ func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'",
 // openAPI opens the API's port.
 func (p *parts) openAPI(env *daemon.Env, f *framework.Framework) (*api.Server, error) {
 	v := env.Config
-	c := api.Config{Framework: f, Daemon: env.Handler(), Log: env.Log, Metrics: env.Metrics, ClusterURL: p.clusterURL, OpenWrites: v.GetBool("insecure-open-api")}
+	c := api.Config{Framework: f, Daemon: env.Handler(), Log: env.Log, Metrics: env.Metrics, ClusterURL: p.clusterURL,
+		OpenWrites: v.GetBool("insecure-open-api")}
 	var err error
 	if c.Sizes, err = sizes(v); err != nil {
 		return nil, err

@@ -24,10 +24,13 @@ func plansOf(n int, host string, p osc.Plan) []osc.Plan {
 
 func TestFold(t *testing.T) {
 	file := schema.Desired{Tier: "udb", Table: "tabla1", Path: "schemas/udb/tabla1.sql"}
-	dropped := osc.Plan{Findings: []schema.Finding{{Code: "drop_column", Column: "c", Detail: "its values are dropped"}}, Refused: "loses data", Final: true,
+	dropped := osc.Plan{Findings: []schema.Finding{{Code: "drop_column", Column: "c", Detail: "its values are dropped"}},
+		Refused: "loses data", Final: true,
 		Facts: osc.Facts{Instant: true, Loses: []string{"drop_column c"}}}
-	doubles := osc.Plan{Findings: []schema.Finding{{Code: "unique", Column: "u", Detail: "rows must be unique by a"}}, Refused: "rows are in the way: unique u: rows must be unique by a", Final: true,
-		Facts: osc.Facts{Instant: true, Loses: []string{"unique u: rows must be unique by a"}, Blocks: []string{"unique u: rows must be unique by a"}}}
+	doubles := osc.Plan{Findings: []schema.Finding{{Code: "unique", Column: "u", Detail: "rows must be unique by a"}},
+		Refused: "rows are in the way: unique u: rows must be unique by a", Final: true,
+		Facts: osc.Facts{Instant: true, Loses: []string{"unique u: rows must be unique by a"},
+			Blocks: []string{"unique u: rows must be unique by a"}}}
 	noKey := osc.Plan{Refused: "the table has no usable unique key", Final: true}
 	down := fmt.Errorf("cluster udb-2: %w", errors.New("connection refused"))
 	cases := map[string]struct {
@@ -43,7 +46,8 @@ func TestFold(t *testing.T) {
 		"one cluster has none yet": {[]finding{{Cluster: "udb-1", None: true}, {Cluster: "udb-2"}}, fits, nil, nil},
 		"I11: the one that may have some does not answer": {[]finding{{Cluster: "udb-1", None: true}, {Cluster: "udb-2", Err: down}}, waiting,
 			[]string{"Waiting for"}, []string{"No cluster has"}},
-		"one database would lose data": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", dropped))}, {Cluster: "udb-2"}}, refused,
+		"one database would lose data": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", dropped))}, {Cluster: "udb-2"}},
+			refused,
 			[]string{"The change would lose data: drop_column c: its values are dropped (dbid1 on db1:3306).", "set allow_unsafe=1 for udb/tabla1 in allowed_alters"}, []string{"cannot be made"}},
 		"two hundred would": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(200, "db1", dropped))}}, refused,
 			[]string{"dbid1 on db1:3306, dbid10 on db1:3306, dbid100 on db1:3306 and 197 more)"}, nil},
@@ -52,15 +56,21 @@ func TestFold(t *testing.T) {
 		"a loss that no permission helps against": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", doubles))}}, refused,
 			[]string{"The change cannot be made: rows are in the way: unique u: rows must be unique by a (dbid1 on db1:3306)."}, []string{"allow_unsafe", "lose data"}},
 		"it may lose data and cannot be made": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1",
-			osc.Plan{Findings: dropped.Findings, Refused: noKey.Refused}))}}, refused, []string{"no usable unique key (dbid1 on db1:3306)"}, []string{"lose data"}},
+			osc.Plan{Findings: dropped.Findings, Refused: noKey.Refused}))}}, refused, []string{"no usable unique key (dbid1 on db1:3306)"},
+			[]string{"lose data"}},
 		"here it would lose data, there it cannot be made": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", dropped))},
 			{Cluster: "udb-2", Obstacles: obstacles(plansOf(1, "db2", noKey))}}, refused,
-			[]string{"The change cannot be made: the table has no usable unique key (dbid1 on db2:3306).", "Elsewhere it would lose data: drop_column c"},
+			[]string{"The change cannot be made: the table has no usable unique key (dbid1 on db2:3306).",
+				"Elsewhere it would lose data: drop_column c"},
 			[]string{"allow_unsafe"}},
-		"here it would lose data, there something passes by itself": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", dropped))},
-			{Cluster: "udb-2", Obstacles: obstacles(plansOf(1, "db2", osc.Plan{Refused: "disk space"}))}}, refused, []string{"set allow_unsafe=1", "disk space"}, nil},
-		"it would lose data, and a copy cannot be made": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", osc.Plan{Findings: dropped.Findings,
-			Refused: "none can be made: triggers", Final: true, Facts: osc.Facts{Rows: 9, Loses: []string{"drop_column c"}, NoCopy: "triggers"}}))}}, refused,
+		"here it would lose data, there something passes by itself": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1",
+			dropped))},
+			{Cluster: "udb-2", Obstacles: obstacles(plansOf(1, "db2", osc.Plan{Refused: "disk space"}))}}, refused, []string{"set allow_unsafe=1",
+			"disk space"}, nil},
+		"it would lose data, and a copy cannot be made": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1",
+			osc.Plan{Findings: dropped.Findings,
+				Refused: "none can be made: triggers", Final: true, Facts: osc.Facts{Rows: 9, Loses: []string{"drop_column c"},
+					NoCopy: "triggers"}}))}}, refused,
 			[]string{"none can be made: triggers"}, []string{"allow_unsafe"}},
 		"it cannot be made": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", noKey))}}, refused,
 			[]string{"The change cannot be made: the table has no usable unique key (dbid1 on db1:3306)."}, []string{"allow_unsafe"}},
@@ -70,7 +80,8 @@ func TestFold(t *testing.T) {
 		"I11: a cluster does not answer": {[]finding{{Cluster: "udb-1"}, {Cluster: "udb-2", Err: down}}, waiting,
 			[]string{"Waiting for", "connection refused (cluster udb-2)", "taken out of the inventory"}, []string{"lose", "cannot be made"}},
 		"I11: a cluster took too long": {[]finding{{Cluster: "udb-1", Err: context.DeadlineExceeded}}, waiting, []string{"deadline"}, nil},
-		"a refusal outweighs silence": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", dropped))}, {Cluster: "udb-2", Err: down}}, refused,
+		"a refusal outweighs silence": {[]finding{{Cluster: "udb-1", Obstacles: obstacles(plansOf(1, "db1", dropped))}, {Cluster: "udb-2",
+			Err: down}}, refused,
 			[]string{"would lose data"}, []string{"Waiting"}},
 		"many things at once": {[]finding{{Cluster: "udb-1", Obstacles: func() (all []obstacle) {
 			for i := range 50 {

@@ -254,7 +254,8 @@ func TestDaemonDoesNotWaitForTheHung(t *testing.T) {
 		watch.Within(t, 4*time.Second, "a pass of the good instance beside a hung one")
 	}
 	resume()
-	testkit.Eventually(t, testkit.Patience, "a pass of the instance that answers again", func() bool { return f.pass(hung.Addr()).FinishedAt != nil })
+	testkit.Eventually(t, testkit.Patience, "a pass of the instance that answers again",
+		func() bool { return f.pass(hung.Addr()).FinishedAt != nil })
 	testkit.Eventually(t, testkit.Patience, "its error is gone", func() bool { return f.pass(hung.Addr()).Error == "" })
 }
 
@@ -347,5 +348,6 @@ func TestDaemonOutlivesAoscdb(t *testing.T) {
 	if err := store.Wake(t.Context(), aoscdb.DaemonChecksum, "", false); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, testkit.Patience, "a pass after aoscdb came back", func() bool { return f.pass(instance.Addr()).StartedAt.After(before) })
+	testkit.Eventually(t, testkit.Patience, "a pass after aoscdb came back",
+		func() bool { return f.pass(instance.Addr()).StartedAt.After(before) })
 }

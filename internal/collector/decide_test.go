@@ -71,7 +71,7 @@ func TestJudge(t *testing.T) {
 			func(a *aoscdb.CurrentAlter, e *evidence) {
 				a.CheckFrom, e.Pass.StartedAt = after(time.Minute), after(2*time.Minute)
 			}, clean, ""},
-		"check_from of before the pin": {
+		"check_from is earlier than the pin": {
 			func(a *aoscdb.CurrentAlter, _ *evidence) { a.CheckFrom = after(-time.Hour) }, clean, ""},
 		"a fresh check wanted, none yet": {
 			func(a *aoscdb.CurrentAlter, _ *evidence) { a.CheckFresh = true }, unknown, "no fresh checksum"},

@@ -273,7 +273,8 @@ func (d *demo) invite() {
 	for _, line := range d.daemons.environment() {
 		fmt.Fprintf(d.Out, "    export '%s'\n", line) // quoted: a DSN has parentheses
 	}
-	fmt.Fprintf(d.Out, "    export COTTON_API=%s COTTON_WORK_DIR=%s MYSQL_PWD=$(cat %s)\n", d.room.url, d.room.workDir(), d.room.passwordPath())
+	fmt.Fprintf(d.Out, "    export COTTON_API=%s COTTON_WORK_DIR=%s MYSQL_PWD=$(cat %s)\n", d.room.url, d.room.workDir(),
+		d.room.passwordPath())
 	for _, command := range []string{"aosc status", "cotton list", "cotton show udb-1"} {
 		fmt.Fprintf(d.Out, "    %s\n", filepath.Join(d.Bin, command))
 	}

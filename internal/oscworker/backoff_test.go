@@ -146,7 +146,8 @@ func TestSchedulerKilledBetweenTries(t *testing.T) {
 			f.awaitFinished()
 			f.mustHave(f.primary, desired)
 			count := func(what string) (n int) {
-				f.do(f.store.DB().QueryRow("SELECT COUNT(*) FROM events WHERE what = ? AND actor NOT LIKE 'oscworker%' OR what = ? AND what = 'started'",
+				f.do(f.store.DB().QueryRow("SELECT COUNT(*) FROM events WHERE what = ? AND actor NOT LIKE 'oscworker%' OR what = ? AND what = "+
+					"'started'",
 					what, what).Scan(&n))
 				return n
 			}

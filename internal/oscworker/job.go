@@ -293,7 +293,8 @@ func (j *job) tell(ctx context.Context, v verdict) error {
 // finish ends the row, with the detail as it is at the end.
 func (j *job) finish(ctx context.Context, status string, v verdict) error {
 	at := j.progress.snapshot()
-	return j.rows.Finish(ctx, j.row, j.d.Owner, aoscdb.End{Status: status, Reason: v.Reason, Final: v.Final, Percentage: at.Percentage, Detail: at.Detail})
+	return j.rows.Finish(ctx, j.row, j.d.Owner, aoscdb.End{Status: status, Reason: v.Reason, Final: v.Final, Percentage: at.Percentage,
+		Detail: at.Detail})
 }
 
 // giveBack makes the row READY centrally first, then WAITING on the instance. A row that nobody counts on is removed.

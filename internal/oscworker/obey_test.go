@@ -224,7 +224,8 @@ func TestTakenOutInMidCopy(t *testing.T) {
 			take:  func(f *fixture) { f.central("UPDATE allowed_alters SET allow_unsafe = 0") }},
 		{name: "out of custom_servers", desired: tableCopy, says: "not among its custom_servers",
 			allow: func(f *fixture) {
-				f.do(f.store.SetCustomServers(f.t.Context(), "udb", "t", []aoscdb.CustomServer{{Host: f.primary.Addr().Host, Port: f.primary.Addr().Port},
+				f.do(f.store.SetCustomServers(f.t.Context(), "udb", "t", []aoscdb.CustomServer{{Host: f.primary.Addr().Host,
+					Port: f.primary.Addr().Port},
 					{Host: f.primary.Addr().Host, Port: 1}}))
 				f.central("UPDATE allowed_alters SET server_list = 'custom'")
 			},

@@ -43,7 +43,7 @@ func TestProgressIsWeightedByBytes(t *testing.T) {
 	}
 }
 
-// A table whose statistics are of before it was filled does not count as nothing.
+// A table whose statistics are older than its rows does not count as nothing.
 func TestProgressBelievesRowsMoreThanStatistics(t *testing.T) {
 	p := newProgress()
 	p.plan([]osc.Plan{planned("filled", 0), planned("known", 49_999)})

@@ -113,8 +113,9 @@ func TestTurnErrorsAreOfTheRightKind(t *testing.T) {
 
 // A replica that alone differs is to be cloned anew only where no permission lets it be mended.
 func TestAdmitDrift(t *testing.T) {
-	loses := osc.Plan{Refused: "data would be lost and allow_unsafe is 0: drop_column c", Final: true, Facts: osc.Facts{Instant: true, NoBinlog: true,
-		Loses: []string{"drop_column c"}}}
+	loses := osc.Plan{Refused: "data would be lost and allow_unsafe is 0: drop_column c", Final: true, Facts: osc.Facts{Instant: true,
+		NoBinlog: true,
+		Loses:    []string{"drop_column c"}}}
 	never := osc.Plan{Refused: "no unique key", Final: true, Facts: osc.Facts{Rows: 1, NoBinlog: true}}
 	for _, c := range []struct {
 		name      string

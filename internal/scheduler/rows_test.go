@@ -180,7 +180,8 @@ func TestRunningRows(t *testing.T) {
 		{"too long, said once", running(aoscdb.OSCRunning, true, func(w *world) { b := now.Add(-25 * time.Hour); w.Running[0].StartedAt = &b; hold(w) }),
 			nil, nil},
 
-		{"failed a moment ago: it gives its instance back", running(aoscdb.OSCFailed, false, failed(1, time.Second)), []string{"back off tabla1 p1"}, nil},
+		{"failed a moment ago: it gives its instance back", running(aoscdb.OSCFailed, false, failed(1, time.Second)),
+			[]string{"back off tabla1 p1"}, nil},
 		{"failed long ago, found now", running(aoscdb.OSCFailed, false, failed(2, time.Hour)), []string{"back off tabla1 p1"}, nil},
 		{"failed too often", running(aoscdb.OSCFailed, false, failed(3, 0)), []string{"hold tabla1 p1", "drop tabla1 p1"}, nil},
 		{"failed for good", running(aoscdb.OSCFailed, false, func(w *world) { row(w).Final, row(w).Error = true, "not proven" }),
@@ -319,7 +320,10 @@ func TestTriesAreCounted(t *testing.T) {
 		{"killed between READY and WAITING: FAILED of the last try", func(r *aoscdb.OSCRow) { r.Status, r.Try = aoscdb.OSCFailed, 2 }, 2},
 		{"FAILED of a run before an operator resumed it", func(r *aoscdb.OSCRow) { r.Status, r.Try = aoscdb.OSCFailed, 9 }, 2},
 		{"DONE of an earlier alter", func(r *aoscdb.OSCRow) { r.Status, r.Try = aoscdb.OSCDone, 7 }, 2},
-		{"given back by a worker that took it after a dead one", func(r *aoscdb.OSCRow) { r.Status, r.Try, r.CommitSHA = aoscdb.OSCWaiting, 3, "old" }, 3},
+		{"given back by a worker that took it after a dead one", func(r *aoscdb.OSCRow) {
+			r.Status, r.Try, r.CommitSHA = aoscdb.OSCWaiting, 3,
+				"old"
+		}, 3},
 		{"of another version of the table", func(r *aoscdb.OSCRow) { r.Status, r.Try, r.DesiredBlob = aoscdb.OSCWaiting, 9, "blob0" }, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {

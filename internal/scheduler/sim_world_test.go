@@ -322,7 +322,8 @@ func (c simCentral) EndRunning(_ context.Context, l aoscdb.Lease, seen aoscdb.Ru
 	return ended, err
 }
 
-func (c simCentral) BackOff(_ context.Context, l aoscdb.Lease, seen aoscdb.RunningAlter, next aoscdb.Retry, detail string) (ended bool, err error) {
+func (c simCentral) BackOff(_ context.Context, l aoscdb.Lease, seen aoscdb.RunningAlter, next aoscdb.Retry, detail string) (ended bool,
+	err error) {
 	err = c.write(l, func(w *simWorld) {
 		if w.same(seen) == nil {
 			return

@@ -208,7 +208,8 @@ func TestGeneratedPrimaryKeyIsNobodys(t *testing.T) {
 		for range 2 { // the second time by the hashes of the first
 			f.refresh(status.Options{Tables: []string{"a"}})
 			if rows := f.rows(); rows[with+".a"].Status != c.with || rows[without+".a"].Status != c.without {
-				t.Errorf("%s: %s with the key and %s without, want %s and %s", c.text, rows[with+".a"].Status, rows[without+".a"].Status, c.with, c.without)
+				t.Errorf("%s: %s with the key and %s without, want %s and %s", c.text, rows[with+".a"].Status, rows[without+".a"].Status, c.with,
+					c.without)
 			}
 		}
 	}
@@ -341,7 +342,7 @@ func TestCommitsChangeTheVerdict(t *testing.T) {
 	f.want(map[string]string{db + ".orders": "OK"})
 }
 
-// I11: no text, no verdict. A row of before must not pass for one.
+// I11: no text, no verdict. An earlier row must not pass for one.
 func TestUnusableTextsLeaveNoVerdict(t *testing.T) {
 	for name, text := range map[string]string{
 		"refused by the parser": users + orders,

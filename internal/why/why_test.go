@@ -150,7 +150,10 @@ func TestEachReason(t *testing.T) {
 			[]string{"no oscworker serves db1:3306"}},
 		"STOP before it began": {queued, row(func(r *aoscdb.OSCRow) { r.Status, r.OSCPriv = "WAITING", "STOP" }), OSCPriv,
 			[]string{"osc_priv is STOP"}},
-		"given back, for the time being": {queued, row(func(r *aoscdb.OSCRow) { r.Status, r.Error = "WAITING", "not now: the primary db2:3306 goes first" }), Order,
+		"given back, for the time being": {queued, row(func(r *aoscdb.OSCRow) {
+			r.Status, r.Error = "WAITING",
+				"not now: the primary db2:3306 goes first"
+		}), Order,
 			[]string{"gave it back", "db2:3306 goes first"}},
 		"given back, nobody asked": {func(x *tables) {
 			queued(x)

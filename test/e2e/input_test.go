@@ -94,10 +94,12 @@ func (s *place) heldByWorker(in input) bool {
 
 // hard is input that is unusual and must simply work; all but one by a copy.
 var hard = []input{
-	{"everything", "CREATE TABLE everything (id int NOT NULL AUTO_INCREMENT, a int NOT NULL, s int AS (a * 2) STORED, v int AS (a + 1) VIRTUAL, j text, " +
+	{"everything", "CREATE TABLE everything (id int NOT NULL AUTO_INCREMENT, a int NOT NULL, s int AS (a * 2) STORED, v int AS (a + 1) " +
+		"VIRTUAL, j text, " +
 		"e enum('it''s','b') DEFAULT 'b', PRIMARY KEY (id), KEY f ((a + 1)), KEY hidden (a) INVISIBLE, CONSTRAINT positive CHECK (a > 0));;" +
 		"INSERT INTO everything (a, j) " + numbers + "SELECT i, JSON_OBJECT('n', i, 's', '漢😀') FROM n",
-		"CREATE TABLE everything (id bigint NOT NULL AUTO_INCREMENT, a bigint NOT NULL, s int AS (a * 2) STORED, v int AS (a + 1) VIRTUAL, j text, " +
+		"CREATE TABLE everything (id bigint NOT NULL AUTO_INCREMENT, a bigint NOT NULL, s int AS (a * 2) STORED, v int AS (a + 1) VIRTUAL, " +
+			"j text, " +
 			"e enum('it''s','b') DEFAULT 'b', PRIMARY KEY (id), KEY f ((a + 1)), KEY hidden (a) INVISIBLE, CONSTRAINT positive CHECK (a > 0))", nil},
 	{"parts", "CREATE TABLE parts (id int NOT NULL, a int, PRIMARY KEY (id)) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (100), PARTITION p1 VALUES LESS THAN MAXVALUE);;" +
 		"INSERT INTO parts " + numbers + "SELECT i, i FROM n",

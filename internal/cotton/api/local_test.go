@@ -29,7 +29,8 @@ func TestWithoutTokens(t *testing.T) {
 	asked := v1.Create{User: "app", Nodes: 1}
 
 	stranger := newClient(t, client.Config{URLs: []string{s.URL()}, WorkDir: t.TempDir()})
-	if _, err := stranger.Create(t.Context(), "c0", asked); !client.IsCode(err, v1.CodeNoToken) || !strings.Contains(err.Error(), "--work-dir") {
+	if _, err := stranger.Create(t.Context(), "c0", asked); !client.IsCode(err, v1.CodeNoToken) || !strings.Contains(err.Error(),
+		"--work-dir") {
 		t.Errorf("created through the port: %v", err)
 	}
 	if err := stranger.Delete(t.Context(), "c0", "x"); !client.IsCode(err, v1.CodeNoToken) {
@@ -68,7 +69,8 @@ func TestSocketIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.Open(api.Listen{Addr: "127.0.0.2:" + port, WorkDir: dir}, nil); err == nil || !strings.Contains(err.Error(), "--work-dir") {
+	if _, err := api.Open(api.Listen{Addr: "127.0.0.2:" + port, WorkDir: dir}, nil); err == nil || !strings.Contains(err.Error(),
+		"--work-dir") {
 		t.Errorf("the socket of another: %v", err)
 	}
 

@@ -158,8 +158,10 @@ func (s *server) authorize(r *http.Request, needs Role) (who string, err error) 
 	case s.Tokens == nil && (needs <= RoleRead || s.OpenWrites):
 		return "", nil
 	case s.Tokens == nil:
-		return "", fail(http.StatusUnauthorized, v1.CodeNoToken, "this port serves those who look; changes come through the scheduler's socket or with a token",
-			"as the scheduler's account: cotton ... --work-dir DIR, or curl --unix-socket DIR/api/PORT.sock; for others: --token-file, see `cotton token`")
+		return "", fail(http.StatusUnauthorized, v1.CodeNoToken,
+			"this port serves those who look; changes come through the scheduler's socket or with a token",
+			"as the scheduler's account: cotton ... --work-dir DIR, or curl --unix-socket DIR/api/PORT.sock; for others: --token-file, see "+
+				"`cotton token`")
 	}
 	bearers, err := s.Tokens.current()
 	if err != nil {

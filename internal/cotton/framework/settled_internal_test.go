@@ -43,7 +43,7 @@ func ownDriver(t *testing.T, r cotton.Record, servers ...*mysqld.Server) *driver
 }
 
 // TestBaseHasWhatWasReleased: more acknowledgements, or that commits wait for ever, are stored only once all that was committed under the
-// settings of before is in gtid_executed, and so in what an election must find; and not while the primary has fallen back.
+// former settings is in gtid_executed, and so in what an election must find; and not while the primary has fallen back.
 func TestBaseHasWhatWasReleased(t *testing.T) {
 	ctx := t.Context()
 	server := testkit.FreshServer(t, nil)

@@ -13,7 +13,8 @@ import (
 )
 
 var (
-	faultAdopt    = fault.Register("cotton.adopt.before", "a member's errant transactions are known, the primary has executed none of them yet")
+	faultAdopt = fault.Register("cotton.adopt.before",
+		"a member's errant transactions are known, the primary has executed none of them yet")
 	faultAdoptOne = fault.Register("cotton.adopt.one", "the primary has executed one of a member's errant transactions")
 	faultAdopted  = fault.Register("cotton.adopt.executed", "the primary has executed a member's errant transactions, which is not stored")
 )

@@ -114,7 +114,7 @@ func TestStore(t *testing.T) {
 	})
 	t.Run("node of the lead deleted", func(t *testing.T) { testNodeDeleted(t, fresh(t, servers, "")) })
 	t.Run("access", func(t *testing.T) { testAccess(t, servers) })
-	t.Run("access of before", func(t *testing.T) { testAccessOfBefore(t, servers) })
+	t.Run("former access", func(t *testing.T) { testFormerAccess(t, servers) })
 }
 
 // testNodeDeleted: an operator who deletes the lock node lets the next one lead; the first learns at once, and can write
@@ -172,9 +172,9 @@ func testAccess(t *testing.T, servers *testkit.ZK) {
 	}
 }
 
-// testAccessOfBefore: what was stored without a user, for everybody to overwrite, is closed to all others when the address names
+// testFormerAccess: what was stored without a user, for everybody to overwrite, is closed to all others when the address names
 // one; also the node above, where others could delete what is below.
-func testAccessOfBefore(t *testing.T, servers *testkit.ZK) {
+func testFormerAccess(t *testing.T, servers *testkit.ZK) {
 	b := fresh(t, servers, "")
 	s := b.open(t)
 	_, release := lead(t, s, "test")

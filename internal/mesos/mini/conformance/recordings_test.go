@@ -37,7 +37,8 @@ var recordings = []recording{
 	{"11", "an executor's environment",
 		"the names of all variables, with and without checkpoint; the values of all but MESOS_DIRECTORY, MESOS_SANDBOX, MESOS_SLAVE_ID, " +
 			"PATH among them", []string{"environment"},
-		"the process tree (session leader, containerizer), which files are in the sandbox; LC_CTYPE and PWD, which the recorder's shell and Python set"},
+		"the process tree (session leader, containerizer), which files are in the sandbox; LC_CTYPE and PWD, which the recorder's shell and " +
+			"Python set"},
 	{"12", "LAUNCH, unacknowledged updates, ACKNOWLEDGE", "7 of 7 requests, 11 of 11 events whole", []string{"12-launch"},
 		"times of the repetitions"},
 	{"13", "MESSAGE", "the scheduler's 3 requests, 2 of 2 events whole", []string{"12-launch"}, "the executor's request"},
@@ -105,7 +106,8 @@ var recordings = []recording{
 	{"49", "an agent's operator API, sandbox files",
 		"of GET_HEALTH, LIST_FILES, READ_FILE which fields there are; the answer for a file of the recorded text; the mode of a file",
 		[]string{"agent api"},
-		"GET_AGENT, GET_FRAMEWORKS, GET_EXECUTORS, GET_TASKS, GET_CONTAINERS and virtual paths are not built (501, 404), nor /files/browse and /files/read"},
+		"GET_AGENT, GET_FRAMEWORKS, GET_EXECUTORS, GET_TASKS, GET_CONTAINERS and virtual paths are not built (501, 404), nor /files/browse " +
+			"and /files/read"},
 }
 
 // unrecorded is what no recording has.

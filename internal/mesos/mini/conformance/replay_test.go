@@ -79,7 +79,8 @@ func newPlayer(t *testing.T, change func(*mini.Config)) *player {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &player{t: t, mini: m, cfg: cfg, known: bindings{}, streams: map[string]*listener{}, waiting: map[string]*http.Response{}, acked: map[string]bool{}, answered: map[string]bool{}, unacknowledged: map[string]bool{}, dead: map[string]bool{},
+	p := &player{t: t, mini: m, cfg: cfg, known: bindings{}, streams: map[string]*listener{}, waiting: map[string]*http.Response{},
+		acked: map[string]bool{}, answered: map[string]bool{}, unacknowledged: map[string]bool{}, dead: map[string]bool{},
 		client: &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	t.Cleanup(func() {
 		for _, l := range p.streams {

@@ -87,7 +87,7 @@ func reservationsFromProto(p mesos.Resource) []Reservation {
 			Labels:    labelsFromProto(in.Labels),
 		})
 	}
-	// The format of before reservation refinement: one role, and a
+	// The format without reservation refinement: one role, and a
 	// reservation without a role when it is dynamic.
 	if role := p.GetRole(); len(out) == 0 && p.Role != nil && role != "*" {
 		r := Reservation{Role: role}

@@ -1,12 +1,13 @@
 package aoscdb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 )
 
 const (
-	allowedColumns = "`group`, table_name, allowed_by, allowed_at, priority, server_list, allow_unsafe, `comment`"
+	allowedColumns = "`group`, table_name, allowed_by, allowed_at, priority, server_list, allow_unsafe, `comment`, cut_over"
 	currentColumns = "`group`, table_name, status, priority, server_list, reason, hold_by, commit_sha, desired_hash, " +
 		"pinned_at, tries, next_check_at, check_from, check_fresh, started_at, allowed_by, collected_at, targets, " +
 		"unknowns, total_targets, primary_first, hold_how, allow_unsafe, `comment`"
@@ -18,7 +19,7 @@ const (
 )
 
 func (a *AllowedAlter) fields() []any {
-	return []any{&a.Group, &a.Table, &a.AllowedBy, &a.AllowedAt, &a.Priority, &a.ServerList, &a.AllowUnsafe, &a.Comment}
+	return []any{&a.Group, &a.Table, &a.AllowedBy, &a.AllowedAt, &a.Priority, &a.ServerList, &a.AllowUnsafe, &a.Comment, &a.CutOver}
 }
 
 func (c *CurrentAlter) fields() []any {
@@ -80,11 +81,28 @@ func (s *Store) AllowBy(ctx context.Context, a AllowedAlter) error {
 }
 
 func putAllowed(ctx context.Context, q querier, a AllowedAlter) error {
-	_, err := q.ExecContext(ctx, "INSERT INTO allowed_alters ("+allowedColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) AS new "+
+	_, err := q.ExecContext(ctx, "INSERT INTO allowed_alters ("+allowedColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) AS new "+
 		"ON DUPLICATE KEY UPDATE allowed_by = new.allowed_by, allowed_at = new.allowed_at, priority = new.priority, "+
-		"server_list = new.server_list, allow_unsafe = new.allow_unsafe, `comment` = new.`comment`",
-		a.Group, a.Table, clip(a.AllowedBy, 64), a.AllowedAt, a.Priority, a.ServerList, a.AllowUnsafe, clip(a.Comment, 255))
+		"server_list = new.server_list, allow_unsafe = new.allow_unsafe, `comment` = new.`comment`, cut_over = new.cut_over",
+		a.Group, a.Table, clip(a.AllowedBy, 64), a.AllowedAt, a.Priority, a.ServerList, a.AllowUnsafe, clip(a.Comment, 255),
+		cmp.Or(a.CutOver, CutOverAuto))
 	return err
+}
+
+// SetAllowedCutOver changes cut_over of a permission, with an event. false when it was so already; ErrNotFound when there is no permission.
+func (s *Store) SetAllowedCutOver(ctx context.Context, group, table, cutOver, by string) (changed bool, err error) {
+	err = s.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		row, err := one(ctx, tx, (*AllowedAlter).fields,
+			"SELECT "+allowedColumns+" FROM allowed_alters WHERE `group` = ? AND table_name = ? FOR UPDATE", group, table)
+		if changed = err == nil && row.CutOver != cutOver; !changed {
+			return err
+		}
+		if _, err := execTx(ctx, tx, "UPDATE allowed_alters SET cut_over = ? WHERE `group` = ? AND table_name = ?", cutOver, group, table); err != nil {
+			return err
+		}
+		return addEvent(ctx, tx, Event{Actor: by, Group: group, Table: table, What: EventCutOver, Detail: "allowed_alters.cut_over=" + cutOver})
+	})
+	return changed, wrap(err, "change cut_over of %s/%s in %s", group, table, s)
 }
 
 // Words of the history for what a person does.
@@ -92,6 +110,7 @@ const (
 	EventAllowed   = "allowed"
 	EventRevokedBy = "revoked by"
 	EventTier      = "tier set"
+	EventCutOver   = "cut over"
 )
 
 // Revoke withdraws permission, with its list of custom servers. false when there was none.

@@ -57,12 +57,17 @@ func (s *StatusStore) write(ctx context.Context, fn func(context.Context, querie
 		return fn(ctx, s.db)
 	}
 	err := s.unlogged(ctx, fn)
-	if mysql.IsNumber(err, errNoSuchDefiner) {
-		if err = s.remakeGuards(ctx); err == nil {
-			err = s.unlogged(ctx, fn)
-		}
+	mend := s.remakeGuards
+	switch {
+	case mysql.IsNumber(err, mysql.ErrBadField): // a table of an earlier release
+		mend = s.Ensure
+	case !mysql.IsNumber(err, errNoSuchDefiner):
+		return err
 	}
-	return err
+	if err := mend(ctx); err != nil {
+		return err
+	}
+	return s.unlogged(ctx, fn)
 }
 
 // unlogged runs fn on a connection of its own that neither replicates nor makes a GTID.

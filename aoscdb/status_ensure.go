@@ -77,7 +77,7 @@ func (s *StatusStore) ensureDatabase(ctx context.Context, q querier) error {
 	return err
 }
 
-// ensureTables makes the missing tables, and refuses ones that lack columns.
+// ensureTables makes the missing tables, adds the columns that an earlier release did not have, and refuses tables that lack others.
 func (s *StatusStore) ensureTables(ctx context.Context, q querier) error {
 	for _, statement := range splitSQL(statusSQL) {
 		table := createdTable(statement)
@@ -93,9 +93,16 @@ func (s *StatusStore) ensureTables(ctx context.Context, q querier) error {
 			continue
 		}
 		for _, c := range statusColumns[table] {
-			if !slices.Contains(columns, c) {
+			if slices.Contains(columns, c) {
+				continue
+			}
+			if !slices.Contains(statusLater, c) {
 				return fmt.Errorf("table %s.%s exists, but has no column %s: it is not of this software. Rename or drop it",
 					s.database, table, c)
+			}
+			_, err := exec(ctx, q, "ALTER TABLE "+mysql.QuoteIdents(s.database, table)+" ADD COLUMN "+definitionOf(c, statement))
+			if err != nil && !mysql.IsNumber(err, mysql.ErrDupFieldname) { // added by another just now
+				return wrap(err, "add column %s to %s", c, table)
 			}
 		}
 	}
@@ -112,7 +119,20 @@ func columnNames(ctx context.Context, q querier, database, table string) ([]stri
 var statusColumns = map[string][]string{
 	"aosc_local_status": splitColumns(localColumns),
 	"aosc_osc_ww": splitColumns("host, port, table_name, osc_priv, status, percentage, last_update, `try`, priority, " +
-		"start_time, `group`, error, detail, desired_blob, commit_sha, owner, final"),
+		"start_time, `group`, error, detail, desired_blob, commit_sha, owner, final, cut_over"),
+}
+
+// statusLater are the columns that tables of an earlier release lack.
+var statusLater = []string{"cut_over"}
+
+// definitionOf is the line that defines a column in a statement of ours.
+func definitionOf(column, statement string) string {
+	for line := range strings.Lines(statement) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, column+" ") {
+			return strings.TrimSuffix(line, ",")
+		}
+	}
+	panic("aoscdb: no column " + column + " in: " + firstLine(statement))
 }
 
 func splitColumns(columns string) []string {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/aosc/aosc/internal/mysql"
 )
 
 var (
@@ -16,13 +18,13 @@ var (
 )
 
 const oscColumns = "host, port, table_name, osc_priv, status, percentage, last_update, `try`, priority, start_time, " +
-	"`group`, COALESCE(error, ''), COALESCE(detail, ''), desired_blob, commit_sha, owner, final, NOW(6)"
+	"`group`, COALESCE(error, ''), COALESCE(detail, ''), desired_blob, commit_sha, owner, final, cut_over, NOW(6)"
 
 const oscKey = "host = ? AND port = ? AND `group` = ? AND table_name = ?"
 
 func (r *OSCRow) fields() []any {
 	return []any{&r.Host, &r.Port, &r.Table, &r.OSCPriv, &r.Status, &r.Percentage, &r.LastUpdate, &r.Try, &r.Priority,
-		&r.StartTime, &r.Group, &r.Error, &r.Detail, &r.DesiredBlob, &r.CommitSHA, &r.Owner, &r.Final, &r.ReadAt}
+		&r.StartTime, &r.Group, &r.Error, &r.Detail, &r.DesiredBlob, &r.CommitSHA, &r.Owner, &r.Final, &r.CutOver, &r.ReadAt}
 }
 
 func (r OSCRow) String() string {
@@ -38,8 +40,13 @@ func (s *StatusStore) OSCRows(ctx context.Context, host string, port int) ([]OSC
 
 // OSCRow is one row. ErrNotFound when there is none.
 func (s *StatusStore) OSCRow(ctx context.Context, host string, port int, group, table string) (OSCRow, error) {
-	row, err := one(ctx, s.db, (*OSCRow).fields, "SELECT "+oscColumns+" FROM "+s.osc()+" WHERE "+oscKey,
-		host, port, group, table)
+	read := func(columns string) (OSCRow, error) {
+		return one(ctx, s.db, (*OSCRow).fields, "SELECT "+columns+" FROM "+s.osc()+" WHERE "+oscKey, host, port, group, table)
+	}
+	row, err := read(oscColumns)
+	if mysql.IsNumber(err, mysql.ErrBadField) { // a table of an earlier release: the first write mends it
+		row, err = read(strings.Replace(oscColumns, "cut_over", "'AUTO'", 1))
+	}
 	return row, wrap(err, "read aosc_osc_ww for %s/%s on %s:%d", group, table, host, port)
 }
 
@@ -72,7 +79,8 @@ func (s *StatusStore) PutWaiting(ctx context.Context, r OSCRow) error {
 // requeue is what PutWaiting makes of a row that exists.
 var requeue = func() string {
 	// Assignments run from left to right and later ones see earlier ones: status, which all of them ask, comes last.
-	assign := []string{"osc_priv = IF(aosc_osc_ww.status = 'DONE', new.osc_priv, aosc_osc_ww.osc_priv)"}
+	assign := []string{"osc_priv = IF(aosc_osc_ww.status = 'DONE', new.osc_priv, aosc_osc_ww.osc_priv)",
+		"cut_over = IF(aosc_osc_ww.status = 'DONE', 'AUTO', aosc_osc_ww.cut_over)"}
 	for _, column := range [][2]string{
 		{"percentage", "0"}, {"last_update", "NOW()"}, {"`try`", "new.`try`"}, {"priority", "new.priority"},
 		{"start_time", "NULL"}, {"error", "NULL"}, {"detail", "NULL"}, {"desired_blob", "new.desired_blob"},
@@ -122,7 +130,7 @@ func (s *StatusStore) Finish(ctx context.Context, row OSCRow, owner string, e En
 		e.Percentage = 100
 	}
 	return wrap(s.owned(ctx, row, owner, "percentage = ?, detail = COALESCE(NULLIF(?, ''), detail), error = NULLIF(?, ''), final = ?, "+
-		"status = ?",
+		wentUsed+", status = ?",
 		percent(e.Percentage), e.Detail, clip(e.Reason, maxDetail), e.Final, e.Status), "finish %s", row)
 }
 
@@ -131,8 +139,11 @@ func (s *StatusStore) Finish(ctx context.Context, row OSCRow, owner string, e En
 // ErrNotOwner when the row is not the owner's any more.
 func (s *StatusStore) PutBack(ctx context.Context, row OSCRow, owner, reason string) error {
 	return wrap(s.owned(ctx, row, owner, "percentage = 0, detail = NULL, start_time = NULL, `try` = GREATEST(`try`, 1) - 1, owner = '', "+
-		"error = NULLIF(?, ''), status = 'WAITING'", clip(reason, maxDetail)), "put back %s", row)
+		"error = NULLIF(?, ''), "+wentUsed+", status = 'WAITING'", clip(reason, maxDetail)), "put back %s", row)
 }
+
+// wentUsed takes GO back when a run ends: said of one copy, verified and looked at, it is not meant for the next one.
+const wentUsed = "cut_over = IF(cut_over = 'GO', 'AUTO', cut_over)"
 
 // owned changes a row that is RUNNING and the owner's.
 func (s *StatusStore) owned(ctx context.Context, row OSCRow, owner, set string, args ...any) error {
@@ -161,6 +172,13 @@ func (s *StatusStore) SetPriv(ctx context.Context, host string, port int, group,
 	n, err := s.exec(ctx, "UPDATE "+s.osc()+" SET osc_priv = ? WHERE "+oscKey+" AND osc_priv <> ? AND status <> 'DONE'",
 		priv, host, port, group, table, priv)
 	return n == 1, wrap(err, "set osc_priv of %s/%s on %s:%d to %s", group, table, host, port, priv)
+}
+
+// SetCutOver sets cut_over of one row that is not DONE. true means that this call changed it.
+func (s *StatusStore) SetCutOver(ctx context.Context, host string, port int, group, table, word string) (bool, error) {
+	n, err := s.exec(ctx, "UPDATE "+s.osc()+" SET cut_over = ? WHERE "+oscKey+" AND cut_over <> ? AND status <> 'DONE'",
+		word, host, port, group, table, word)
+	return n == 1, wrap(err, "set cut_over of %s/%s on %s:%d to %s", group, table, host, port, word)
 }
 
 // Withdraw removes a row that no worker has begun. false when there is none, or a worker runs it.

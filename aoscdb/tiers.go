@@ -10,11 +10,13 @@ import (
 )
 
 const tierColumns = "`group`, max_running, max_running_per_host, max_running_per_datacenter, ordering, copy_engine, " +
-	"status_store, direct_max_rows, direct_max_bytes, create_missing, verify_interval_s, verify_tries, enabled"
+	"status_store, direct_max_rows, direct_max_bytes, create_missing, verify_interval_s, verify_tries, enabled, " +
+	"max_lag_ms, max_threads_running, max_commit_ms, max_history_list, max_redo_age_pct, cut_over_window"
 
 func (t *Tier) fields() []any {
 	return []any{&t.Group, &t.MaxRunning, &t.MaxRunningPerHost, &t.MaxRunningPerDatacenter, &t.Ordering, &t.CopyEngine,
-		&t.StatusStore, &t.DirectMaxRows, &t.DirectMaxBytes, &t.CreateMissing, &t.VerifyIntervalS, &t.VerifyTries, &t.Enabled}
+		&t.StatusStore, &t.DirectMaxRows, &t.DirectMaxBytes, &t.CreateMissing, &t.VerifyIntervalS, &t.VerifyTries, &t.Enabled,
+		&t.MaxLagMS, &t.MaxThreadsRunning, &t.MaxCommitMS, &t.MaxHistoryList, &t.MaxRedoAgePct, &t.CutOverWindow}
 }
 
 // Tiers are all tiers, by name.
@@ -77,14 +79,12 @@ func (s *Store) PutTier(ctx context.Context, t Tier) error {
 }
 
 func putTier(ctx context.Context, q querier, t Tier) error {
-	_, err := q.ExecContext(ctx, "INSERT INTO tiers ("+tierColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS new "+
-		"ON DUPLICATE KEY UPDATE max_running = new.max_running, max_running_per_host = new.max_running_per_host, "+
-		"max_running_per_datacenter = new.max_running_per_datacenter, ordering = new.ordering, "+
-		"copy_engine = new.copy_engine, status_store = new.status_store, direct_max_rows = new.direct_max_rows, direct_max_bytes = "+
-		"new.direct_max_bytes, "+
-		"create_missing = new.create_missing, verify_interval_s = new.verify_interval_s, "+
-		"verify_tries = new.verify_tries, enabled = new.enabled",
-		t.Group, t.MaxRunning, t.MaxRunningPerHost, t.MaxRunningPerDatacenter, t.Ordering, t.CopyEngine,
-		t.StatusStore, t.DirectMaxRows, t.DirectMaxBytes, t.CreateMissing, t.VerifyIntervalS, t.VerifyTries, t.Enabled)
+	var update []string
+	for _, column := range strings.Split(tierColumns, ", ")[1:] {
+		update = append(update, fmt.Sprintf("%[1]s = new.%[1]s", column))
+	}
+	fields := t.fields()
+	_, err := q.ExecContext(ctx, "INSERT INTO tiers ("+tierColumns+") VALUES "+rowsOf(1, len(fields))+" AS new "+
+		"ON DUPLICATE KEY UPDATE "+strings.Join(update, ", "), fields...)
 	return err
 }

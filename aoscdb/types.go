@@ -30,6 +30,19 @@ const (
 	ServersCustom  = "custom"  // only those in custom_servers
 )
 
+// Values of allowed_alters.cut_over.
+const (
+	CutOverAuto   = "auto"   // a copy that is verified and caught up is swapped in
+	CutOverManual = "manual" // it waits for the operator's word
+)
+
+// Values of aosc_osc_ww.cut_over: the operator's word for one instance.
+const (
+	CutOverAsAllowed = "AUTO" // as the permission says
+	CutOverWait      = "WAIT" // wait, whatever the permission says
+	CutOverGo        = "GO"   // do not wait: it holds until the run has ended
+)
+
 // Values of current_alters.status.
 const (
 	AlterDone = "DONE" // no target left, being re-checked
@@ -123,6 +136,13 @@ type Tier struct {
 	VerifyIntervalS         int // seconds
 	VerifyTries             int
 	Enabled                 bool
+	// Limits past which a copy is slowed or rests. 0 = the sign is not looked at, but MaxLagMS: 0 = as the worker is configured.
+	MaxLagMS          int    // milliseconds that a replica may lag
+	MaxThreadsRunning int    // Threads_running of the primary
+	MaxCommitMS       int    // milliseconds that a commit takes on the primary
+	MaxHistoryList    uint64 // length of the primary's history list
+	MaxRedoAgePct     int    // checkpoint age, in percent of the redo log's capacity
+	CutOverWindow     string // weekly window in which copies are swapped in, "" = at any time
 }
 
 // NewTier returns a tier with the defaults of the table.
@@ -140,6 +160,10 @@ func NewTier(group string) Tier {
 		VerifyIntervalS:   86400,
 		VerifyTries:       3,
 		Enabled:           true,
+		MaxThreadsRunning: 100,
+		MaxCommitMS:       500,
+		MaxHistoryList:    1_000_000,
+		MaxRedoAgePct:     80,
 	}
 }
 
@@ -156,6 +180,8 @@ type AllowedAlter struct {
 	ServerList  string
 	AllowUnsafe bool // the plan may lose data
 	Comment     string
+	// CutOver is CutOverAuto ("" counts as it) or CutOverManual: copies wait for the operator's word before they are swapped in.
+	CutOver string
 }
 
 // Terms says for the history who permits what.
@@ -163,6 +189,9 @@ func (a AllowedAlter) Terms() string {
 	text := fmt.Sprintf("allowed by %s, priority %d, server_list %s", a.AllowedBy, a.Priority, a.ServerList)
 	if a.AllowUnsafe {
 		text += ", allow_unsafe"
+	}
+	if a.CutOver == CutOverManual {
+		text += ", cut_over manual"
 	}
 	if a.Comment != "" {
 		text += fmt.Sprintf(", comment %q", a.Comment)
@@ -316,6 +345,7 @@ type OSCRow struct {
 	CommitSHA   string
 	Owner       string // the worker that took the row
 	Final       bool   // with FAILED: another try cannot help
+	CutOver     string // the operator's word for this instance: CutOverAsAllowed, CutOverWait or CutOverGo
 
 	// ReadAt is the clock of the server that holds the row, when the row was read. Ages are ReadAt.Sub(LastUpdate):
 	// never compare LastUpdate with another machine's clock. It is not a column and is ignored on writing.

@@ -38,5 +38,6 @@ CREATE TABLE IF NOT EXISTS aosc_osc_ww (
   commit_sha   varchar(64) NOT NULL DEFAULT '' INVISIBLE,
   owner        varchar(255) COLLATE utf8mb4_0900_bin NOT NULL DEFAULT '' INVISIBLE COMMENT 'the worker that took the row',
   final        tinyint(1) NOT NULL DEFAULT 0 INVISIBLE COMMENT '1 with FAILED: another try cannot help',
+  cut_over     enum('AUTO','WAIT','GO') NOT NULL DEFAULT 'AUTO' INVISIBLE COMMENT 'of a copy: AUTO = as allowed_alters says, WAIT = wait at the gate, GO = swap it in',
   PRIMARY KEY (host, port, `group`, table_name)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;

@@ -24,3 +24,21 @@ func ServerValues() string {
 	}
 	return "SET " + strings.Join(append(set, "SESSION collation_connection = "+serverCollation), ", ")
 }
+
+// ValueSettings is an expression for everything of a session that decides which values a statement makes, as one text: values made under
+// another text may differ.
+func ValueSettings() string {
+	parts := []string{"'version'", "SUBSTRING_INDEX(@@version, '.', 2)"}
+	for _, name := range append([]string{"sql_mode", "collation_connection"}, valueVariables...) {
+		value := "@@SESSION." + name
+		if name == "time_zone" {
+			value = "IF(" + value + " = 'SYSTEM', @@system_time_zone, " + value + ")"
+		}
+		parts = append(parts, "'"+name+"'", value)
+	}
+	texts := make([]string, 0, len(parts)/2)
+	for i := 0; i < len(parts); i += 2 {
+		texts = append(texts, "CONCAT("+parts[i]+", '=', "+parts[i+1]+")")
+	}
+	return "CONCAT_WS('; ', " + strings.Join(texts, ", ") + ")"
+}

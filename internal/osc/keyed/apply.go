@@ -36,8 +36,13 @@ func (m *mover) apply(ctx context.Context, conn session, keys []value) ([]value,
 			if _, err := conn.ExecContext(ctx, m.remove(keys)); err != nil {
 				return err
 			}
-			_, err := conn.ExecContext(ctx, m.insert(m.key.among(original, keys)))
-			return err
+			if _, err := conn.ExecContext(ctx, m.insert(m.key.among(original, keys))); err != nil {
+				return err
+			}
+			if _, ok := conn.(locked); ok {
+				return nil // whoever has the tables locked has looked whose they are
+			}
+			return m.fence(ctx, conn)
 		})
 		switch {
 		case err == nil:

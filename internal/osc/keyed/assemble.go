@@ -34,10 +34,10 @@ type assembly struct {
 	open map[string]prepared
 	kept int // keys in open
 	// unknown is told of an XA COMMIT whose PREPARE came before the stream began: its keys are not known.
-	unknown func(xid string) error
+	unknown func(gtid, xid string) error
 }
 
-func newAssembly(unknown func(xid string) error) *assembly {
+func newAssembly(unknown func(gtid, xid string) error) *assembly {
 	return &assembly{open: map[string]prepared{}, seen: map[value]bool{}, unknown: unknown}
 }
 
@@ -110,7 +110,7 @@ func (a *assembly) resolve(xid string, commit bool) ([]change, error) {
 	p, ok := a.open[xid]
 	if !ok {
 		if commit {
-			if err := a.unknown(xid); err != nil {
+			if err := a.unknown(a.gtid, xid); err != nil {
 				return nil, err
 			}
 		}

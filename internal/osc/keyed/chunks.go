@@ -22,9 +22,10 @@ type dispenser struct {
 	mover   *mover
 	tracker *tracker
 
-	mu   sync.Mutex
-	low  value
-	last bool // the last range is handed out
+	mu    sync.Mutex
+	holes []chunk // ranges that an earlier run left between those that it copied: they come first
+	low   value
+	last  bool // the last range is handed out
 }
 
 // chunk is a range that somebody is copying.
@@ -37,6 +38,11 @@ type chunk struct {
 func (d *dispenser) next(ctx context.Context, conn *sql.Conn, size int) (chunk, bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.holes) > 0 {
+		hole := d.holes[0]
+		d.holes = d.holes[1:]
+		return hole, true, nil
+	}
 	if d.last {
 		return chunk{}, false, nil
 	}
@@ -82,12 +88,13 @@ func (c *Copy) copyChunks(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 		fault.Point(faultChunkBefore)
-		rows, err := c.copyChunk(ctx, conn, next.span)
+		rows, err := c.copyChunk(ctx, conn, next)
 		if err != nil {
 			return err
 		}
 		fault.Point(faultChunkAfter)
 		c.copied.Add(uint64(rows))
+		c.keeper.committed(next, rows)
 		if err := c.dispatch(ctx, c.tracker.end(next.id)); err != nil {
 			return err
 		}
@@ -97,14 +104,24 @@ func (c *Copy) copyChunks(ctx context.Context, conn *sql.Conn) error {
 
 const chunkTries = 20
 
-// copyChunk moves the rows of one range, from one snapshot.
-func (c *Copy) copyChunk(ctx context.Context, conn *sql.Conn, r span) (rows int64, err error) {
+// copyChunk moves the rows of one range, from one snapshot, and notes it in the same transaction.
+func (c *Copy) copyChunk(ctx context.Context, conn *sql.Conn, next chunk) (rows int64, err error) {
+	r := next.span
 	condition := c.key.condition(original, r)
 	for try := range chunkTries {
-		result, err := conn.ExecContext(ctx, c.mover.insert(condition))
+		err := inTransaction(ctx, conn, func() error {
+			result, err := conn.ExecContext(ctx, c.mover.insert(condition))
+			if err != nil {
+				return err
+			}
+			if rows, err = result.RowsAffected(); err != nil {
+				return err
+			}
+			return c.keeper.chunk(ctx, conn, next, rows)
+		})
 		switch {
 		case err == nil:
-			return result.RowsAffected()
+			return rows, nil
 		case ctx.Err() != nil:
 			return 0, context.Cause(ctx)
 		case misfit(err):

@@ -136,13 +136,14 @@ func (c *Copy) swap(ctx context.Context, conn *sql.Conn) error {
 	fault.Point(faultLocked)
 	limited, cancel := context.WithTimeoutCause(ctx, lockedFor, &notNow{fmt.Sprintf("what was left to do took longer than %v", lockedFor)})
 	defer cancel()
-	if err := c.lastKeys(limited, conn); err != nil {
-		if ctx.Err() == nil && limited.Err() != nil {
+	err := c.lastKeys(limited, conn)
+	if err == nil {
+		err = c.alignCounter(ctx, conn)
+	}
+	if err != nil {
+		if ctx.Err() == nil && limited.Err() != nil { // the time may be up at the very end: the connection is of no use then
 			return context.Cause(limited)
 		}
-		return err
-	}
-	if err := c.alignCounter(ctx, conn); err != nil {
 		return err
 	}
 	if c.req.StillOurs != nil {
@@ -151,7 +152,7 @@ func (c *Copy) swap(ctx context.Context, conn *sql.Conn) error {
 		}
 	}
 	fault.Point(faultRenameBefore)
-	_, err := conn.ExecContext(ctx, fmt.Sprintf("RENAME %s TABLE %s TO %s, %s TO %s", Marker, c.mover.from,
+	_, err = conn.ExecContext(ctx, fmt.Sprintf("RENAME %s TABLE %s TO %s, %s TO %s", Marker, c.mover.from,
 		mysql.QuoteIdents(c.req.Database, c.req.Old), c.mover.to, c.mover.from))
 	if mysql.IsLockWaitTimeout(err) {
 		return &notNow{"somebody keeps the server from changing definitions (LOCK INSTANCE FOR BACKUP, FLUSH TABLES WITH READ LOCK)"}

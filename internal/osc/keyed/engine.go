@@ -13,6 +13,7 @@ import (
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 
+	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/wait"
@@ -28,10 +29,16 @@ type Request struct {
 	ServerID uint32      // as which it is read: unique among replicas and other copies
 
 	Database, Table, Ghost, Old string
-	Clauses                     string          // what follows ALTER TABLE <name>, for the ghost
-	Lossy                       map[string]bool // columns (lower case) in which the operator permitted a loss
-	RowsEstimate                uint64
-	LowerCaseNames              bool // names of tables do not depend on case
+	// Progress is the table beside the ghost in which it is noted how far the copy is, so that another run can go on; "" = nothing is noted.
+	Progress string
+	// From and To stand for the definitions of the table and of what it becomes. Progress of a copy between others is worth nothing.
+	From, To string
+	// Resume tells New to go on from what the progress table says, which Saved.Judge has found to be usable.
+	Resume         bool
+	Clauses        string          // what follows ALTER TABLE <name>, for the ghost
+	Lossy          map[string]bool // columns (lower case) in which the operator permitted a loss
+	RowsEstimate   uint64
+	LowerCaseNames bool // names of tables do not depend on case
 
 	Workers         int // that copy, and that apply
 	MaxChunk        int // rows
@@ -70,7 +77,8 @@ const (
 
 // Status is how far a copy is.
 type Status struct {
-	Copied   uint64        // rows
+	Copied   uint64        // rows, Resumed included
+	Resumed  uint64        // rows that an earlier run had copied
 	Compared uint64        // rows
 	Applied  uint64        // keys
 	Backlog  int           // keys that are known and not applied
@@ -88,6 +96,11 @@ type Copy struct {
 	queues  []*queue
 	chunks  *dispenser
 	recheck *recheck
+	keeper  *keeper
+	resumed uint64        // rows that an earlier run had copied
+	from    mysql.GTIDSet // where the stream begins
+	before  mysql.GTIDSet // what was executed before anything was copied, of a copy that goes on
+	began   time.Time
 
 	comparison *verify.Comparison
 	in         chan message
@@ -111,14 +124,41 @@ func New(ctx context.Context, req Request) (*Copy, error) {
 	if req.Phase == nil {
 		req.Phase = func(string, string) {}
 	}
-	c := &Copy{req: req, tracker: newTracker(), in: make(chan message)}
+	c := &Copy{req: req, tracker: newTracker(), in: make(chan message), began: time.Now()}
+	var err error
+	if c.keeper, err = newKeeper(req); err != nil {
+		return nil, err
+	}
+	if req.Resume {
+		return c, c.resume(ctx)
+	}
 	if err := c.makeGhost(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.look(ctx); err != nil {
-		return nil, err
+	return c, c.look(ctx)
+}
+
+// resume goes on with the ghost of an earlier run.
+func (c *Copy) resume(ctx context.Context) error {
+	saved, err := c.keeper.takeOver(ctx, c.req)
+	if err != nil {
+		return err
 	}
-	return c, nil
+	if c.from, err = mysql.ParseGTIDSet(saved.Position); err != nil {
+		return err
+	}
+	if c.before, err = mysql.ParseGTIDSet(saved.Before); err != nil {
+		return err
+	}
+	c.began = saved.Began
+	if err := c.look(ctx); err != nil {
+		return err
+	}
+	if err := c.goOn(saved); err != nil {
+		return err
+	}
+	fault.Point(faultResumed)
+	return nil
 }
 
 // makeGhost makes the new table, empty, in a session like those of people.
@@ -134,7 +174,12 @@ func (c *Copy) makeGhost(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", abridged(s), err)
 			}
 		}
-		return nil
+		err := c.keeper.create(ctx, conn)
+		if mysql.IsNumber(err, mysql.ErrTableExists) { // somebody else's: nothing of ours is left beside it
+			_, drop := conn.ExecContext(ctx, "DROP "+Marker+" TABLE IF EXISTS "+ghost)
+			err = errors.Join(err, drop)
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("make the new table: %w", err)
@@ -164,7 +209,7 @@ func (c *Copy) look(ctx context.Context) error {
 	if c.key, err = chooseKey(o, n, o.Keys, utc); err != nil {
 		return &UnfitError{err.Error()}
 	}
-	if c.mover, err = newMover(o, n, c.key, c.req.Lossy, time.Now()); err != nil {
+	if c.mover, err = newMover(o, n, c.key, c.req.Lossy, c.began); err != nil {
 		return &UnfitError{err.Error()}
 	}
 	columns := make([]string, len(c.key.parts))
@@ -185,6 +230,7 @@ func (c *Copy) look(ctx context.Context) error {
 	for range workers {
 		c.queues = append(c.queues, newQueue())
 	}
+	c.mover.fence = c.keeper.fence
 	c.recheck = newRecheck()
 	c.chunks = &dispenser{mover: c.mover, tracker: c.tracker}
 	return nil
@@ -217,7 +263,7 @@ func (c *Copy) gate(ctx context.Context) error {
 
 // Status is how far the copy is. It may be called at any time.
 func (c *Copy) Status() Status {
-	s := Status{Copied: c.copied.Load(), Compared: c.compared.Load(), Applied: c.applied.Load()}
+	s := Status{Copied: c.copied.Load(), Resumed: c.resumed, Compared: c.compared.Load(), Applied: c.applied.Load()}
 	if c.ledger != nil {
 		s.Backlog = c.ledger.left()
 	}
@@ -251,6 +297,7 @@ func (c *Copy) Run(ctx context.Context) error {
 		start(func(ctx context.Context) error { return c.work(ctx, q) })
 	}
 	start(c.keepComparing)
+	start(c.keep)
 	err := c.phases(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause // what broke is a consequence
@@ -262,9 +309,12 @@ func (c *Copy) Run(ctx context.Context) error {
 
 // startStream takes the set from which changes are followed: everything that is not in it comes from the log.
 func (c *Copy) startStream(ctx context.Context) error {
-	from, err := executed(ctx, c.req.DB)
-	if err != nil {
-		return err
+	from, err := c.from, error(nil)
+	if !c.req.Resume {
+		if from, err = executed(ctx, c.req.DB); err != nil {
+			return err
+		}
+		c.from = from
 	}
 	c.ledger = newLedger(from)
 	src := source{addr: c.req.Addr, user: c.req.User, password: c.req.Password, tls: c.req.TLS, serverID: c.req.ServerID, logger: c.req.Logger}
@@ -275,9 +325,12 @@ func (c *Copy) startStream(ctx context.Context) error {
 
 // unknownXA is told of an XA transaction that commits and was prepared before the log was read. Before anything is copied, the copy sees
 // its rows; afterwards nobody knows which they are.
-func (c *Copy) unknownXA(xid string) error {
+func (c *Copy) unknownXA(gtid, xid string) error {
 	if !c.tracker.now().begun {
 		return nil
+	}
+	if set, err := mysql.ParseGTIDSet(gtid); err != nil || c.before.Contains(set) {
+		return err
 	}
 	return lost("the XA transaction %s was prepared before the copy began, and committed during it", xid)
 }
@@ -294,8 +347,14 @@ func executed(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
 // phases are what a copy goes through, in order.
 func (c *Copy) phases(ctx context.Context) error {
 	c.req.Phase(PhaseCopying, "")
-	if err := c.awaitPrepared(ctx); err != nil {
-		return err
+	if !c.req.Resume {
+		before, err := c.awaitPrepared(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.keeper.begin(ctx, c, before); err != nil {
+			return err
+		}
 	}
 	if err := c.copyAll(ctx); err != nil {
 		return err
@@ -313,21 +372,21 @@ const unlistedWait = 500 * time.Millisecond
 const preparedLimit = 30 * time.Second
 
 // awaitPrepared waits until XA transactions are gone that were prepared before the log was read: their keys are not known. Where they
-// cannot be listed, the copy ends when one of them commits.
-func (c *Copy) awaitPrepared(ctx context.Context) error {
+// cannot be listed, the copy ends when one of them commits. before is what the server had executed then.
+func (c *Copy) awaitPrepared(ctx context.Context) (before mysql.GTIDSet, err error) {
 	open, err := mysql.Prepared(ctx, c.req.DB)
 	switch {
 	case mysql.Number(err) != 0: // without XA_RECOVER_ADMIN the server says XAER_RMERR: most end within moments
 		if err := wait.For(ctx, unlistedWait); err != nil {
-			return err
+			return before, err
 		}
 	case err != nil:
-		return err
+		return before, err
 	}
 	for deadline := time.Now().Add(preparedLimit); len(open) > 0; {
 		now, err := mysql.Prepared(ctx, c.req.DB)
 		if err != nil {
-			return err
+			return before, err
 		}
 		if open = common(open, now); len(open) == 0 {
 			break
@@ -338,14 +397,13 @@ func (c *Copy) awaitPrepared(ctx context.Context) error {
 			break
 		}
 		if err := wait.For(ctx, 50*time.Millisecond); err != nil {
-			return err
+			return before, err
 		}
 	}
-	set, err := executed(ctx, c.req.DB)
-	if err != nil {
-		return err
+	if before, err = executed(ctx, c.req.DB); err != nil {
+		return before, err
 	}
-	return c.stream.passed(ctx, set)
+	return before, c.stream.passed(ctx, before)
 }
 
 func common(a, b []mysql.PreparedXA) []mysql.PreparedXA {

@@ -20,8 +20,6 @@ import (
 	"github.com/aosc/aosc/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
-
 // patience bounds what a test waits for, on a machine with much else to do.
 const patience = 3 * time.Minute
 
@@ -126,15 +124,25 @@ func (k *kit) rows(query string) []string {
 
 // request asks for a copy of table t.
 func (k *kit) request(clauses string) Request {
-	var id [4]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		k.Fatal(err)
-	}
 	log := slog.New(slog.NewTextHandler(k.Output(), nil))
-	return Request{DB: k.db, Addr: k.addr, User: k.cred.User, Password: k.cred.Password, ServerID: binary.BigEndian.Uint32(id[:]) | 1<<31,
+	return Request{DB: k.db, Addr: k.addr, User: k.cred.User, Password: k.cred.Password, ServerID: serverID(),
 		Database: k.database, Table: "t", Ghost: "_t_gho", Old: "_t_del", Clauses: clauses, Workers: 3, MaxChunk: 500,
 		LockWaitTimeout: 2 * time.Second, Retries: 50, Logger: log,
 		Phase: func(phase, detail string) { k.Logf("%s %s %s", time.Now().Format("05.000"), phase, detail) }}
+}
+
+// serverID is a random one, in the upper half.
+func serverID() uint32 {
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // it never fails
+	return binary.BigEndian.Uint32(id[:]) | 1<<31
+}
+
+// requestOf asks for a copy whose progress is noted.
+func requestOf(db *sql.DB, addr mysql.Addr, o orders) Request {
+	return Request{DB: db, Addr: addr, User: "root", ServerID: serverID(), Database: o.Database, Table: "t", Ghost: "_t_gho", Old: "_t_del",
+		Progress: "_t_ghc", From: "from", To: "to", Clauses: o.Clauses, Workers: o.Workers, MaxChunk: o.MaxChunk,
+		LockWaitTimeout: 2 * time.Second, Retries: 50, Gate: paced(o.Pace), Logger: slog.New(slog.DiscardHandler)}
 }
 
 // copy makes a copy and swaps.
@@ -170,11 +178,19 @@ type load struct {
 	mu    sync.Mutex
 	model map[int64]string // v of each row
 	count int
+	rest  time.Duration // of each writer between transactions
+	once  sync.Once
 }
 
 // startLoad starts writers, each of which has ids of its own; model has the rows there are.
 func (k *kit) startLoad(writers int, model map[int64]string) *load {
-	l := &load{k: k, stop: make(chan struct{}), model: model}
+	return k.startPaced(writers, 0, model)
+}
+
+// startPaced is startLoad with a rest between the transactions of each writer.
+func (k *kit) startPaced(writers int, rest time.Duration, model map[int64]string) *load {
+	l := &load{k: k, stop: make(chan struct{}), model: model, rest: rest}
+	k.Cleanup(func() { l.end() })
 	shares := make([]map[int64]string, writers)
 	for w := range shares {
 		shares[w] = map[int64]string{}
@@ -191,7 +207,7 @@ func (k *kit) startLoad(writers int, model map[int64]string) *load {
 
 // end stops the writers and gives what must be in the table.
 func (l *load) end() map[int64]string {
-	close(l.stop)
+	l.once.Do(func() { close(l.stop) })
 	l.group.Wait()
 	return l.model
 }
@@ -206,7 +222,9 @@ func (l *load) write(r *mathrand.Rand, w, writers int64, own map[int64]string) {
 	defer mysql.Discard(conn)
 	do := func(query string, args ...any) bool {
 		if _, err := conn.ExecContext(l.k.Context(), query, args...); err != nil {
-			l.k.Errorf("%s: %v", query, err)
+			if l.k.Context().Err() == nil {
+				l.k.Errorf("%s: %v", query, err)
+			}
 			return false
 		}
 		return true
@@ -219,7 +237,7 @@ func (l *load) write(r *mathrand.Rand, w, writers int64, own map[int64]string) {
 		select {
 		case <-l.stop:
 			return
-		default:
+		case <-time.After(l.rest):
 		}
 		if !l.transaction(r, do, w, writers, own, i) {
 			return
@@ -230,7 +248,7 @@ func (l *load) write(r *mathrand.Rand, w, writers int64, own map[int64]string) {
 // transaction is one to five changes, committed, rolled back, or as an XA transaction.
 func (l *load) transaction(r *mathrand.Rand, do func(string, ...any) bool, w, writers int64, own map[int64]string, i int) bool {
 	xa, commit := r.IntN(8) == 0, r.IntN(6) != 0
-	id := fmt.Sprintf("'%d-%d'", w, i)
+	id := fmt.Sprintf("'%s-%d-%d'", l.k.database, w, i)
 	next := map[int64]string{}
 	for k, v := range own {
 		next[k] = v

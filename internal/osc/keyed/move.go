@@ -17,9 +17,10 @@ import (
 type mover struct {
 	original, ghost verify.Table
 	key             key
-	from, to        string // the tables' names for statements
-	columns         string // of the ghost that are given values
-	selected        string // and what they are given
+	from, to        string                               // the tables' names for statements
+	columns         string                               // of the ghost that are given values
+	selected        string                               // and what they are given
+	fence           func(context.Context, session) error // fails when the ghost is another run's
 	unique          []verify.Key
 	// unique are the ghost's unique keys over columns of the table, other than the one that rows are found by.
 }

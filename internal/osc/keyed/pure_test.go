@@ -112,7 +112,7 @@ func TestLedger(t *testing.T) {
 // TestAssembly: what becomes of transactions, XA among them.
 func TestAssembly(t *testing.T) {
 	unknown := ""
-	a := newAssembly(func(xid string) error { unknown = xid; return nil })
+	a := newAssembly(func(_, xid string) error { unknown = xid; return nil })
 	show := func(changes []change) string { return fmt.Sprintf("%+v", changes) }
 	is := func(got []change, want ...change) {
 		t.Helper()

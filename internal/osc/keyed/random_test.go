@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -48,7 +49,10 @@ func TestRandom(t *testing.T) {
 		}
 		t.Logf("%s; %s; %s; %d workers, chunks of %d", id, keys, req.Clauses, req.Workers, req.MaxChunk)
 		l := k.startLoad(1+r.IntN(5), model)
-		err := k.copy(req)
+		var err error
+		if through := k.randomKills(r, r.IntN(4), &req); !through {
+			err = k.copyOn(req)
+		}
 		model = l.end()
 		if err != nil {
 			t.Fatal(err)
@@ -60,6 +64,26 @@ func TestRandom(t *testing.T) {
 			return
 		}
 	}
+}
+
+// randomKills makes a copy in processes of their own, of which each is killed (-9) after a while and the next one goes on, and makes req go
+// on from what they leave. through: one of them was faster.
+func (k *kit) randomKills(r *rand.Rand, kills int, req *Request) (through bool) {
+	k.Helper()
+	o := orders{Addr: k.addr.String(), Database: k.database, Clauses: req.Clauses, Workers: req.Workers, MaxChunk: req.MaxChunk,
+		Pace: time.Duration(r.IntN(20)) * time.Millisecond}
+	again := requestOf(k.db, k.addr, o)
+	req.Progress, req.From, req.To = again.Progress, again.From, again.To
+	for range kills {
+		after := time.Duration(r.IntN(2000)) * time.Millisecond
+		begun := time.Now()
+		if _, killed := k.victim(o, "", func() bool { return time.Since(begun) > after }); !killed {
+			return true
+		}
+		k.endSessions()
+		k.Logf("killed after %v, %d rows are noted", after, k.noted())
+	}
+	return false
 }
 
 // checkTexts is check for keys that the server prints otherwise.

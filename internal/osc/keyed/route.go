@@ -131,6 +131,10 @@ func visible(ctx context.Context, conn *sql.Conn, gtids []string) error {
 	if err != nil {
 		return err
 	}
+	return executedAll(ctx, conn, set)
+}
+
+func executedAll(ctx context.Context, conn *sql.Conn, set mysql.GTIDSet) error {
 	for {
 		var timedOut bool
 		err := conn.QueryRowContext(ctx, fmt.Sprintf("SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", set, waitSeconds)).Scan(&timedOut)

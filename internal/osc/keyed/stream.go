@@ -63,7 +63,7 @@ type stream struct {
 }
 
 func newStream(src source, table about, columns int, parts []part, from mysql.GTIDSet, out func(context.Context, change) error,
-	unknown func(xid string) error) *stream {
+	unknown func(gtid, xid string) error) *stream {
 	return &stream{src: src, table: table, columns: columns, parts: parts, out: out, assembly: newAssembly(unknown), seen: from,
 		news: make(chan struct{})}
 }

@@ -27,6 +27,17 @@ type hold struct {
 
 func newTracker() *tracker { return &tracker{underWay: map[int]span{}} }
 
+// restore sets the state of an earlier run: all up to a mark is copied, except for the gaps, which count as under way from now on. So keys
+// in them, and all others up to the mark, are held until their chunks have ended.
+func (t *tracker) restore(at mark, holes []gap) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.frontier, t.begun, t.complete, t.next = at.High, true, at.End, at.ID
+	for _, h := range holes {
+		t.underWay[h.id] = h.span
+	}
+}
+
 // begin notes that a chunk begins, before its statement is sent. last: it has no end, it is the last one.
 func (t *tracker) begin(r span, last bool) (id int) {
 	t.mu.Lock()

@@ -74,17 +74,16 @@ func Continue(ctx context.Context, req Request) (*Copy, error) {
 	if err != nil {
 		return nil, err
 	}
+	reason := "nothing is noted"
 	if saved != nil {
-		reason, err := saved.Judge(ctx, req)
-		if err != nil {
+		if reason, err = saved.Judge(ctx, req); err != nil {
 			return nil, err
 		}
-		if req.Resume = reason == ""; !req.Resume {
-			req.Logger.Info("begun anew", "reason", reason)
-			for _, t := range []string{req.Ghost, req.Progress} {
-				if _, err := req.DB.ExecContext(ctx, "DROP TABLE IF EXISTS "+mysql.QuoteIdents(req.Database, t)); err != nil {
-					return nil, err
-				}
+	}
+	if req.Resume = reason == ""; !req.Resume {
+		for _, t := range []string{req.Ghost, req.Progress} {
+			if _, err := req.DB.ExecContext(ctx, "DROP TABLE IF EXISTS "+mysql.QuoteIdents(req.Database, t)); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -301,7 +300,7 @@ func TestResumeRefused(t *testing.T) {
 			k.exec(table)
 			k.fill(3000)
 			o := k.orders("MODIFY v varchar(300) NOT NULL", 20*time.Millisecond)
-			k.die(o, "osc.keyed.progress=kill", nil)
+			k.die(o, "osc.keyed.chunk.after=kill@3", nil)
 			req := requestOf(k.db, k.addr, o)
 			c.change(k, &req)
 			saved, err := Find(t.Context(), k.db, k.database, req.Progress)

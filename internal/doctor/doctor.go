@@ -12,7 +12,7 @@ import (
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/osc"
+	"github.com/aosc/aosc/internal/osc/copy/preflight"
 )
 
 // Finding is one thing that is not as it has to be.
@@ -200,7 +200,7 @@ func surroundings(i Instance, add func(what, mend string)) {
 		word := map[bool]string{true: "ahead of", false: "behind"}[i.ClockOff > 0]
 		add(fmt.Sprintf("its clock is %v %s aoscdb's", off.Round(100*time.Millisecond), word), "chronyc makestep (in a shell, on that machine)")
 	}
-	if need := osc.CopyNeeds(i.LargestTable); i.FreeSeen && need > i.Free {
+	if need := preflight.CopyNeeds(i.LargestTable); i.FreeSeen && need > i.Free {
 		add(fmt.Sprintf("%d MiB are free in %s; a copy of its largest table takes about %d MiB", i.Free>>20, i.Server.Datadir, need>>20),
 			"make room")
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/osc"
+	"github.com/aosc/aosc/internal/osc/copy/preflight"
 	"github.com/aosc/aosc/internal/why"
 )
 
@@ -129,14 +129,14 @@ func (d *Doctor) instance(ctx context.Context, m fleet.Observed, pattern string)
 		return i, fmt.Errorf("look for its largest table: %w", err)
 	}
 	i.LargestTable = largest.V
-	i.Free, i.FreeSeen = osc.FreeSpace(m.Server)
+	i.Free, i.FreeSeen = preflight.FreeSpace(m.Server)
 	return i, nil
 }
 
 func readAccount(ctx context.Context, db *sql.DB, use string) Account {
 	a := Account{Use: use}
 	if a.Err = db.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&a.Name); a.Err == nil {
-		a.Grants, a.Err = osc.Grants(ctx, db)
+		a.Grants, a.Err = preflight.Grants(ctx, db)
 	}
 	return a
 }

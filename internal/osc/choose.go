@@ -3,6 +3,8 @@ package osc
 import (
 	"fmt"
 	"strings"
+
+	"github.com/aosc/aosc/internal/osc/copy/preflight"
 )
 
 // Facts are all that Choose decides on.
@@ -88,16 +90,7 @@ func cheapest(f Facts) Engine {
 		// An index that a copy cannot safely add, a UNIQUE one foremost: the replicas have to wait for it.
 		return EngineInplace
 	}
-	return copyEngine(f.CopyEngine)
-}
-
-// copyEngine is the tier's, by name.
-func copyEngine(name string) Engine {
-	switch e := Engine(name); e {
-	case EngineKeyed, EngineSpirit:
-		return e
-	}
-	return EngineGhost
+	return Engine(f.CopyEngine)
 }
 
 // cheapInplace: INPLACE, LOCK=NONE does not block the primary, but a replica applies the statement as one transaction and
@@ -125,7 +118,7 @@ func (f Facts) small() bool {
 func (f Facts) limits() string {
 	text := fmt.Sprintf("%d rows, direct_max_rows is %d", f.Rows, f.DirectMaxRows)
 	if f.Rows <= f.DirectMaxRows {
-		text += fmt.Sprintf("; %s, direct_max_bytes is %s", size(f.Bytes), size(f.DirectMaxBytes))
+		text += fmt.Sprintf("; %s, direct_max_bytes is %s", preflight.Size(f.Bytes), preflight.Size(f.DirectMaxBytes))
 	}
 	return text
 }
@@ -147,8 +140,8 @@ func rollingRefusal(e Engine, f Facts) string {
 
 func copyRefusal(e Engine, f Facts) string {
 	switch {
-	case e == EngineSpirit:
-		return "copy_engine 'spirit' is not built yet, it comes later: set the tier's copy_engine to 'ghost' or 'keyed'"
+	case e.copies() && copier(e) == nil:
+		return unknownEngine(e)
 	case e.copies() && f.NoCopy != "":
 		return fmt.Sprintf("the change needs a copy (%s) and none can be made: %s", f.limits(), f.NoCopy)
 	}

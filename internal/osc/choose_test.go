@@ -38,7 +38,7 @@ func TestChoose(t *testing.T) {
 		{"direct at the limit", with(func(f *Facts) { f.Rows = 5000 }), EngineDirect, ""},
 		{"copy above the limit", with(func(f *Facts) { f.Rows = 5001 }), EngineGhost, ""},
 		{"never direct", with(func(f *Facts) { f.Rows, f.DirectMaxRows = 1, 0 }), EngineGhost, ""},
-		{"spirit is refused by name", with(func(f *Facts) { f.CopyEngine = "spirit" }), EngineSpirit, "'spirit'"},
+		{"spirit is refused by name", with(func(f *Facts) { f.CopyEngine = "spirit" }), "spirit", "'spirit'"},
 		{"spirit does not matter without a copy", with(func(f *Facts) { f.CopyEngine, f.Instant = "spirit", true }), EngineInstant, ""},
 		{"no unique key", with(func(f *Facts) { f.NoCopy = "no usable unique key" }), EngineGhost, "no usable unique key"},
 		{"no unique key but small", with(func(f *Facts) { f.NoCopy, f.Rows = "no usable unique key", 5000 }), EngineDirect, ""},
@@ -88,6 +88,7 @@ func TestSmall(t *testing.T) {
 		{Facts{Inplace: true, BuildsIndex: true, HasReplicas: true, Rows: 200, DirectMaxRows: 5000, Bytes: 1 << 20, DirectMaxBytes: 32 << 20},
 			EngineInplace},
 	} {
+		c.f.CopyEngine = "ghost"
 		if got := cheapest(c.f); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.f, got, c.want)
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/osc/copy"
 	"github.com/aosc/aosc/internal/wait"
 )
 
@@ -19,8 +19,6 @@ var (
 )
 
 const (
-	// heartbeatStale: a child writes ten heartbeats a second and dies with its parent.
-	heartbeatStale = 5 * time.Second
 	// dropBudget is how long one call drops one old table in small steps; the next call goes on.
 	dropBudget = 10 * time.Second
 	dropRows   = 2000 // per step
@@ -132,8 +130,8 @@ func (r *Runner) cleanDead(ctx context.Context, db *sql.DB, rows []Leftover) (in
 	if live == nil {
 		return 0, nil
 	}
-	names := ghost.NamesFor(live[0].Table)
-	beats, err := beating(ctx, db, live[0].Database, names.Changelog)
+	names := copy.NamesFor(live[0].Table)
+	beats, err := beats(ctx, db, live[0].Database, names)
 	if err != nil || beats {
 		return 0, err
 	}
@@ -149,21 +147,8 @@ func (r *Runner) cleanDead(ctx context.Context, db *sql.DB, rows []Leftover) (in
 	return len(live), nil
 }
 
-// beating tells whether a changelog has had a heartbeat lately, by the server's clock.
-func beating(ctx context.Context, db *sql.DB, database, changelog string) (bool, error) {
-	var age sql.NullInt64
-	err := db.QueryRowContext(ctx, "SELECT TIMESTAMPDIFF(SECOND, MAX(last_update), NOW()) FROM "+mysql.QuoteIdents(database, changelog)).Scan(&age)
-	if mysql.IsNoSuchTable(err) || mysql.IsNoSuchDatabase(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read the heartbeat of a copy: %w", err)
-	}
-	return age.Valid && time.Duration(age.Int64)*time.Second < heartbeatStale, nil
-}
-
 // clearWay makes room for a new copy of t, whose lock the caller holds: what a dead run left is settled, and an old table
-// that is still kept moves to another name, for gh-ost needs that one. It returns the names that remain ours.
+// that is still kept moves to another name, for the new copy needs that one. It returns the names that remain ours.
 func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string]bool, error) {
 	if err := r.clearNeighbours(ctx, db, t); err != nil {
 		return nil, err
@@ -172,7 +157,7 @@ func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string
 	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(2 * heartbeatStale); ; {
+	for deadline := time.Now().Add(2 * copy.Stale); ; {
 		if _, err := r.cleanDead(ctx, db, rows); err != nil {
 			return nil, fmt.Errorf("clean up after an earlier run: %w", err)
 		}
@@ -192,7 +177,7 @@ func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string
 	}
 	recorded := map[string]bool{}
 	for _, l := range rows {
-		if l.Name != ghost.NamesFor(t.Table).Old {
+		if l.Name != copy.NamesFor(t.Table).Old {
 			recorded[l.Name] = true
 			continue
 		}

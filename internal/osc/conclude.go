@@ -10,8 +10,7 @@ import (
 
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/osc/ghost"
-	"github.com/aosc/aosc/internal/osc/keyed"
+	"github.com/aosc/aosc/internal/osc/copy"
 	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/wait"
 )
@@ -22,7 +21,7 @@ func (c *copyRun) conclude(ctx context.Context, cause error) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), concludeLimit)
 	defer cancel()
 	if err := endSessions(ctx, c.db, c.plan.Database, c.names); err != nil {
-		return Outcome{}, errors.Join(cause, fmt.Errorf("end what gh-ost left running: %w", err))
+		return Outcome{}, errors.Join(cause, fmt.Errorf("end what the copy left running: %w", err))
 	}
 	form, exists, err := schema.CurrentForm(ctx, c.db, c.plan.Database, c.plan.Table)
 	if err != nil {
@@ -59,7 +58,7 @@ func (c *copyRun) undid(ctx context.Context, mine []Leftover) error {
 	if err != nil || !exists {
 		return nil // dropped by somebody already, or not to be read now: nothing can be told
 	}
-	if comment, _, err := commentOf(ctx, c.db, c.plan.Database, c.names.Old); err != nil || comment == ghost.OldSentinel {
+	if comment, _, err := commentOf(ctx, c.db, c.plan.Database, c.names.Old); err != nil || placeholder(comment) {
 		return nil
 	}
 	was, err := schema.Normalise(strings.Replace(old.Text, mysql.QuoteIdent(c.names.Old), mysql.QuoteIdent(c.plan.Table), 1))
@@ -93,9 +92,10 @@ const recordsPatience = time.Second
 
 // failed cleans up after a copy that did not replace the table. What the run itself has made goes also while the records cannot be read.
 func (c *copyRun) failed(ctx context.Context, cause error) error {
-	if cause == nil && c.child != nil {
-		cause = c.childEnded()
-	} else if cause == nil {
+	if cause == nil && c.copy != nil {
+		cause = c.copy.Failure()
+	}
+	if cause == nil {
 		cause = errors.New("the tables were swapped, and the table is not what was desired: somebody altered it at that moment")
 	}
 	patience, cancel := context.WithTimeout(ctx, recordsPatience)
@@ -105,7 +105,7 @@ func (c *copyRun) failed(ctx context.Context, cause error) error {
 		c.logger.Warn("the records of what the copy made cannot be read, the next clean-up settles them", "error", err)
 		return errors.Join(cause, c.dropOwn(ctx, cause))
 	}
-	if c.alreadyExists() {
+	if c.copy != nil && c.copy.Foreign() {
 		return errors.Join(c.forget(ctx, mine), c.refuse("%s: a table of that name appeared beside it, which is none of ours", cause))
 	}
 	if err := c.settle(ctx, c.db, mine, c.settings.Retention); err != nil {
@@ -117,18 +117,13 @@ func (c *copyRun) failed(ctx context.Context, cause error) error {
 // dropOwn drops the copy and the changelog of a run that has the table's lock still: nobody else can have made them since it recorded
 // them. The records stay.
 func (c *copyRun) dropOwn(ctx context.Context, cause error) error {
-	if c.child == nil && c.keyed == nil || errors.Is(cause, mysql.ErrLockLost) || c.alreadyExists() {
+	if c.copy == nil || errors.Is(cause, mysql.ErrLockLost) || c.copy.Foreign() {
 		return nil
 	}
 	if err := checkRole(ctx, c.db, Settings{}); err != nil {
 		return err
 	}
 	return errors.Join(dropTable(ctx, c.db, c.plan.Database, c.names.Ghost), dropTable(ctx, c.db, c.plan.Database, c.names.Changelog))
-}
-
-// alreadyExists: somebody else's table appeared after we had looked. The engine has made none of its own: nothing is dropped.
-func (c *copyRun) alreadyExists() bool {
-	return c.child != nil && strings.Contains(c.child.failure(), "already exists. Panicking") || c.keyed != nil && c.keyed.foreign
 }
 
 // recordsOf are the leftovers recorded for a table.
@@ -178,9 +173,9 @@ func (r *Runner) settleOne(ctx context.Context, db *sql.DB, l Leftover, retentio
 		switch {
 		case err != nil:
 			return err
-		case exists && comment != ghost.OldSentinel && retention > 0:
+		case exists && !placeholder(comment) && retention > 0:
 			return r.Leftovers.SetState(ctx, l.ID, LeftoverKeep, time.Now().Add(retention))
-		case exists && comment != ghost.OldSentinel:
+		case exists && !placeholder(comment):
 			if err := r.Leftovers.SetState(ctx, l.ID, LeftoverDrop, time.Time{}); err != nil {
 				return err
 			}
@@ -216,9 +211,9 @@ func dropTable(ctx context.Context, db *sql.DB, database, table string) error {
 
 // endSessions kills the statements of a copy whose process is gone and waits until they are. A RENAME of its cut-over
 // may still wait for the table; it must end, either way, before the table is looked at.
-func endSessions(ctx context.Context, db *sql.DB, database string, names ghost.Names) error {
+func endSessions(ctx context.Context, db *sql.DB, database string, names copy.Names) error {
 	for {
-		ids, err := ghostSessions(ctx, db, database, names.Ghost, names.Changelog, names.Old)
+		ids, err := copy.Sessions(ctx, db, markers(), database, names.All()...)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -231,53 +226,4 @@ func endSessions(ctx context.Context, db *sql.DB, database string, names ghost.N
 			return err
 		}
 	}
-}
-
-// The two tables of sessions. That of information_schema cannot be read while any session runs a statement with a
-// character outside of utf8mb3 (error 3854, seen on MySQL 9.7), so it is only for servers without performance_schema.
-const (
-	performanceProcesslist = "performance_schema.processlist"
-	informationProcesslist = "information_schema.processlist"
-)
-
-// processlist is the table in which a server's sessions can be read.
-func processlist(ctx context.Context, db *sql.DB) (string, error) {
-	var on bool
-	if err := db.QueryRowContext(ctx, "SELECT @@performance_schema").Scan(&on); err != nil {
-		return "", err
-	}
-	if on {
-		return performanceProcesslist, nil
-	}
-	return informationProcesslist, nil
-}
-
-// ghostSessions are the connections on which a copy runs something on one of these tables. It names them with their
-// database in every statement; tables of the same name in another database belong to another copy.
-func ghostSessions(ctx context.Context, db *sql.DB, database string, tables ...string) ([]uint64, error) {
-	list, err := processlist(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	var named []string
-	var args []any
-	for _, t := range tables {
-		named, args = append(named, "LOCATE(?, info) > 0"), append(args, mysql.QuoteIdents(database, t))
-	}
-	rows, err := db.QueryContext(ctx, "SELECT id FROM "+list+" WHERE id <> CONNECTION_ID() AND (LOCATE('/* gh-ost', info) > 0 "+
-		"OR LOCATE('"+keyed.Marker+"', info) > 0) AND ("+
-		strings.Join(named, " OR ")+")", args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []uint64
-	for rows.Next() {
-		var id uint64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
-	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/osc/copy"
 	"github.com/aosc/aosc/internal/testkit"
 )
 
@@ -248,7 +248,7 @@ func TestLockLost(t *testing.T) {
 // TestForeignCopy: tables with gh-ost's names that nobody recorded are somebody else's.
 func TestForeignCopy(t *testing.T) {
 	srv := testkit.Server(t)
-	names := ghost.NamesFor("t")
+	names := copy.NamesFor("t")
 	for _, name := range []string{names.Ghost, names.Changelog, names.Old} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, srv)
@@ -477,7 +477,7 @@ func TestLagThrottles(t *testing.T) {
 	defer start()
 	testkit.Eventually(t, testkit.Patience, "the replica lags", func() bool {
 		return testkit.Ask(t, cluster.Replicas[0], "SELECT MAX(last_update) < NOW() - INTERVAL 3 SECOND FROM "+
-			mysql.QuoteIdents(b.database, ghost.NamesFor("t").Changelog)) == "1"
+			mysql.QuoteIdents(b.database, copy.NamesFor("t").Changelog)) == "1"
 	})
 	a.control.Set(PrivOK)
 	a.until("throttled, and why is said", func(p Progress) bool { return p.State == StateThrottled && strings.Contains(p.Detail, "replica-lag") })
@@ -520,37 +520,6 @@ func TestCopyOverTLS(t *testing.T) {
 	report, err := w.Check(t.Context(), srv.DB())
 	if err != nil || report.Err() != nil {
 		t.Errorf("I1: %v %v", err, report.Err())
-	}
-}
-
-// TestProcesslistBreaks holds the probe against the server's own word.
-func TestProcesslistBreaks(t *testing.T) {
-	b := newBench(t, testkit.Server(t))
-	breaks, err := processlistBreaks(t.Context(), b.db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("on MySQL %s: %v", b.srv.Version(), breaks)
-	conn, err := b.srv.DB().Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	asleep := make(chan error, 1)
-	go func() {
-		_, err := conn.ExecContext(t.Context(), "DO SLEEP(1) /* \U0001F600 */")
-		asleep <- err
-	}()
-	testkit.Eventually(t, testkit.Patience, "the statement is under way", func() bool {
-		return testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM performance_schema.processlist WHERE info LIKE 'DO SLEEP(1)%'") == "1"
-	})
-	var n int
-	err = b.srv.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.processlist").Scan(&n)
-	if breaks != mysql.IsNumber(err, mysql.ErrCannotConvert) {
-		t.Errorf("the probe says %v, the server %v", breaks, err)
-	}
-	if err := <-asleep; err != nil {
-		t.Error(err)
 	}
 }
 

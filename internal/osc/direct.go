@@ -11,6 +11,7 @@ import (
 
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/copy"
 	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/wait"
 )
@@ -50,7 +51,7 @@ func (r *run) direct(ctx context.Context, db *sql.DB) (Outcome, error) {
 		case mysql.IsLockWaitTimeout(err):
 			return Outcome{}, fmt.Errorf("the table's lock could not be taken in %d attempts of %v%s: %w", attempt,
 				r.settings.LockWaitTimeout, r.heldBy(ctx, db), err)
-		case dataRefused(err):
+		case copy.RowsRefused(err):
 			return Outcome{}, r.refuse("the rows do not fit the new definition: %v", err)
 		default:
 			return Outcome{}, err
@@ -123,7 +124,7 @@ func (r *run) execute(ctx context.Context, conn *sql.Conn) error {
 		fault.Point(faultDirectBefore)
 		for _, statement := range statements(r.plan) {
 			if _, err := conn.ExecContext(ctx, statement); err != nil {
-				return fmt.Errorf("%s: %w", abridged(statement), err)
+				return fmt.Errorf("%s: %w", copy.Abridged(statement), err)
 			}
 		}
 		fault.Point(faultDirectAfter)
@@ -199,7 +200,7 @@ func (r *run) afterBreak(ctx context.Context, db *sql.DB, connection uint64, cau
 var errStillThere = errors.New("the session is still there")
 
 func (r *run) formAfter(ctx context.Context, db *sql.DB, connection uint64) (form schema.Form, err error) {
-	list, err := processlist(ctx, db)
+	list, err := mysql.Processlist(ctx, db)
 	if err != nil {
 		return form, err
 	}
@@ -270,16 +271,4 @@ func holder(ctx context.Context, db *sql.DB, database, table string, open time.D
 // say reports a state of a direct engine.
 func (r *run) say(state, detail string) {
 	r.report(Progress{Database: r.plan.Database, Engine: r.plan.Engine, State: state, RowsTotal: r.plan.Rows, Detail: detail})
-}
-
-// dataRefused: the server refused the statement because of the rows, or of what is in other tables.
-func dataRefused(err error) bool { return mysql.IsNumber(err, rowsRefused...) }
-
-// abridged keeps a statement, or what somebody says of one, readable within an error.
-func abridged(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if r := []rune(text); len(r) > 200 {
-		return string(r[:200]) + "..."
-	}
-	return text
 }

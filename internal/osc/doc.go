@@ -2,7 +2,7 @@
 // done, what would be lost), runs the cheapest engine that serves, verifies a copy before it replaces the original, and
 // cleans up what an interrupted run left behind.
 //
-// The decision (Choose) is a pure function of Facts; gathering and acting around it are thin. gh-ost is fenced in a child
-// process, see the sub-package ghost; the sub-package keyed is an engine of our own. Outcomes are read from the server, never
+// The decision (Choose) is a pure function of Facts; gathering and acting around it are thin. Engines that copy
+// are behind the port of the sub-package copy. Outcomes are read from the server, never
 // believed from an engine.
 package osc

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/osc/copy"
 	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/schema"
 )
@@ -18,20 +19,16 @@ const (
 	EngineInstant Engine = "instant" // ALTER ... ALGORITHM=INSTANT: metadata only
 	EngineInplace Engine = "inplace" // ALTER ... ALGORITHM=INPLACE, LOCK=NONE
 	EngineDirect  Engine = "direct"  // a plain ALTER of a table small enough that its locks do not matter
-	EngineGhost   Engine = "ghost"   // a verified copy by gh-ost
-	EngineKeyed   Engine = "keyed"   // a verified copy by the package keyed
-	EngineSpirit  Engine = "spirit"  // a copy by Spirit: refused until it is built
+	EngineKeyed   Engine = "keyed"   // a copy, verified: rows are moved by the server, only keys are read from the binary log
+	EngineGhost   Engine = "ghost"   // a copy, verified, by the program of that name
 )
-
-// copies tells whether the engine makes a copy of the table.
-func (e Engine) copies() bool { return e == EngineGhost || e == EngineKeyed || e == EngineSpirit }
 
 // Defaults of Settings.
 const (
 	DefaultLockWaitTimeout = 2 * time.Second
 	DefaultRetries         = 10
 	DefaultMaxLag          = 1500 * time.Millisecond
-	DefaultChunkSize       = 1000
+	DefaultChunkSize       = copy.DefaultChunkSize
 	DefaultDirectMaxRows   = 5000
 	// DefaultDirectMaxBytes: writers of 200 rows of 1 MB were held up for 6.7 s.
 	DefaultDirectMaxBytes = 32 << 20
@@ -40,7 +37,7 @@ const (
 // Settings are how the tier wants its tables altered. The zero value of a field means its default.
 type Settings struct {
 	Ordering      string // 'primary' (default) or 'rolling'
-	CopyEngine    string // 'ghost' (default), 'keyed' or 'spirit'
+	CopyEngine    string // 'ghost' (default) or 'keyed'
 	DirectMaxRows uint64 // up to this many rows a plain ALTER may be used in place of a copy; 0 = only for empty tables
 	// DirectMaxBytes is as many bytes of data and indexes, by the size of the table's files; 0 = without bound.
 	DirectMaxBytes uint64
@@ -76,25 +73,13 @@ func (s Settings) withDefaults() Settings {
 	if s.ChunkSize <= 0 {
 		s.ChunkSize = DefaultChunkSize
 	}
-	s.ChunkSize = min(max(s.ChunkSize, 10), 100_000) // gh-ost's own bounds
+	s.ChunkSize = min(max(s.ChunkSize, 10), 100_000) // the bounds of one of the engines
 	return s
 }
 
 // rolling: members of a cluster are altered one at a time, and differ for a while. (A replica that alone differs is altered by itself, too:
 // it then differs no more.)
 func (s Settings) rolling() bool { return s.NoBinlog && s.Ordering != "primary" }
-
-// Target is one table of one database on one instance.
-type Target struct {
-	Tier, Cluster   string
-	Addr            mysql.Addr
-	Database, Table string
-}
-
-// String names the target for errors and logs.
-func (t Target) String() string {
-	return t.Tier + " " + t.Addr.String() + " " + mysql.QuoteIdents(t.Database, t.Table)
-}
 
 // Plan is what would be done to one target, and why not when it may not run.
 type Plan struct {
@@ -143,18 +128,6 @@ type Progress struct {
 	Lag      time.Duration
 	LagKnown bool
 }
-
-// Values of Progress.State.
-const (
-	StatePlanning    = "planning"
-	StateAltering    = "altering" // a direct engine is at work
-	StateCopying     = "copying"
-	StatePaused      = "paused"
-	StateThrottled   = "throttled"
-	StateVerifying   = "verifying"
-	StateCuttingOver = "cutting over"
-	StateDone        = "done"
-)
 
 // Outcome is how a run ended: read from the server, never concluded from what an engine said.
 type Outcome struct {

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/testkit"
 )
 
@@ -37,19 +36,5 @@ func TestEnumErrorValue(t *testing.T) {
 		if got := testkit.Ask(t, b.srv, "SELECT GROUP_CONCAT(e + 0 ORDER BY id) FROM "+b.database+".t"); got != "1,0,2" {
 			t.Errorf("%s: e is %s", name, got)
 		}
-	}
-}
-
-func TestErrorValues(t *testing.T) {
-	table := verify.Table{Columns: []verify.Column{{Name: "id", DataType: "int"}, {Name: "E", DataType: "enum"}, {Name: "g",
-		DataType: "enum", Generated: true},
-		{Name: "gone", DataType: "enum"}, {Name: "f`", DataType: "enum"}}}
-	columns := errorValues(table, []string{"id", "e", "g", "f`"})
-	if got := strings.Join(columns, " "); got != "E f`" {
-		t.Errorf("columns %s", got)
-	}
-	want := "SELECT CASE WHEN `E` + 0 = 0 THEN 'E' WHEN `f``` + 0 = 0 THEN 'f`' END FROM `d`.`t` WHERE `E` + 0 = 0 OR `f``` + 0 = 0 LIMIT 1"
-	if got := errorValueQuery("d", "t", columns); got != want {
-		t.Errorf("got %s", got)
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
-	"github.com/aosc/aosc/internal/osc/ghost"
 	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/testkit"
 )
@@ -23,7 +22,7 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case ghost.SubCommand:
+		case ChildCommand:
 			os.Exit(ChildMain(context.Background(), os.Stdin, os.Stdout))
 		case victimCommand:
 			os.Exit(victimMain())
@@ -148,7 +147,7 @@ func newBench(t testing.TB, srv *mysqld.Server) *bench {
 	if b.db, err = pool.DB(srv.Addr()); err != nil {
 		t.Fatal(err)
 	}
-	b.runner = &Runner{Pool: pool, Leftovers: b.leftovers, Child: []string{os.Args[0], ghost.SubCommand}, Token: "test"}
+	b.runner = &Runner{Pool: pool, Leftovers: b.leftovers, Child: []string{os.Args[0], ChildCommand}, Token: "test"}
 	b.planner = NewPlanner(pool, &schema.Materialiser{})
 	b.settings = Settings{DirectMaxRows: 100, CreateMissing: true, ChunkSize: 200, Retention: time.Hour}
 	return b

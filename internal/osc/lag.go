@@ -66,7 +66,7 @@ func (c *copyRun) watchLag(ctx context.Context) error {
 		set, err := readExecuted(ctx, c.db)
 		if err == nil {
 			meter.add(sample{time.Now(), set})
-			c.keyed.rest(c.lagging(ctx, &meter))
+			c.rest(c.lagging(ctx, &meter))
 		}
 		if err := wait.For(ctx, lagEvery); err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 // Kinds of leftovers, as in the table leftovers of aoscdb.
 const (
 	LeftoverGhost     = "ghost"     // the copy under construction
-	LeftoverChangelog = "changelog" // gh-ost's heartbeat and state
+	LeftoverChangelog = "changelog" // heartbeat and state of a copy
 	LeftoverOld       = "old"       // the table before the cut-over: a user's data
 )
 

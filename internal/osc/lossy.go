@@ -24,28 +24,6 @@ func shapeOf(ctx context.Context, scratch *sql.DB, env schema.DBEnv, desired sch
 	return shape, err
 }
 
-// spoiled says what gh-ost, or the comparison after it, cannot do with this change of columns, "" when nothing. The copy finds the same
-// out when it is there; here it is known before anybody is asked for a permission that would not help.
-func (g *gathering) spoiled(ctx context.Context, p *Plan, original verify.Table) (string, error) {
-	if p.shape == nil {
-		return "", nil
-	}
-	if _, err := ghostKey(original, p.shape); err != nil {
-		return err.Error(), nil
-	}
-	zone, err := readTimeZone(ctx, g.db)
-	if err != nil {
-		return "", err
-	}
-	if reason := followed(original, *p.shape, zone); reason != "" {
-		return reason, nil
-	}
-	if err := verify.Comparable(original, *p.shape, lossyColumns(p.Findings)); err != nil {
-		return "the copy could not be verified: " + err.Error(), nil
-	}
-	return "", nil
-}
-
 // lossyColumns are the columns in which findings lose data.
 func lossyColumns(findings []schema.Finding) map[string]bool {
 	columns := map[string]bool{}

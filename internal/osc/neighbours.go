@@ -6,13 +6,13 @@ import (
 	"fmt"
 
 	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/osc/ghost"
+	"github.com/aosc/aosc/internal/osc/copy"
 )
 
-// neighbours are the other tables whose leftovers bear a name that a copy of t needs: gh-ost cuts the names of tables to 59 bytes, and
-// those of two long ones may be equal by then.
+// neighbours are the other tables whose leftovers bear a name that a copy of t needs: the names
+// of long tables are cut, and those of two may be equal by then.
 func neighbours(all []Leftover, t Target) []Target {
-	names := ghost.NamesFor(t.Table)
+	names := copy.NamesFor(t.Table)
 	seen := map[string]bool{}
 	var out []Target
 	for _, l := range all {
@@ -34,7 +34,7 @@ func (r *Runner) clearNeighbours(ctx context.Context, db *sql.DB, t Target) erro
 		return fmt.Errorf("read the recorded leftovers of cluster %s: %w", t.Cluster, err)
 	}
 	for _, other := range neighbours(all, t) {
-		if err := r.clearNeighbour(ctx, db, other, ghost.NamesFor(t.Table).Old); err != nil {
+		if err := r.clearNeighbour(ctx, db, other, copy.NamesFor(t.Table).Old); err != nil {
 			return fmt.Errorf("make room beside %s, whose copies have the same names: %w", mysql.QuoteIdents(other.Database, other.Table), err)
 		}
 	}

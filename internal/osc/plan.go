@@ -266,37 +266,17 @@ func addsForeignKey(c schema.Change) bool {
 
 // examineCopy looks at what a copy needs, once it is clear that one is needed.
 func (g *gathering) examineCopy(ctx context.Context, p *Plan) error {
-	facts, err := readCopyFacts(ctx, g.db, p.Target, p.Engine, p.Bytes)
-	if err != nil {
+	refusal, err := examineCopy(ctx, g.db, *p)
+	switch {
+	case err != nil:
 		return err
-	}
-	// Whose the tables in the way are is known to the Runner, which has the records.
-	facts.Beside = nil
-	reason, final := facts.refusal(p.Database, p.Table, nil)
-	if reason == "" {
-		reason = facts.changeRefusal(p.Change)
-		final = reason != ""
-	}
-	if reason == "" {
-		if reason, err = copiedValues(ctx, g.db, *p, facts); err != nil {
-			return err
-		}
-		final = reason != ""
-	}
-	if reason == "" && p.Engine == EngineGhost {
-		if reason, err = g.spoiled(ctx, p, facts.Original); err != nil {
-			return err
-		}
-		final = reason != ""
-	}
-	if final {
-		p.Facts.NoCopy = reason
+	case refusal == nil:
+	case !refusal.Passing:
+		p.Facts.NoCopy = refusal.Reason
 		p.Engine, p.Refused = Choose(p.Facts)
 		p.Final = p.Refused != ""
-		return nil
-	}
-	if p.Refused == "" {
-		p.Refused = reason
+	case p.Refused == "":
+		p.Refused = refusal.Reason
 	}
 	return nil
 }
@@ -343,7 +323,8 @@ func describe(p Plan) string {
 	switch p.Engine {
 	case EngineNone:
 		return ""
-	case EngineGhost, EngineKeyed, EngineSpirit:
+	}
+	if p.Engine.copies() {
 		if p.Change.Statement == nil {
 			return ""
 		}

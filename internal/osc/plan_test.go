@@ -25,7 +25,7 @@ func TestPlanRefusals(t *testing.T) {
 		{"missing", nil, "", oldT, nil, EngineCreate, ""},
 		{"missing and not to be made", nil, "", oldT, func(s *Settings) { s.CreateMissing = false }, EngineCreate, "create_missing"},
 		{"copy", nil, oldT, newT, nil, EngineGhost, ""},
-		{"spirit", nil, oldT, newT, func(s *Settings) { s.CopyEngine = "spirit" }, EngineSpirit, "comes later"},
+		{"spirit", nil, oldT, newT, func(s *Settings) { s.CopyEngine = "spirit" }, "spirit", "is not known"},
 		{"no unique key", nil, "CREATE TABLE t (id bigint NOT NULL, v varchar(50) NOT NULL)", "CREATE TABLE t (id bigint NOT NULL, v text NOT NULL)", nil, EngineGhost, "unique key"},
 		{"no unique key, small", nil, "CREATE TABLE t (id bigint NOT NULL, v varchar(50) NOT NULL)", "CREATE TABLE t (id bigint NOT NULL, v text NOT NULL)",
 			func(s *Settings) { s.DirectMaxRows = 5000 }, EngineDirect, ""},

@@ -22,7 +22,7 @@ type Runner struct {
 	Writer    *mysql.Pool
 	Leftovers Leftovers
 	Log       *slog.Logger // nil = slog.Default
-	// Child is the argv that starts the gh-ost child: the own binary and its sub-command "ghost-child".
+	// Child is the argv of a process for one copy: the own binary and its sub-command ChildCommand.
 	Child []string
 	Token string // of this process, recorded with each leftover
 	// LockName names the lock for a purpose, so that nobody else can take it (aoscdb.Store.LockName); nil = the purpose itself.
@@ -156,11 +156,11 @@ func (r *run) do(ctx context.Context, db *sql.DB) (Outcome, error) {
 	for {
 		var outcome Outcome
 		var err error
-		switch r.plan.Engine {
-		case EngineGhost:
-			outcome, err = r.copy(ctx, (*copyRun).supervise)
-		case EngineKeyed:
-			outcome, err = r.copy(ctx, (*copyRun).superviseKeyed)
+		switch engine := copier(r.plan.Engine); {
+		case engine != nil:
+			outcome, err = r.copyBy(ctx, engine)
+		case r.plan.Engine.copies():
+			return Outcome{}, r.refuse("%s", unknownEngine(r.plan.Engine))
 		default:
 			outcome, err = r.direct(ctx, db)
 		}
@@ -188,17 +188,14 @@ func (r *run) degrade(ctx context.Context, db *sql.DB, cause error) error {
 	}
 	engine, refused := Choose(f)
 	if engine.copies() && refused == "" {
-		facts, err := readCopyFacts(ctx, db, r.plan.Target, engine, r.plan.Bytes)
+		plan := r.plan
+		plan.Engine = engine
+		refusal, err := examineCopy(ctx, db, plan)
 		if err != nil {
 			return err
 		}
-		reason, final := facts.refusal(r.plan.Database, r.plan.Table, nil)
-		if reason == "" {
-			reason = facts.changeRefusal(r.plan.Change)
-			final = reason != ""
-		}
-		if final {
-			f.NoCopy = reason
+		if refusal != nil && !refusal.Passing {
+			f.NoCopy = refusal.Reason
 			engine, refused = Choose(f)
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
-	"github.com/aosc/aosc/internal/osc/ghost"
 	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/testkit"
 )
@@ -41,7 +40,7 @@ func victimMain() int {
 	ctx := context.Background()
 	pool := mysql.NewPool(mysql.Credentials{User: "root"}, mysql.Options{})
 	defer pool.Close()
-	r := &Runner{Pool: pool, Leftovers: &memory{path: o.Leftovers}, Child: []string{os.Args[0], ghost.SubCommand}, Token: "victim"}
+	r := &Runner{Pool: pool, Leftovers: &memory{path: o.Leftovers}, Child: []string{os.Args[0], ChildCommand}, Token: "victim"}
 	db, err := pool.DB(o.Target.Addr)
 	if err == nil {
 		var p Plan
@@ -103,8 +102,8 @@ func (b *bench) clean() {
 func TestWorkerKilled(t *testing.T) {
 	srv := testkit.Server(t)
 	for point, through := range map[string]bool{
-		faultRecorded: false, faultStarted: false, faultCopying: false, faultVerifyBefore: false, faultVerifyAfter: false,
-		faultCutoverBefore: false, faultCutoverAfter: true, faultConcludeDone: true,
+		faultRecorded: false, "osc.ghost.started": false, "osc.ghost.copying": false, "osc.verify.before": false, "osc.verify.after": false,
+		"osc.cutover.before": false, "osc.cutover.after": true, faultConcludeDone: true,
 	} {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
@@ -188,7 +187,7 @@ func TestRunAfterKill(t *testing.T) {
 	b.exec(oldT)
 	b.fill("t", 2000)
 	rows := b.sum("t")
-	if err, out := b.victim(newT, faultVerifyAfter+"=kill"); !killed(err) {
+	if err, out := b.victim(newT, "osc.verify.after=kill"); !killed(err) {
 		t.Fatalf("not killed: %v\n%s", err, out)
 	}
 	b.run("t", newT, EngineGhost)

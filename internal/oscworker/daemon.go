@@ -17,7 +17,6 @@ import (
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc"
-	"github.com/aosc/aosc/internal/osc/ghost"
 	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/status"
 )
@@ -85,7 +84,7 @@ func New(p Parts, cfg Config) (*Daemon, error) {
 		Writer:    p.Writer,
 		Leftovers: leftovers{rows: p.Store.Leftovers(), retry: time.Second},
 		Log:       p.Log,
-		Child:     []string{self, ghost.SubCommand},
+		Child:     []string{self, osc.ChildCommand},
 		Token:     tail(p.Owner, 64),
 		Replicas:  d.replicasOf,
 	}

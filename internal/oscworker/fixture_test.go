@@ -27,7 +27,6 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/osc"
-	"github.com/aosc/aosc/internal/osc/ghost"
 	"github.com/aosc/aosc/internal/scheduler"
 	"github.com/aosc/aosc/internal/schema"
 	"github.com/aosc/aosc/internal/testkit"
@@ -39,7 +38,7 @@ const asDaemon = "AOSC_TEST_DAEMON"
 
 func TestMain(m *testing.M) {
 	switch {
-	case len(os.Args) > 1 && os.Args[1] == ghost.SubCommand:
+	case len(os.Args) > 1 && os.Args[1] == osc.ChildCommand:
 		os.Exit(osc.ChildMain(context.Background(), os.Stdin, os.Stdout))
 	case os.Getenv(asDaemon) == "oscworker":
 		daemon.Main(Spec())

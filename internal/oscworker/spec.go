@@ -11,7 +11,6 @@ import (
 	"github.com/aosc/aosc/internal/daemon"
 	"github.com/aosc/aosc/internal/fleet"
 	"github.com/aosc/aosc/internal/osc"
-	"github.com/aosc/aosc/internal/osc/ghost"
 	"github.com/aosc/aosc/internal/wiring"
 )
 
@@ -24,14 +23,14 @@ func Spec() daemon.Spec {
 		Keys:     append(append(wiring.Keys(), wiring.InstanceKeys()...), Keys()...),
 		Checks:   []func(*viper.Viper) error{CheckKeys},
 		Run:      run,
-		Commands: []*cobra.Command{ghostChild()},
+		Commands: []*cobra.Command{copyChild()},
 	}
 }
 
-// ghostChild is one copy by gh-ost in a process of its own, with its orders on stdin. It is not for people.
-func ghostChild() *cobra.Command {
+// copyChild is one copy in a process of its own, with its orders on stdin. It is not for people.
+func copyChild() *cobra.Command {
 	return &cobra.Command{
-		Use: ghost.SubCommand, Short: "One copy, started by oscworker itself", Hidden: true, Args: cobra.NoArgs,
+		Use: osc.ChildCommand, Short: "One copy, started by oscworker itself", Hidden: true, Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			os.Exit(osc.ChildMain(cmd.Context(), os.Stdin, os.Stdout))
 		},

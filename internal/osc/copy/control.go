@@ -1,0 +1,53 @@
+package copy
+
+import "sync"
+
+// Priv is what the operator permits at this moment: aosc_osc_ww.osc_priv.
+type Priv string
+
+// Values of Priv.
+const (
+	PrivOK    Priv = "OK"
+	PrivPause Priv = "PAUSE" // throttle in place, keep what was done
+	PrivStop  Priv = "STOP"  // abort and leave nothing behind
+)
+
+// Control carries the operator's word to a run. STOP is for good: whoever obeyed it has thrown the work away, so a
+// later OK needs a new run. It is safe for concurrent use.
+type Control struct {
+	mu      sync.Mutex
+	priv    Priv
+	changed chan struct{}
+}
+
+// NewControl starts with OK.
+func NewControl() *Control { return &Control{priv: PrivOK, changed: make(chan struct{})} }
+
+// Set changes the word and wakes those who wait on Changed. An unknown word counts as PAUSE: the careful reading.
+func (c *Control) Set(p Priv) {
+	if p != PrivOK && p != PrivStop {
+		p = PrivPause
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.priv == p || c.priv == PrivStop {
+		return
+	}
+	c.priv = p
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Get is the word now.
+func (c *Control) Get() Priv {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.priv
+}
+
+// Changed is closed at the next change. Take it before Get, or a change between the two is missed.
+func (c *Control) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}

@@ -43,40 +43,48 @@ func (d *dispenser) next(ctx context.Context, conn *sql.Conn, size int) (chunk, 
 		d.holes = d.holes[1:]
 		return hole, true, nil
 	}
+	r, ok, err := d.cut(ctx, conn, size)
+	if err != nil || !ok {
+		return chunk{}, false, err
+	}
+	return chunk{d.tracker.begin(r, d.last), r}, true, nil
+}
+
+// span hands out the next range without beginning it.
+func (d *dispenser) span(ctx context.Context, conn *sql.Conn, size int) (span, bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cut(ctx, conn, size)
+}
+
+// cut is the next range; false when there is none. The caller holds the mutex.
+func (d *dispenser) cut(ctx context.Context, conn *sql.Conn, size int) (span, bool, error) {
 	if d.last {
-		return chunk{}, false, nil
+		return span{}, false, nil
 	}
 	ends, err := d.mover.values(ctx, conn, d.mover.boundary(d.low, size))
 	if err != nil {
-		return chunk{}, false, fmt.Errorf("find the end of a chunk of %s: %w", d.mover.from, err)
+		return span{}, false, fmt.Errorf("find the end of a chunk of %s: %w", d.mover.from, err)
 	}
 	r := span{low: d.low}
 	if len(ends) == 1 {
 		r.high = ends[0]
 	}
-	d.last = r.high == ""
-	d.low = r.high
-	return chunk{d.tracker.begin(r, d.last), r}, true, nil
+	d.last, d.low = r.high == "", r.high
+	return r, true, nil
 }
 
-// copyAll moves all rows, by several workers.
+// copyAll moves all rows, by several workers, each of which compares what it has moved.
 func (c *Copy) copyAll(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var group sync.WaitGroup
-	for range c.req.Workers {
-		group.Go(func() {
-			if err := withSession(ctx, c.req.DB, c.copyChunks); err != nil {
-				cancel(err)
-			}
+	return c.parallel(ctx, func(ctx context.Context) error {
+		return withSession(ctx, c.req.DB, func(ctx context.Context, conn *sql.Conn) error {
+			return c.withComparer(ctx, func(ctx context.Context, comparer *sql.Conn) error { return c.copyChunks(ctx, conn, comparer) })
 		})
-	}
-	group.Wait()
-	return context.Cause(ctx)
+	})
 }
 
 // copyChunks is one worker's work.
-func (c *Copy) copyChunks(ctx context.Context, conn *sql.Conn) error {
+func (c *Copy) copyChunks(ctx context.Context, conn, comparer *sql.Conn) error {
 	size := min(chunkFirst, c.req.MaxChunk)
 	for {
 		if err := c.gate(ctx); err != nil {
@@ -99,6 +107,12 @@ func (c *Copy) copyChunks(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 		size = nextSize(size, time.Since(began), c.req.MaxChunk)
+		if !c.byRange() {
+			continue
+		}
+		if err := c.compareRange(ctx, comparer, next.span); err != nil {
+			return err
+		}
 	}
 }
 

@@ -221,13 +221,13 @@ func (c *Copy) lastComparison(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 		keys := slices.Collect(maps.Keys(taken))
-		found, err := c.differ(ctx, conn, keys)
+		_, equal, err := c.comparison.Equal(ctx, conn, c.key.among(original, keys), c.key.among(ghost, keys))
 		if err != nil {
-			c.recheck.again(keys, taken, 0, false)
+			c.recheck.again(keys, taken, 0, 0)
 			return err
 		}
-		if len(found) > 0 {
-			return c.difference(found)
+		if !equal {
+			return c.difference(ctx, conn, keys)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 
 // Request is one copy.
 type Request struct {
-	DB       *sql.DB // the server, as an account that writes; Workers + 10 connections are used
+	DB       *sql.DB // the server, as an account that writes; 3 * Workers + 10 connections are used
 	Addr     mysql.Addr
 	User     string
 	Password string
@@ -101,6 +101,7 @@ type Copy struct {
 	from    mysql.GTIDSet // where the stream begins
 	before  mysql.GTIDSet // what was executed before anything was copied, of a copy that goes on
 	began   time.Time
+	covered *coverage
 
 	comparison *verify.Comparison
 	in         chan message
@@ -231,7 +232,10 @@ func (c *Copy) look(ctx context.Context) error {
 		c.queues = append(c.queues, newQueue())
 	}
 	c.mover.fence = c.keeper.fence
-	c.recheck = newRecheck()
+	c.recheck, c.covered = newRecheck(), newCoverage()
+	if c.byRange() { // ranges are compared from the beginning on
+		c.recheck.start()
+	}
 	c.chunks = &dispenser{mover: c.mover, tracker: c.tracker}
 	return nil
 }

@@ -223,12 +223,17 @@ func (p part) literal(s side, text string) string {
 }
 
 // reads are the key's texts, for a select list.
-func (k key) reads(s side, qualifier string) string {
+func (k key) reads(s side, qualifier string) string { return strings.Join(k.each(s, qualifier), ", ") }
+
+// texts are the expressions of the key's texts.
+func (k key) texts(s side) []string { return k.each(s, "") }
+
+func (k key) each(s side, qualifier string) []string {
 	out := make([]string, len(k.parts))
 	for i, p := range k.parts {
 		out[i] = p.read(s, qualifier)
 	}
-	return strings.Join(out, ", ")
+	return out
 }
 
 // order is the key's order, for ORDER BY.

@@ -22,10 +22,11 @@ type recheck struct {
 	keys map[value]checked
 }
 
-// checked is what is known of a key that is to be compared.
+// checked is what is known of a key that is to be compared. Rounds count from 1.
 type checked struct {
-	strikes int // how often it was found different with nothing on its way
-	round   int // in which it was found different
+	round   int // in which it was found different last
+	since   int // in which that was last counted, or first seen
+	strikes int // how often it was found different although all that was executed when it was counted is applied, and it was not written since
 }
 
 func newRecheck() *recheck { return &recheck{keys: map[value]checked{}} }
@@ -66,22 +67,29 @@ func (r *recheck) take(most, round int) map[value]checked {
 	return taken
 }
 
-// again brings keys back that were found different in a round; strike counts it.
-func (r *recheck) again(keys []value, were map[value]checked, round int, strike bool) (worst int) {
+// again brings keys back that were found different in a round, before which all was applied that was executed after the round settled.
+func (r *recheck) again(keys []value, were map[value]checked, round, settled int) (worst value, most int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range keys {
 		if _, written := r.keys[k]; written {
 			continue
 		}
-		c := checked{strikes: were[k].strikes, round: round}
-		if strike {
+		c := were[k]
+		c.round = round
+		switch {
+		case c.since == 0:
+			c.since = round
+		case c.since <= settled:
+			c.since = round
 			c.strikes++
 		}
 		r.keys[k] = c
-		worst = max(worst, c.strikes)
+		if c.strikes > most {
+			worst, most = k, c.strikes
+		}
 	}
-	return worst
+	return worst, most
 }
 
 func (r *recheck) size() int {
@@ -91,90 +99,125 @@ func (r *recheck) size() int {
 }
 
 const (
-	recheckBatch = 200
+	recheckBatch = 500
 	recheckEvery = 100 * time.Millisecond
-	// strikes is how often a key must be found different, while nothing is known that is not applied, before the copy is given up.
+	// strikes is how often a key must be found different, with all applied in between that may explain it, before the copy is given up.
 	strikes = 5
 )
 
-// keepComparing compares keys that changed since the comparison began, all the time, so that few are left for the cut-over.
-func (c *Copy) keepComparing(ctx context.Context) error {
-	conn, err := c.req.DB.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	defer mysql.Discard(conn)
-	if _, err := conn.ExecContext(ctx, verify.Session); err != nil {
-		return fmt.Errorf("prepare a session that compares rows: %w", err)
-	}
-	for round := 1; ; round++ {
-		if err := wait.For(ctx, recheckEvery); err != nil {
-			return err
-		}
-		for more := true; more; {
-			if err := c.gate(ctx); err != nil {
-				return err
-			}
-			if more, err = c.compareSome(ctx, conn, round); err != nil {
-				return err
-			}
-		}
+// settling tells up to which round differences were seen before something that is applied by now.
+type settling struct {
+	round   int // the newest such round
+	pending int // the one whose moment is waited for, 0 = none
+	moment  mysql.GTIDSet
+}
+
+// look moves round on, where all is applied.
+func (s *settling) look(applied mysql.GTIDSet) {
+	if s.pending > 0 && applied.Contains(s.moment) {
+		s.round, s.pending = s.pending, 0
 	}
 }
 
-// compareSome compares some keys; false when none are left in this round.
-func (c *Copy) compareSome(ctx context.Context, conn *sql.Conn, round int) (bool, error) {
+// keepComparing compares keys that changed since they were compared, all the time, so that few are left for the cut-over.
+//
+// What differs in a snapshot is explained by a change that is not applied yet, or being applied: then the key is written to the ghost after
+// that moment, and comes here again as a new one. A key that differs again and again, while all is applied in between that was executed
+// when it was seen, and that is not written, is a fault of the copy.
+func (c *Copy) keepComparing(ctx context.Context) error {
+	return c.withComparer(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		var at settling
+		for round := 1; ; round++ {
+			if err := wait.For(ctx, recheckEvery); err != nil {
+				return err
+			}
+			at.look(c.ledger.mark())
+			found := false
+			for more := true; more; {
+				if err := c.gate(ctx); err != nil {
+					return err
+				}
+				different, left, err := c.compareSome(ctx, conn, round, at.round)
+				if err != nil {
+					return err
+				}
+				found, more = found || different, left
+			}
+			if found && at.pending == 0 {
+				var err error
+				at.pending = round
+				if at.moment, err = executed(ctx, c.req.DB); err != nil {
+					return err
+				}
+			}
+		}
+	})
+}
+
+// compareSome compares some keys: whether any differed, and whether some may be left in this round.
+func (c *Copy) compareSome(ctx context.Context, conn *sql.Conn, round, settled int) (differed, left bool, err error) {
 	c.turn.RLock() // what is taken here would be missing in the comparison under the lock
 	defer c.turn.RUnlock()
-	quiet := c.ledger.left() == 0
 	taken := c.recheck.take(recheckBatch, round)
 	if len(taken) == 0 {
-		return false, nil
+		return false, false, nil
 	}
-	different, found, err := c.different(ctx, conn, slices.Collect(maps.Keys(taken)))
+	different, err := c.different(ctx, conn, slices.Collect(maps.Keys(taken)))
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	if c.recheck.again(different, taken, round, quiet && c.ledger.left() == 0) >= strikes {
-		return true, c.difference(found)
+	if worst, most := c.recheck.again(different, taken, round, settled); most >= strikes {
+		return true, false, c.difference(ctx, conn, []value{worst})
 	}
-	return true, nil
+	return len(different) > 0, true, nil
 }
 
 // different are those of some keys whose rows differ: halves that are equal are done with.
-func (c *Copy) different(ctx context.Context, conn *sql.Conn, keys []value) (different []value, found []string, err error) {
-	found, err = c.differ(ctx, conn, keys)
-	if err != nil || len(found) == 0 || len(keys) == 1 {
-		if len(found) > 0 {
-			different = keys
-		}
-		return different, found, err
+func (c *Copy) different(ctx context.Context, conn *sql.Conn, keys []value) ([]value, error) {
+	_, equal, err := c.comparison.Equal(ctx, conn, c.key.among(original, keys), c.key.among(ghost, keys))
+	if err != nil || equal {
+		return nil, err
 	}
-	found = nil
+	if len(keys) == 1 {
+		return keys, nil
+	}
+	var different []value
 	for _, half := range [][]value{keys[:len(keys)/2], keys[len(keys)/2:]} {
-		d, f, err := c.different(ctx, conn, half)
+		d, err := c.different(ctx, conn, half)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		different, found = append(different, d...), append(found, f...)
+		different = append(different, d...)
 	}
-	return different, found, nil
+	return different, nil
 }
 
-// differ compares the rows of keys in one snapshot.
-func (c *Copy) differ(ctx context.Context, conn *sql.Conn, keys []value) ([]string, error) {
-	return c.comparison.Differ(ctx, conn, c.key.among(original, keys), c.key.among(ghost, keys))
-}
-
-func (c *Copy) difference(found []string) error {
+// difference is the error of rows that differ without reason.
+func (c *Copy) difference(ctx context.Context, conn *sql.Conn, keys []value) error {
+	found, err := c.comparison.Differ(ctx, conn, c.key.among(original, keys), c.key.among(ghost, keys))
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 { // it has become equal: nothing is swapped in by an error
+		found = []string{c.key.describe(keys[0])}
+	}
 	return &verify.Error{Database: c.req.Database, Table: c.req.Table, Copy: c.req.Ghost, Range: "of rows changed since they were compared",
 		Key: found[0], Reason: fmt.Sprintf("%d rows differ although all changes are applied", len(found))}
 }
 
-// verify compares all rows. What is written from here on is compared again.
+// verify compares what has not been compared when it was copied. What is written from here on is compared again.
 func (c *Copy) verify(ctx context.Context) error {
 	c.req.Phase(PhaseVerifying, "")
+	if c.byRange() {
+		if err := c.compareRest(ctx); err != nil {
+			return err
+		}
+		if low, left := c.covered.rest(); left {
+			return fmt.Errorf("rows of %s from %s on were not compared: this is a fault of the copy", c.mover.from, c.key.describe(low))
+		}
+		c.req.Logger.Info("copy verified", "rows", c.compared.Load(), "changed since", c.recheck.size())
+		return nil
+	}
 	c.recheck.start()
 	result, err := c.comparison.Run(ctx)
 	if err != nil {

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/aosc/aosc/internal/mysql"
@@ -23,25 +22,3 @@ func Narrow(o, n Column) (string, error) {
 	}
 	return e, nil
 }
-
-// Differ lists, for people, the keys of rows under a condition on each side that are not the same on both, in one snapshot.
-func (c *Comparison) Differ(ctx context.Context, q Querier, onOriginal, onCopy string) ([]string, error) {
-	r := &run{Comparison: c}
-	keys, err := r.differ(ctx, q, func(s side) string {
-		if s == copied {
-			return onCopy
-		}
-		return onOriginal
-	})
-	if err != nil {
-		return nil, fmt.Errorf("compare rows of %s with %s: %w", c.c.original.quoted(), c.c.copied.quoted(), err)
-	}
-	texts := make([]string, len(keys))
-	for i, k := range keys {
-		texts[i] = r.describe(k)
-	}
-	return texts, nil
-}
-
-// Session sets a connection up for Differ, as those of Run are: in UTC, zero dates as they are.
-const Session = "SET SESSION time_zone = '+00:00', SESSION sql_mode = ''"

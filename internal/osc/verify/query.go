@@ -101,11 +101,10 @@ func (c *comparison) both(build func(s side) string) string {
 	return build(original) + " UNION ALL " + build(copied)
 }
 
-// sums counts and hashes the rows of a range on both sides: columns side, count, hash.
-func (c *comparison) sums(r keyRange) string {
+// sums counts and hashes the rows under a condition on both sides: columns side, count, hash.
+func (c *comparison) sums(condition func(s side) string) string {
 	return c.both(func(s side) string {
-		return fmt.Sprintf("SELECT %d, COUNT(*), HEX(BIT_XOR(%s)) FROM %s WHERE %s",
-			s, c.rowHash(s), c.table(s), r.condition(c.key, s))
+		return fmt.Sprintf("SELECT %d, COUNT(*), HEX(BIT_XOR(%s)) FROM %s WHERE %s", s, c.rowHash(s), c.table(s), condition(s))
 	})
 }
 
@@ -115,8 +114,12 @@ func (c *comparison) rows(condition func(s side) string) string {
 }
 
 func (c *comparison) rowsOf(s side, condition string) string {
-	return fmt.Sprintf("SELECT %d, HEX(%s), %s FROM %s WHERE %s",
-		s, c.rowHash(s), strings.Join(reads(c.key, s), ", "), c.table(s), condition)
+	return c.rowsBy(s, reads(c.key, s), condition)
+}
+
+// rowsBy is rowsOf with other texts of the key.
+func (c *comparison) rowsBy(s side, key []string, condition string) string {
+	return fmt.Sprintf("SELECT %d, HEX(%s), %s FROM %s WHERE %s", s, c.rowHash(s), strings.Join(key, ", "), c.table(s), condition)
 }
 
 // boundary finds the key `offset` rows above low in the original: the end of a chunk. No row = the last chunk.

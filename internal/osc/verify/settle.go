@@ -102,12 +102,16 @@ func (r *run) differ(ctx context.Context, q Querier, condition func(side) string
 
 // list runs a statement of comparison.rows: per key the hash on each side, "" = no such row.
 func (r *run) list(ctx context.Context, q Querier, query string) (map[string][2]string, []keyValue, error) {
+	return list(ctx, q, query, len(r.c.key))
+}
+
+func list(ctx context.Context, q Querier, query string, parts int) (map[string][2]string, []keyValue, error) {
 	found := map[string][2]string{}
 	var order []keyValue
 	err := each(ctx, q, query, func(rows *sql.Rows) error {
 		var s side
 		var hash string
-		key := make(keyValue, len(r.c.key))
+		key := make(keyValue, parts)
 		if err := rows.Scan(append([]any{&s, &hash}, pointers(key)...)...); err != nil {
 			return err
 		}

@@ -173,25 +173,17 @@ func (r *run) keyAt(ctx context.Context, low keyValue) (keyValue, error) {
 
 // chunk compares one range; rows that differ become pending.
 func (r *run) chunk(ctx context.Context, span keyRange) error {
-	var sums [2]sum
-	err := r.each(ctx, r.c.sums(span), func(rows *sql.Rows) error {
-		var s side
-		var got sum
-		if err := rows.Scan(&s, &got.count, &got.hash); err != nil {
-			return err
-		}
-		sums[s] = got
-		return nil
-	})
+	condition := func(s side) string { return span.condition(r.c.key, s) }
+	rows, equal, err := r.c.equal(ctx, r.conn, condition)
 	if err != nil {
-		return fmt.Errorf("compare a chunk of %s with %s: %w", r.c.original.quoted(), r.c.copied.quoted(), err)
+		return err
 	}
 	r.result.Chunks++
-	r.result.Rows += sums[original].count
-	if sums[original] == sums[copied] {
+	r.result.Rows += rows
+	if equal {
 		return nil
 	}
-	return r.note(ctx, r.conn, span, func(s side) string { return span.condition(r.c.key, s) })
+	return r.note(ctx, r.conn, span, condition)
 }
 
 // bucketCount keeps a bucket small enough to be listed when it differs.

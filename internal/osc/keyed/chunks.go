@@ -85,7 +85,7 @@ func (c *Copy) copyAll(ctx context.Context) error {
 
 // copyChunks is one worker's work.
 func (c *Copy) copyChunks(ctx context.Context, conn, comparer *sql.Conn) error {
-	size := min(chunkFirst, c.req.MaxChunk)
+	size := c.sizes.first()
 	for {
 		if err := c.gate(ctx); err != nil {
 			return err
@@ -106,7 +106,7 @@ func (c *Copy) copyChunks(ctx context.Context, conn, comparer *sql.Conn) error {
 		if err := c.dispatch(ctx, c.tracker.end(next.id)); err != nil {
 			return err
 		}
-		size = nextSize(size, time.Since(began), c.req.MaxChunk)
+		size = c.sizes.next(size, time.Since(began))
 		if !c.byRange() {
 			continue
 		}

@@ -102,7 +102,7 @@ func (c *Copy) compareRest(ctx context.Context) error {
 	d := &dispenser{mover: c.mover, low: low}
 	return c.parallel(ctx, func(ctx context.Context) error {
 		return c.withComparer(ctx, func(ctx context.Context, conn *sql.Conn) error {
-			size := min(chunkFirst, c.req.MaxChunk)
+			size := c.sizes.first()
 			for {
 				if err := c.gate(ctx); err != nil {
 					return err
@@ -115,7 +115,7 @@ func (c *Copy) compareRest(ctx context.Context) error {
 				if err := c.compareRange(ctx, conn, r); err != nil {
 					return err
 				}
-				size = nextSize(size, time.Since(began), c.req.MaxChunk)
+				size = c.sizes.next(size, time.Since(began))
 			}
 		})
 	})

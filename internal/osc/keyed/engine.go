@@ -95,6 +95,7 @@ type Copy struct {
 	ledger  *ledger
 	queues  []*queue
 	chunks  *dispenser
+	sizes   sizes
 	recheck *recheck
 	keeper  *keeper
 	resumed uint64        // rows that an earlier run had copied
@@ -213,6 +214,11 @@ func (c *Copy) look(ctx context.Context) error {
 	if c.mover, err = newMover(o, n, c.key, c.req.Lossy, c.began); err != nil {
 		return &UnfitError{err.Error()}
 	}
+	bytes, err := rowBytes(ctx, c.req.DB, c.req.Database, c.req.Table)
+	if err != nil {
+		return err
+	}
+	c.sizes = sizesOf(bytes, c.req.MaxChunk)
 	columns := make([]string, len(c.key.parts))
 	for i, p := range c.key.parts {
 		columns[i] = p.original.Name

@@ -194,16 +194,19 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestNextSize(t *testing.T) {
+func TestSizes(t *testing.T) {
 	for _, c := range []struct {
-		size int
-		took time.Duration
-		want int
-	}{{1000, 100 * time.Millisecond, 1000}, {1000, 50 * time.Millisecond, 2000}, {1000, time.Microsecond, 2000},
-		{1000, 200 * time.Millisecond, 500},
-		{1000, time.Hour, 250}, {1, time.Hour, 1}, {40_000, time.Millisecond, 50_000}, {1, time.Millisecond, 2}} {
-		if got := nextSize(c.size, c.took, 50_000); got != c.want {
-			t.Errorf("%d rows in %v: %d, want %d", c.size, c.took, got, c.want)
+		rowBytes uint64
+		size     int
+		took     time.Duration
+		want     int
+	}{{1 << 20, 1000, 100 * time.Millisecond, 1000}, {1 << 20, 1000, 50 * time.Millisecond, 2000}, {1 << 20, 1000, time.Microsecond, 2000},
+		{1 << 20, 1000, 200 * time.Millisecond, 500}, {1 << 20, 1000, time.Hour, 250}, {1 << 20, 1, time.Hour, 1},
+		{1 << 20, 40_000, time.Millisecond, 50_000}, {1 << 20, 1, time.Millisecond, 2}, {0, 1, time.Hour, 1},
+		{128, 2000, time.Hour, 1024}, {128, 1024, time.Second, 1024}, {1, 1000, time.Hour, 50_000},
+	} {
+		if got := sizesOf(c.rowBytes, 50_000).next(c.size, c.took); got != c.want {
+			t.Errorf("%d rows of %d bytes in %v: %d, want %d", c.size, c.rowBytes, c.took, got, c.want)
 		}
 	}
 }

@@ -60,7 +60,15 @@ type contender struct {
 	alter func(*arena) time.Duration
 }
 
-// ours is measured from the row's being taken until the worker says DONE: planning, copy, verification, swap and the status afterwards.
+// chosen are the contenders, or those of them that AOSC_BENCH_ONLY names ("native,keyed").
+func chosen() []contender {
+	only := os.Getenv("AOSC_BENCH_ONLY")
+	return slices.DeleteFunc(slices.Clone(contenders), func(c contender) bool {
+		return only != "" && !slices.Contains(strings.Split(only, ","), c.name)
+	})
+}
+
+// Ours is measured from the row's being taken until the worker says DONE: planning, copy, verification, swap and the status afterwards.
 var contenders = []contender{
 	{"native", (*arena).native}, {"gh-ost", (*arena).ghost}, {"spirit", (*arena).spirit}, {"keyed", (*arena).keyed},
 }
@@ -69,7 +77,12 @@ var contenders = []contender{
 func newArena(b *testing.B, members int, worker ...string) *arena {
 	b.Helper()
 	c := testkit.FreshCluster(b, members, mysqld.ReplicaOptions{SemiSync: true}, durable)
-	a := &arena{b: b, c: c, tools: peers(b)}
+	a := &arena{b: b, c: c, tools: map[string]string{}}
+	for _, peer := range chosen() {
+		if from, ok := peers[peer.name]; ok {
+			a.tools[peer.name] = build(b, peer.name, from)
+		}
+	}
 	a.Site = site.New(b, func(t *aoscdb.Tier) { t.CopyEngine, t.DirectMaxRows = "keyed", 0 }, c)
 	a.Fill("", 0)
 	a.daemons = map[string]*site.Daemon{}
@@ -83,21 +96,20 @@ func newArena(b *testing.B, members int, worker ...string) *arena {
 	return a
 }
 
-// peers builds the peers' command lines, at the versions of go.mod, and of spirit/go.mod.
-func peers(b *testing.B) map[string]string {
+// peers are the command lines of others: the module that fixes the version, and the package.
+var peers = map[string][2]string{
+	"gh-ost": {"..", "github.com/github/gh-ost/go/cmd/gh-ost"}, "spirit": {"spirit", "github.com/block/spirit/cmd/spirit"},
+}
+
+func build(b *testing.B, name string, from [2]string) string {
 	b.Helper()
-	dir, tools := b.TempDir(), map[string]string{}
-	for name, from := range map[string][2]string{
-		"gh-ost": {"..", "github.com/github/gh-ost/go/cmd/gh-ost"}, "spirit": {"spirit", "github.com/block/spirit/cmd/spirit"},
-	} {
-		tools[name] = filepath.Join(dir, name)
-		cmd := exec.Command("go", "build", "-o", tools[name], from[1])
-		cmd.Dir = from[0]
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("build %s: %v\n%s", name, err, out)
-		}
+	path := filepath.Join(b.TempDir(), name)
+	cmd := exec.Command("go", "build", "-o", path, from[1])
+	cmd.Dir = from[0]
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("build %s: %v\n%s", name, err, out)
 	}
-	return tools
+	return path
 }
 
 // fresh makes the table anew, without anything beside it.
@@ -199,24 +211,33 @@ func (s series) String() string {
 	return fmt.Sprintf("%v (%v .. %v)", round(median(s)), round(slices.Min(s)), round(slices.Max(s)))
 }
 
+// ratio is that of the medians.
+func (s series) ratio(to series) string {
+	if len(s) == 0 || len(to) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", float64(median(s))/float64(median(to)))
+}
+
+// say prints a line of the table at once: of a benchmark's log the testing package shows only the beginning.
+func (a *arena) say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
 // race lets all contenders alter a table of so many rows in turn, some times, and reports medians and their ratios.
 func (a *arena) race(what string, rows, runs int) map[string]series {
 	a.b.Helper()
 	all := map[string]series{}
 	for range runs {
-		for _, c := range contenders {
+		for _, c := range chosen() {
 			a.fresh(rows)
 			d := c.alter(a)
 			a.mustHave(rows)
 			all[c.name] = append(all[c.name], d)
-			a.b.Logf("%s, %d rows: %s %v", what, rows, c.name, d.Round(time.Millisecond))
+			a.say("%s, %d rows: %s %v", what, rows, c.name, d.Round(time.Millisecond))
 		}
 	}
-	for _, c := range contenders {
-		ratio := float64(median(all[c.name])) / float64(median(all["native"]))
-		a.b.Logf("| %s | %d | %s | %v | %.2f |", what, rows, c.name, all[c.name], ratio)
+	for _, c := range chosen() {
+		a.say("| %s | %d | %s | %v | %s |", what, rows, c.name, all[c.name], all[c.name].ratio(all["native"]))
 		a.b.ReportMetric(median(all[c.name]).Seconds(), what+"-"+c.name+"-s")
-		a.b.ReportMetric(ratio, what+"-"+c.name+"/native")
 	}
 	return all
 }
@@ -234,13 +255,13 @@ func BenchmarkEngines(b *testing.B) {
 			a.fresh(large)
 			d := a.keyed()
 			a.mustHave(large)
-			perRow := float64(d) / float64(large) / (float64(median(idle["keyed"])) / float64(rows))
-			b.Logf("| large | %d | keyed | %v | time per row %.2f of that at %d |", large, d, perRow, rows)
+			perRow := float64(d) / float64(large) / (float64(median(idle["keyed"])) / float64(rows)) // contender keyed must be among the chosen
+			a.say("| large | %d | keyed | %v | time per row %.2f of that at %d |", large, d, perRow, rows)
 			b.ReportMetric(d.Seconds(), "large-keyed-s")
 			b.ReportMetric(perRow, "large/idle-per-row")
 		}
 		b.ReportMetric(peakMemory(b, a.daemons["oscworker"].Pid()), "oscworker-MiB")
-		b.Logf("peak memory of the worker: %.0f MiB", peakMemory(b, a.daemons["oscworker"].Pid()))
+		a.say("peak memory of the worker: %.0f MiB", peakMemory(b, a.daemons["oscworker"].Pid()))
 	}
 	b.ReportMetric(0, "ns/op")
 }

@@ -13,6 +13,7 @@ type (
 	Writer        = writer.Writer
 	WriterOptions = writer.Options
 	WriterReport  = writer.Report
+	WriterOutcome = writer.Outcome
 )
 
 // NewWriter makes a writer on a server's database and creates its table, with columns id, version and payload, unless

@@ -13,7 +13,7 @@ import (
 
 // FormVersion is part of every cache key: it changes when Normalise gives another form for the same table, so that a
 // new release never compares its forms with an old one's. Whoever stores hashes must forget them when it changes.
-const FormVersion = 2
+const FormVersion = 3
 
 // FormCache keeps forms beyond this process. aoscdb implements it.
 type FormCache interface {

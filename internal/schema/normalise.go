@@ -28,6 +28,7 @@ type Form struct {
 //   - USING BTREE, which is what a key is anyhow: printed for ever once somebody wrote it (MEMORY knows another);
 //   - TABLESPACE innodb_system: where a server without innodb_file_per_table puts every table, and printed for ever once
 //     such a table was altered. Any other tablespace was asked for by somebody and stays;
+//   - AUTOEXTEND_SIZE: how the file grows, not what the table is. A draft with it would take that much of the disk;
 //   - the character set introducer of literals in expressions: a CHECK over a latin1 column says _utf8mb4'x' when new
 //     and _latin1'x' after the next copy;
 //   - for the hash, names and order of CHECK constraints: CREATE TABLE ... LIKE gives new names, a name is taken for as
@@ -228,14 +229,16 @@ func (c *cursor) tableCollation(from int) (string, bool) {
 	return "", false
 }
 
-// options is everything behind the columns, with the table's collation always, and the AUTO_INCREMENT counter and the system
-// tablespace never.
+// options is everything behind the columns, with the table's collation always, and the AUTO_INCREMENT counter, the system
+// tablespace and AUTOEXTEND_SIZE never.
 func (c *cursor) options(from int) string {
-	counter, charset := -1, -1
+	counter, charset, extend := -1, -1, -1
 	for i := from; i < len(c.toks); i++ {
 		switch {
 		case c.isAt(i, "("): // of partitions
 			i = c.closing(i)
+		case charset < 0 && c.autoextendSize(i):
+			extend = i
 		case charset < 0 && i+2 < len(c.toks) && c.isAt(i, "AUTO_INCREMENT", "="):
 			counter = i
 		case charset < 0 && i+3 < len(c.toks) && c.isAt(i, "DEFAULT", "CHARSET", "=") && !c.isAt(i+4, "COLLATE", "="):
@@ -254,6 +257,10 @@ func (c *cursor) options(from int) string {
 	if c.systemTablespace(from) {
 		next += 4
 	}
+	if extend >= 0 {
+		b.WriteString(rest(next, extend))
+		next = extend + 5
+	}
 	if counter >= 0 {
 		b.WriteString(rest(next, counter))
 		next = counter + 3
@@ -270,6 +277,11 @@ func (c *cursor) options(from int) string {
 func (c *cursor) systemTablespace(i int) bool {
 	return i+3 < len(c.toks) && c.toks[i].kind == hintIn && c.isAt(i+1, "TABLESPACE") &&
 		unquote(c.at(i+2)) == "innodb_system" && c.toks[i+3].kind == hintOut
+}
+
+// autoextendSize tells whether the five tokens at i say by how much InnoDB lets the file of the table grow.
+func (c *cursor) autoextendSize(i int) bool {
+	return i+4 < len(c.toks) && c.toks[i].kind == hintIn && c.isAt(i+1, "AUTOEXTEND_SIZE", "=") && c.toks[i+4].kind == hintOut
 }
 
 // keyName is the name in "UNIQUE KEY `name` (...": the first quoted thing of the definition.

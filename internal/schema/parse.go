@@ -84,6 +84,10 @@ func (c *cursor) definition() error {
 	if !c.is("(") {
 		return c.notPlain(c.i)
 	}
+	if i := c.elsewhere(); i >= 0 {
+		return fmt.Errorf("names a table of another database after %s: making a draft of it would lock that table (its users would wait, "+
+			"with nobody's permission); leave the database out, or manage this table by hand", c.at(i))
+	}
 	for i := range c.toks { // a query anywhere: the server might refuse it there, but it is not for a file to ask
 		if c.isAt(i, "SELECT") {
 			return c.notPlain(i)
@@ -109,11 +113,47 @@ func (c *cursor) definition() error {
 			if c.i = c.group(c.i); c.i < 0 {
 				return errors.New("leaves a parenthesis open after its columns")
 			}
+		case c.is("AUTOEXTEND_SIZE"):
+			c.dropOption()
 		default:
 			c.i++
 		}
 	}
 	return c.end()
+}
+
+// elsewhere is the index of the word after which the text names a table with its database, -1 where it nowhere does. CREATE TABLE
+// takes an exclusive metadata lock on the parent of a foreign key, also with foreign_key_checks=0, and a MERGE table opens its members.
+func (c *cursor) elsewhere() int {
+	for i := range c.toks {
+		switch {
+		case c.isAt(i, "REFERENCES") && (c.isAt(i+1, ".") || c.isAt(i+2, ".")):
+			return i
+		case c.isAt(i, "UNION", "("), c.isAt(i, "UNION", "=", "("):
+			open := c.skip(i+1, "=")
+			for at := range c.closing(open) {
+				if at > open && c.isAt(at, ".") {
+					return i
+				}
+			}
+		}
+	}
+	return -1
+}
+
+// dropOption takes an option of the table, at the current token, out of the statement: NAME value or NAME = value, with one comma beside
+// it. AUTOEXTEND_SIZE is how much of the disk is taken at once, for each partition: up to 4 GB for every draft. It is no part of the
+// normal form, see Normalise.
+func (c *cursor) dropOption() {
+	from, to := c.i, c.skip(c.i+1, "=")+1
+	switch {
+	case c.isAt(from-1, ","):
+		from--
+	case c.isAt(to, ","):
+		to++
+	}
+	c.toks = slices.Delete(c.toks, from, min(to, len(c.toks)))
+	c.i = from
 }
 
 // end checks that nothing but semicolons is left, and takes them off.

@@ -28,7 +28,12 @@ func TestParseDesired(t *testing.T) {
 		{"partitions", "t", "CREATE TABLE t (id int) PARTITION BY RANGE ((id)) (PARTITION p0 VALUES LESS THAN (1), PARTITION p1 VALUES LESS THAN MAXVALUE)", ""},
 		{"check with a query word in a string", "t", "CREATE TABLE t (a text, CHECK (a <> 'SELECT')) ENGINE=InnoDB", ""},
 		{"union of merge tables", "t", "CREATE TABLE t (a int) ENGINE=MERGE UNION=(x, y)", ""},
+		{"parent in the same database", "t", "CREATE TABLE t (a int, b decimal(3,1) DEFAULT 1.5 REFERENCES x (id), FOREIGN KEY (a) REFERENCES `x.y` (id))", ""},
 
+		{"parent in another database", "t", "CREATE TABLE t (a int, FOREIGN KEY (a) REFERENCES app.users (id))", "another database"},
+		{"quoted parent in another database", "t", "CREATE TABLE t (a int REFERENCES `app` . `users` (id))", "another database"},
+		{"parent behind a version comment", "t", "CREATE TABLE t (a int REFERENCES app /*!50000 . */ users (id))", "another database"},
+		{"union across databases", "t", "CREATE TABLE t (a int) ENGINE=MERGE UNION=(x, app.y)", "another database"},
 		{"empty", "t", "", "no statement"},
 		{"only comments", "t", "-- nothing\n/* here */ # at all", "no statement"},
 		{"only a semicolon", "t", ";", "no statement"},

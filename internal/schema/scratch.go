@@ -22,6 +22,9 @@ const (
 	scratchLock = "aosc.scratch."
 	// dropTimeout bounds the clean-up, which goes on when the caller's context has ended.
 	dropTimeout = 15 * time.Second
+	// scratchLockWait bounds the wait for a metadata lock: nothing in a scratch schema has to wait for anybody, and who waits for a lock
+	// keeps others waiting behind it.
+	scratchLockWait = 5 * time.Second
 )
 
 // scratchSuffix is what follows ScratchPrefix: at random, or a connection's number in earlier releases.
@@ -33,7 +36,8 @@ var scratchSuffix = regexp.MustCompile(`^[0-9a-f]{1,20}$`)
 // dropped by the next call (I5). The server must take DDL: one that is super_read_only refuses it, for which
 // mysql.IsReadOnly holds.
 func WithScratch(ctx context.Context, db *sql.DB, env DBEnv, fn func(ctx context.Context, conn *sql.Conn, schemaName string) error) error {
-	session := mysql.Session{NoBinlog: true, NoForeignKeyChecks: true, SQLMode: &env.SQLMode, ServerValues: true}
+	session := mysql.Session{NoBinlog: true, NoForeignKeyChecks: true, SQLMode: &env.SQLMode, ServerValues: true,
+		LockWaitTimeout: scratchLockWait}
 	return mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) (err error) {
 		name, err := openScratch(ctx, conn, env)
 		if name != "" {

@@ -104,3 +104,24 @@ func TestDraftTakesNoDisk(t *testing.T) {
 		}
 	}
 }
+
+// A table of thousands of partitions takes minutes. Whoever commits one keeps nobody else's table waiting for as long.
+func TestSlowDraftIsItsOwn(t *testing.T) {
+	srv := testkit.FreshServer(t, nil)
+	env := envOf(t, srv, testkit.Database(t, srv))
+	ds := []schema.Desired{
+		desired("a", "CREATE TABLE a (id int PRIMARY KEY)"),
+		desired("slow", "CREATE TABLE slow (id int PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 2048"),
+		desired("z", "CREATE TABLE z (id int PRIMARY KEY)"),
+	}
+	m := &schema.Materialiser{Limit: 5 * time.Second}
+	forms, errs := m.Forms(t.Context(), srv.DB(), ds, env)
+	t.Log(errs)
+	if forms["a"].Hash == "" || forms["z"].Hash == "" || !schema.OfText(errs["slow"]) || len(errs) != 1 {
+		t.Fatalf("judged: %v, %v", forms, errs)
+	}
+	began := time.Now()
+	if _, err := m.Form(t.Context(), srv.DB(), ds[1], env); !schema.OfText(err) || time.Since(began) > 5*time.Second {
+		t.Errorf("it is tried again at once: %v after %v", err, time.Since(began))
+	}
+}

@@ -1,12 +1,14 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
 )
@@ -28,10 +30,20 @@ type Materialiser struct {
 	// Account gives, for a server, connections of the account that texts are run by; nil = the ones that are handed in. An
 	// account that has nothing but the scratch schemas (ScratchPrefix) keeps every text from everything else.
 	Account func(*sql.DB) (*sql.DB, error)
+	// Limit is how long one text may take, 0 = draftLimit: a table of thousands of partitions takes minutes, and all others of the tier
+	// wait for it.
+	Limit time.Duration
 
 	mu   sync.Mutex
 	memo generations
+	slow map[formKey]time.Time // took longer than Limit, not to be tried before
 }
+
+const (
+	draftLimit = 2 * time.Minute
+	// slowAgain is when a text that took too long is tried again.
+	slowAgain = time.Hour
+)
 
 // DDLError is the server's refusal of a desired text. Trying again cannot help: the file must be corrected.
 type DDLError struct {
@@ -97,6 +109,8 @@ func (m *Materialiser) Forms(ctx context.Context, db *sql.DB, ds []Desired, env 
 			errs[d.Table] = d.Problem
 		} else if f, ok := m.known(ctx, d, key); ok {
 			forms[d.Table] = f
+		} else if err := m.rests(d, key); err != nil {
+			errs[d.Table] = err
 		} else {
 			todo = append(todo, d)
 		}
@@ -114,27 +128,87 @@ func (m *Materialiser) Forms(ctx context.Context, db *sql.DB, ds []Desired, env 
 		}
 		db = own
 	}
-	err := WithScratch(ctx, db, env, func(ctx context.Context, conn *sql.Conn, schemaName string) error {
-		for _, d := range todo {
-			f, err := materialise(ctx, conn, d, schemaName, env)
-			switch {
-			case OfText(err):
-				errs[d.Table] = err
-			case err != nil:
-				return fmt.Errorf("materialise %s: %w", d.Path, err)
-			default:
-				forms[d.Table] = f
-				m.remember(ctx, d, key, f)
+	var err error
+	for rest := todo; len(rest) > 0; {
+		var slow bool
+		err = WithScratch(ctx, db, env, func(ctx context.Context, conn *sql.Conn, schemaName string) error {
+			for len(rest) > 0 {
+				d := rest[0]
+				rest = rest[1:]
+				f, err := m.draft(ctx, db, conn, d, schemaName, env, key)
+				switch {
+				case OfText(err):
+					errs[d.Table] = err
+				case err != nil:
+					return fmt.Errorf("materialise %s: %w", d.Path, err)
+				default:
+					forms[d.Table] = f
+					m.remember(ctx, d, key, f)
+				}
+				if slow = errors.Is(err, errSlow); slow {
+					return err // the connection is gone
+				}
 			}
+			return nil
+		})
+		if !slow {
+			break
 		}
-		return nil
-	})
+		err = nil
+	}
 	for _, d := range todo {
 		if _, ok := forms[d.Table]; !ok && errs[d.Table] == nil {
 			errs[d.Table] = err
 		}
 	}
 	return forms, errs
+}
+
+// errSlow: a text took longer than the limit.
+var errSlow = errors.New("it takes too long")
+
+// draft is materialise within the limit. What takes longer is given up with its connection, and is not tried again for a while: the server
+// makes all partitions before it looks whether it was killed, and the next use of the server drops them.
+func (m *Materialiser) draft(ctx context.Context, db *sql.DB, conn *sql.Conn, d Desired, schemaName string, env, key DBEnv) (Form, error) {
+	limit := cmp.Or(m.Limit, draftLimit)
+	tooSlow := &TextError{Desired: d, Err: fmt.Errorf("%w: more than %v (has it thousands of partitions?)", errSlow, limit)}
+	var id int64
+	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		return Form{}, err
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	f, err := materialise(limited, conn, d, schemaName, env)
+	if err == nil || ctx.Err() != nil || limited.Err() == nil {
+		return f, err
+	}
+	m.mu.Lock()
+	if m.slow == nil {
+		m.slow = map[formKey]time.Time{}
+	}
+	m.slow[formKey{d.Blob, key}] = time.Now().Add(slowAgain)
+	m.mu.Unlock()
+	kill, cancel := context.WithTimeout(ctx, dropTimeout)
+	defer cancel()
+	if _, err := db.ExecContext(kill, fmt.Sprintf("KILL %d", id)); err != nil && !mysql.IsNumber(err, mysql.ErrNoSuchThread) {
+		return Form{}, errors.Join(tooSlow, err)
+	}
+	return Form{}, tooSlow
+}
+
+// rests says of a text that took too long why it is not tried now, nil when it may be.
+func (m *Materialiser) rests(d Desired, key DBEnv) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	until, slow := m.slow[formKey{d.Blob, key}]
+	switch {
+	case !slow:
+		return nil
+	case time.Now().After(until):
+		delete(m.slow, formKey{d.Blob, key})
+		return nil
+	}
+	return &TextError{Desired: d, Err: fmt.Errorf("%w: it is tried again at %s", errSlow, until.UTC().Format(time.TimeOnly+" UTC"))}
 }
 
 type formKey struct {

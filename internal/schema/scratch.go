@@ -123,7 +123,7 @@ func dropScratch(ctx context.Context, db *sql.DB, conn *sql.Conn, name string) e
 	if _, err := conn.ExecContext(ctx, drop); err == nil {
 		return nil
 	}
-	err := mysql.WithSession(ctx, db, mysql.Session{NoBinlog: true}, func(ctx context.Context, conn *sql.Conn) error {
+	err := mysql.WithSession(ctx, db, mysql.Session{NoBinlog: true, LockWaitTimeout: scratchLockWait}, func(ctx context.Context, conn *sql.Conn) error {
 		_, err := conn.ExecContext(ctx, drop)
 		return err
 	})

@@ -16,7 +16,7 @@ import (
 var statusSQL string
 
 // Ensure makes the status tables where they are missing; on an instance the database aosc and its guards too, unlogged. It
-// may run any number of times, and at once (a named lock makes them take turns); when all is there it is one query.
+// may run any number of times, and at once; when all is there it is one query. There is no lock: any account could keep a named lock.
 // An instance that is super_read_only is refused with ErrReadOnlyInstance, also when its tables exist: no row could be
 // written to them.
 func (s *StatusStore) Ensure(ctx context.Context) error {
@@ -28,11 +28,6 @@ func (s *StatusStore) Ensure(ctx context.Context) error {
 	if err != nil || complete {
 		return wrap(err, "%s", what)
 	}
-	lock, err := waitLock(ctx, s.db, "aosc.ensure")
-	if err != nil {
-		return wrap(err, "%s", what)
-	}
-	defer lock.Release()
 	err = s.unlogged(ctx, func(ctx context.Context, q querier) error {
 		if err := s.ensureDatabase(ctx, q); err != nil {
 			return err
@@ -87,7 +82,7 @@ func (s *StatusStore) ensureTables(ctx context.Context, q querier) error {
 		}
 		if len(columns) == 0 {
 			statement = strings.Replace(statement, table, mysql.QuoteIdents(s.database, table), 1)
-			if _, err := exec(ctx, q, statement); err != nil {
+			if _, err := exec(ctx, q, statement); err != nil && !mysql.IsNumber(err, errTableExists) { // another was quicker
 				return wrap(err, "create %s", table)
 			}
 			continue
@@ -163,6 +158,8 @@ const (
 )
 
 const (
+	errTableExists      uint16 = 1050 // ER_TABLE_EXISTS_ERROR
+	errTriggerExists    uint16 = 1359 // ER_TRG_ALREADY_EXISTS
 	errNoSuchDefiner    uint16 = 1449 // ER_NO_SUCH_USER: the account that made a trigger is gone
 	errRoutineNeedSuper uint16 = 1419 // ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
 )
@@ -170,16 +167,16 @@ const (
 // ensureGuards makes the missing guards. With the binary log on, an account without SUPER makes triggers only while
 // log_bin_trust_function_creators is on: where it has SYSTEM_VARIABLES_ADMIN it turns that on for the moment. Where it may not do that
 // either the tables go without.
-func (s *StatusStore) ensureGuards(ctx context.Context, q querier) error {
-	have, err := list(ctx, q, func(name *string) []any { return []any{name} },
-		"SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = ?", s.database)
-	if err != nil {
-		return err
-	}
-	missing := slices.DeleteFunc(slices.Clone(guarded), func(g guard) bool { return slices.Contains(have, g.name()) })
-	err = s.createGuards(ctx, q, missing)
-	if mysql.IsNumber(err, errRoutineNeedSuper) { // at the first of them
-		err = trusted(ctx, q, func() error { return s.createGuards(ctx, q, missing) })
+func (s *StatusStore) ensureGuards(ctx context.Context, q querier) (err error) {
+	const tries = 20 // another that makes them at the same time may end the trust in between
+	for range tries {
+		err = s.createGuards(ctx, q)
+		if mysql.IsNumber(err, errRoutineNeedSuper) {
+			err = trusted(ctx, q, func() error { return s.createGuards(ctx, q) })
+		}
+		if !mysql.IsNumber(err, errRoutineNeedSuper) {
+			break
+		}
 	}
 	if mysql.IsNumber(err, errRoutineNeedSuper, mysql.ErrTableAccessDenied, mysql.ErrSpecificAccessDenied) {
 		return nil
@@ -187,13 +184,22 @@ func (s *StatusStore) ensureGuards(ctx context.Context, q querier) error {
 	return err
 }
 
-func (s *StatusStore) createGuards(ctx context.Context, q querier, guards []guard) error {
-	for _, g := range guards {
+// createGuards makes those that are missing.
+func (s *StatusStore) createGuards(ctx context.Context, q querier) error {
+	have, err := list(ctx, q, func(name *string) []any { return []any{name} },
+		"SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = ?", s.database)
+	if err != nil {
+		return err
+	}
+	for _, g := range guarded {
+		if slices.Contains(have, g.name()) {
+			continue
+		}
 		_, err := exec(ctx, q, "CREATE TRIGGER "+mysql.QuoteIdents(s.database, g.name())+" BEFORE "+g.Event+" ON "+
 			mysql.QuoteIdents(s.database, g.Table)+" FOR EACH ROW IF @@SESSION.sql_log_bin = 1 AND @@GLOBAL.log_bin = 1 THEN "+
 			"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'these rows are this instance''s alone and must not be replicated: "+
 			"SET sql_log_bin=0, then try again'; END IF")
-		if err != nil {
+		if err != nil && !mysql.IsNumber(err, errTriggerExists) { // another was quicker
 			return wrap(err, "create trigger %s", g.name())
 		}
 	}

@@ -26,7 +26,8 @@ func squat(t *testing.T, server *mysqld.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"aosc.osc." + server.Addr().String(), "aosc.checksum." + server.Addr().String(), "aosc.table.dbid1.tabla1"}
+	names := []string{"aosc.osc." + server.Addr().String(), "aosc.checksum." + server.Addr().String(), "aosc.table.dbid1.tabla1",
+		"aosc.ensure"}
 	for n := range 500 {
 		names = append(names, "aosc.scratch."+strconv.Itoa(n))
 	}

@@ -26,7 +26,7 @@ const (
 type word struct {
 	priv    osc.Priv       // of aosc_osc_ww
 	verdict permit.Verdict // of the central tables
-	at      time.Time      // of verdict: when aoscdb was last asked with success
+	at      time.Time      // of verdict: when aoscdb was asked, the last time that it answered
 	err     error          // of the newest question
 	away    time.Time      // when aoscdb was first asked in vain; zero while it answers
 }
@@ -116,7 +116,7 @@ func (j *job) judge(work context.Context) {
 		return
 	}
 	b := permit.Begun{Host: j.inst.Host, Port: j.inst.Port, Group: j.inst.Tier, Table: j.table, Blob: j.row.DesiredBlob, AllowUnsafe: j.unsafe}
-	j.word.verdict, j.word.at = permit.Judge(b, p), time.Now()
+	j.word.verdict, j.word.at = permit.Judge(b, p), asked // it may have been read as soon as that
 	v := j.word.verdict
 	j.mu.Unlock()
 	if v.Answer == permit.Stop {

@@ -281,7 +281,9 @@ func (j *job) remember(plans []osc.Plan) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.unsafe = losesData(plans)
+	if j.unsafe = losesData(plans); j.unsafe {
+		j.word.at = time.Time{} // what was answered until now was not asked of a loss of data
+	}
 }
 
 // alter runs one plan.

@@ -28,7 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop)
 	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "aosc: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Fprintln(os.Stderr, "aosc: "+operate.Plain(strings.ReplaceAll(err.Error(), "\n", "; ")))
 		os.Exit(1)
 	}
 }
@@ -45,6 +45,8 @@ func run(ctx context.Context, args []string) error {
 	a.bound = daemon.Bind(flags, "", wiring.Keys())
 	root.AddCommand(initCommand(a), doctorCommand(a), tierCommand(a), planCommand(a), allowCommand(a), revokeCommand(a), statusCommand(a),
 		watchCommand(a), explainCommand(a), pauseCommand(a), resumeCommand(a), stopCommand(a), demoCommand(), versionCommand())
+	root.SetOut(operate.PlainWriter(os.Stdout))
+	root.SetErr(operate.PlainWriter(os.Stderr))
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
 }

@@ -28,7 +28,11 @@ func watchCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p := operate.NewProgress(cmd.OutOrStdout(), term.IsTerminal(int(os.Stdout.Fd())))
+			out, live := cmd.OutOrStdout(), term.IsTerminal(int(os.Stdout.Fd()))
+			if live {
+				out = os.Stdout // bars steer the terminal themselves
+			}
+			p := operate.NewProgress(out, live)
 			defer p.Close()
 			ticker := time.NewTicker(every)
 			defer ticker.Stop()

@@ -176,8 +176,8 @@ func (p *Progress) run(v View, r Run) {
 	if s.bar == nil {
 		s.note.Store("")
 		s.bar = p.bars.AddBar(10000,
-			mpb.PrependDecorators(decor.Name(runName(k), decor.WCSyncSpaceR), decor.Percentage(decor.WCSyncSpace)),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return s.note.Load().(string) })))
+			mpb.PrependDecorators(decor.Name(Plain(runName(k)), decor.WCSyncSpaceR), decor.Percentage(decor.WCSyncSpace)),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return Plain(s.note.Load().(string)) })))
 	}
 	s.note.Store(Figures(r) + " " + note)
 	s.bar.SetCurrent(min(9999, int64(s.percentage*100)))
@@ -240,7 +240,7 @@ func (p *Progress) print(id, text string) {
 	if p.bars != nil {
 		out = p.bars
 	}
-	fmt.Fprintf(out, "%s  %-44s %s\n", time.Now().Format(time.TimeOnly), id, text)
+	fmt.Fprintf(out, "%s  %-44s %s\n", time.Now().Format(time.TimeOnly), Plain(id), Plain(text))
 }
 
 // Close ends the display and leaves what was shown on the screen.

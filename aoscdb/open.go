@@ -65,9 +65,9 @@ type Store struct {
 // Open prepares access to the central database named by the DSN (github.com/go-sql-driver/mysql format). It does not
 // touch the network. The DSN must name a database, which Init creates.
 func Open(dsn string) (*Store, error) {
-	cfg, err := driver.ParseDSN(dsn)
+	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("aoscdb-dsn: want user:password@tcp(host:port)/aoscdb: %w", err)
+		return nil, fmt.Errorf("aoscdb-dsn: %w", err)
 	}
 	if cfg.DBName == "" {
 		return nil, fmt.Errorf("aoscdb-dsn names no database on %s: end it with /aoscdb", cfg.Addr)

@@ -52,18 +52,18 @@ func Open(a Addr, c Credentials, o Options) (*sql.DB, error) {
 // the DSN says of time-outs and session variables wins over the defaults. The error never shows the DSN: it holds a
 // password.
 func OpenDSN(dsn string) (*sql.DB, error) {
-	cfg, err := driver.ParseDSN(dsn)
+	cfg, err := ParseDSN(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("bad DSN, want user:password@tcp(host:port)/database: %w", err)
+		return nil, fmt.Errorf("bad DSN: %w", err)
 	}
 	return open(cfg, Options{ConnectTimeout: cfg.Timeout, ReadTimeout: cfg.ReadTimeout, Params: cfg.Params})
 }
 
 // VerifyDSN is a DSN whose server is verified by these authorities, PEM, before anything is sent to it; within this process.
 func VerifyDSN(dsn string, pem []byte) (string, error) {
-	cfg, err := driver.ParseDSN(dsn)
+	cfg, err := ParseDSN(dsn)
 	if err != nil {
-		return "", fmt.Errorf("bad DSN, want user:password@tcp(host:port)/database: %w", err)
+		return "", fmt.Errorf("bad DSN: %w", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {

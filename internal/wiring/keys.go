@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	driver "github.com/go-sql-driver/mysql"
 	"github.com/spf13/viper"
 
 	"github.com/aosc/aosc/internal/daemon"
@@ -78,10 +77,9 @@ func checkDSN(v *viper.Viper) error {
 	if err := required("aoscdb-dsn")(v); err != nil {
 		return err
 	}
-	// The driver's errors say what is malformed without quoting the DSN.
-	cfg, err := driver.ParseDSN(v.GetString("aoscdb-dsn"))
+	cfg, err := mysql.ParseDSN(v.GetString("aoscdb-dsn"))
 	if err != nil {
-		return fmt.Errorf("want user:password@tcp(host:port)/aoscdb: %w", err)
+		return err
 	}
 	if cfg.DBName == "" {
 		return errors.New("names no database; end it with /aoscdb")
@@ -165,7 +163,7 @@ func readPassword(path string) (string, error) {
 
 // maskDSN shows where a DSN leads without its password. What cannot be taken apart is not shown at all.
 func maskDSN(dsn string) string {
-	cfg, err := driver.ParseDSN(dsn)
+	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return "***"
 	}

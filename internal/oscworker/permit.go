@@ -11,6 +11,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc"
 	"github.com/aosc/aosc/internal/permit"
 )
@@ -181,8 +182,8 @@ func (j *job) awaitWord() string {
 }
 
 // stopFile looks whether the operator has stopped this instance at the worker's machine, by a file that needs no database:
-// one host:port to a line, or * for all. "" = no; else why.
-func (d *Daemon) stopFile(a interface{ String() string }) string {
+// one host:port to a line, a host for all of its instances, or * for all. "" = no; else why.
+func (d *Daemon) stopFile(a mysql.Addr) string {
 	if d.cfg.StopFile == "" {
 		return ""
 	}
@@ -194,7 +195,7 @@ func (d *Daemon) stopFile(a interface{ String() string }) string {
 		return fmt.Sprintf("the stop file cannot be read: %v", err) // who cannot be understood is obeyed
 	}
 	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line == "*" || line == a.String() {
+		if line = strings.TrimSpace(line); line == "*" || strings.EqualFold(line, a.String()) || strings.EqualFold(line, a.Host) {
 			return fmt.Sprintf("the file %s on the worker's machine names it (%s)", d.cfg.StopFile, line)
 		}
 	}

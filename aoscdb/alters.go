@@ -184,10 +184,16 @@ func (s *Store) CurrentAlter(ctx context.Context, group, table string) (CurrentA
 }
 
 // OperatorHold puts an alter that is in progress on the operator's HOLD: nothing new is started until
-// OperatorResume, and what runs is stopped, or with HoldPause paused in place. ErrNotFound when no such alter is in progress.
+// OperatorResume, and what runs is stopped, or with HoldPause paused in place. It takes over a HOLD that stops less or ends sooner: that of
+// a worker, under which what runs elsewhere goes on and which another commit lifts, and a pause that is to be a stop. ErrNotFound when no
+// such alter is in progress.
 func (s *Store) OperatorHold(ctx context.Context, group, table, reason, how string) error {
-	n, err := exec(ctx, s.db, "UPDATE current_alters SET status = 'HOLD', hold_by = 'operator', reason = ?, hold_how = ? "+
-		"WHERE `group` = ? AND table_name = ? AND status = 'IPR'", clip(reason, maxReason), how, group, table)
+	// Assignments run from left to right: the reason still sees whose HOLD it was.
+	n, err := exec(ctx, s.db, "UPDATE current_alters SET reason = LEFT(IF(status = 'HOLD' AND reason <> '', "+
+		"CONCAT(?, '; it was on HOLD by ', IF(hold_by = '', 'operator', hold_by), ': ', reason), ?), ?), "+
+		"status = 'HOLD', hold_by = 'operator', hold_how = ? WHERE `group` = ? AND table_name = ? AND (status = 'IPR' "+
+		"OR status = 'HOLD' AND (hold_by IN ('', 'worker') OR hold_by = 'operator' AND hold_how = 'pause' AND ? = 'stop'))",
+		clip(reason, maxReason), clip(reason, maxReason), maxReason, how, group, table, how)
 	return wrap(oneRow(n, err), "hold %s/%s in %s", group, table, s)
 }
 

@@ -122,6 +122,23 @@ func TestOperatorHold(t *testing.T) {
 	if c := must(s.CurrentAlter(ctx, "udb", "a"))(t); c.Status != AlterIPR || c.HoldBy != HoldNone || c.Reason != "" {
 		t.Errorf("resumed: %+v", c)
 	}
+	for _, c := range []struct {
+		by, was, how string
+		want         error
+	}{
+		{HoldWorker, HoldStop, HoldStop, nil}, {HoldWorker, HoldStop, HoldPause, nil}, {HoldNone, HoldStop, HoldPause, nil},
+		{HoldOperator, HoldPause, HoldStop, nil}, {HoldOperator, HoldStop, HoldPause, ErrNotFound}, {HoldBrain, HoldStop, HoldStop, ErrNotFound},
+	} {
+		tell(t, s.db, "UPDATE current_alters SET status = 'HOLD', hold_by = ?, hold_how = ?, reason = 'disk full'", c.by, c.was)
+		if err := s.OperatorHold(ctx, "udb", "a", "stopped by me", c.how); !errors.Is(err, c.want) {
+			t.Errorf("%s what %q holds (%s): %v, want %v", c.how, c.by, c.was, err, c.want)
+		}
+		now := must(s.CurrentAlter(ctx, "udb", "a"))(t)
+		if c.want == nil && (now.HoldBy != HoldOperator || now.HoldHow != c.how || !strings.HasPrefix(now.Reason, "stopped by me; it was on HOLD by") ||
+			!strings.HasSuffix(now.Reason, "disk full")) {
+			t.Errorf("%s what %q holds: %+v", c.how, c.by, now)
+		}
+	}
 	for holder, want := range map[string]error{HoldBrain: ErrNotFound, HoldWorker: nil, HoldNone: nil} {
 		tell(t, s.db, "UPDATE current_alters SET status = 'HOLD', hold_by = ?", holder)
 		if err := s.OperatorResume(ctx, "udb", "a"); !errors.Is(err, want) {

@@ -48,6 +48,9 @@ func controlCommand(a *app, name, short string, method func(*operate.Desk) contr
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, osc_priv changed on %d of the %d instances it is queued for or running on\n",
 					name, what, len(done.Instances), done.Asked)
 			}
+			if done.Lasts != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s: %s; `aosc revoke %s %s` ends it for good\n", name, what, done.Lasts, args[0], args[1])
+			}
 			for _, addr := range done.Instances {
 				fmt.Fprintf(cmd.OutOrStdout(), "  %s\n", addr)
 			}

@@ -26,6 +26,7 @@ var ErrNoAlter = errors.New("no such alter in current_alters")
 // Done is what a pause, stop or resume has changed.
 type Done struct {
 	Alter     string       // what became of the alter itself, "" = it stays as it was
+	Lasts     string       // why a pause or a stop does not last by itself, "" = it does
 	Instances []mysql.Addr // whose osc_priv was set
 	Asked     int          // instances that have a row of the alter, or were named
 	Anew      []mysql.Addr // where the alter waited between two tries, and is begun at once
@@ -65,6 +66,9 @@ func (d *Desk) set(ctx context.Context, s Selection, priv, word string) (Done, e
 		if done.Alter, err = d.hold(ctx, alter, priv, word, s.By); err != nil {
 			return done, err
 		}
+		if priv != aoscdb.PrivOK {
+			done.Lasts = wouldNotLast(alter)
+		}
 		if done.Alter != "" {
 			if err := d.Store.Event(ctx, aoscdb.Event{Actor: s.By, Group: s.Group, Table: s.Table, What: word, Detail: done.Alter}); err != nil {
 				return done, err
@@ -96,10 +100,13 @@ func (d *Desk) set(ctx context.Context, s Selection, priv, word string) (Done, e
 // HOLD is the operator's to lift, and resume is how. It says what became of the alter, "" = nothing.
 func (d *Desk) hold(ctx context.Context, a aoscdb.CurrentAlter, priv, word, by string) (string, error) {
 	switch {
-	case priv != aoscdb.PrivOK && a.Status == aoscdb.AlterIPR:
+	case priv != aoscdb.PrivOK && wouldNotLast(a) == "":
 		how := aoscdb.HoldStop
 		if priv == aoscdb.PrivPause {
 			how = aoscdb.HoldPause
+		}
+		if a.Status == aoscdb.AlterHold && a.HoldBy == aoscdb.HoldOperator && (a.HoldHow != aoscdb.HoldPause || how == aoscdb.HoldPause) {
+			return "", nil // it is so already
 		}
 		return "put on HOLD: " + how, d.Store.OperatorHold(ctx, a.Group, a.Table, fmt.Sprintf("%s by %s", word, by), how)
 	case priv == aoscdb.PrivOK && a.Status == aoscdb.AlterHold && a.HoldBy != aoscdb.HoldBrain:
@@ -109,6 +116,17 @@ func (d *Desk) hold(ctx context.Context, a aoscdb.CurrentAlter, priv, word, by s
 		return "", fmt.Errorf("%s.%s is held by the brain, which lifts it once the reason is gone: %s", a.Group, a.Table, a.Reason)
 	}
 	return "", nil
+}
+
+// wouldNotLast says why an operator's word about the whole alter would not last, "" when it does.
+func wouldNotLast(a aoscdb.CurrentAlter) string {
+	switch {
+	case a.Status == aoscdb.AlterDone:
+		return "it is DONE, nothing is altered now; a check that finds a difference sends it back to work"
+	case a.Status == aoscdb.AlterHold && a.HoldBy == aoscdb.HoldBrain:
+		return "it is on HOLD by brain, which lifts that by itself once the reason is gone: " + a.Reason
+	}
+	return ""
 }
 
 // betweenTries are the selected instances where the alter failed and is to be tried again.

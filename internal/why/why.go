@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
@@ -59,8 +60,9 @@ func (r Reason) Waits() bool { return r.Code != Going && r.Code != Verifying }
 
 func (r Reason) String() string { return fmt.Sprintf("%s (%s)", r.Text, r.Code) }
 
+// because is a reason, in one line: a joined error has several.
 func because(c Code, format string, args ...any) Reason {
-	return Reason{Code: c, Text: fmt.Sprintf(format, args...)}
+	return Reason{Code: c, Text: strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")}
 }
 
 // alter is what is known of one alter as a whole.
@@ -114,10 +116,12 @@ func (a alter) admission() Reason {
 func (a alter) hold() Reason {
 	c := a.Current
 	text := fmt.Sprintf("HOLD by %s: %s", cmp.Or(c.HoldBy, aoscdb.HoldOperator), cmp.Or(c.Reason, "put there by hand"))
-	if r, bad := a.Brain.trouble(); bad && c.HoldBy == aoscdb.HoldBrain {
+	// A brain that waits for a server that does not answer says that it fails for that very reason: it does look.
+	looks := a.Brain.Alive && c.Reason != "" && strings.Contains(a.Brain.Error, c.Reason)
+	if r, bad := a.Brain.trouble(); bad && c.HoldBy == aoscdb.HoldBrain && !looks {
 		text += fmt.Sprintf(" (Nobody looks whether that still holds: %s.)", r.Text)
 	}
-	return Reason{Hold, text}
+	return because(Hold, "%s", text)
 }
 
 // checks is of an alter that is DONE.

@@ -438,3 +438,28 @@ func TestStand(t *testing.T) {
 		}
 	}
 }
+
+// A brain that waits for a server fails for just that reason, and does look: only one that is down, or fails for another, does not.
+func TestBrainThatWaitsLooks(t *testing.T) {
+	const reason = "Waiting for tier udb: primary uncertain\ndrop the scratch schema"
+	for name, c := range map[string]struct {
+		change func(*aoscdb.DaemonRow)
+		looks  bool
+	}{
+		"lives":                  {func(*aoscdb.DaemonRow) {}, true},
+		"fails for that reason":  {func(d *aoscdb.DaemonRow) { d.Error = "1 of 1 alters cannot be judged: udb/t: " + reason }, true},
+		"fails for another":      {failing, false},
+		"is down":                {dead, false},
+		"is down, failed for it": {func(d *aoscdb.DaemonRow) { d.Error = "udb/t: " + reason; dead(d) }, false},
+	} {
+		tables := world()
+		tables.Current = clear(tables.Current, func(a *aoscdb.CurrentAlter) {
+			a.Status, a.HoldBy, a.Reason = aoscdb.AlterHold, aoscdb.HoldBrain, reason
+		})
+		daemon(&tables, aoscdb.DaemonBrain, c.change)
+		text := one(t, tables, nil).Reason.Text
+		if strings.Contains(text, "Nobody looks") == c.looks || strings.Count(text, "Waiting for tier") != 1 && c.looks || strings.Contains(text, "\n") {
+			t.Errorf("the brain %s: %s", name, text)
+		}
+	}
+}

@@ -22,6 +22,8 @@ const (
 	scratchLock = "aosc.scratch."
 	// dropTimeout bounds the clean-up, which goes on when the caller's context has ended.
 	dropTimeout = 15 * time.Second
+	// staleTimeout is how long a draft waits for what dead owners left to be dropped.
+	staleTimeout = 5 * time.Second
 	// scratchLockWait bounds the wait for a metadata lock: nothing in a scratch schema has to wait for anybody, and who waits for a lock
 	// keeps others waiting behind it.
 	scratchLockWait = 5 * time.Second
@@ -39,7 +41,7 @@ func WithScratch(ctx context.Context, db *sql.DB, env DBEnv, fn func(ctx context
 	session := mysql.Session{NoBinlog: true, NoForeignKeyChecks: true, SQLMode: &env.SQLMode, ServerValues: true,
 		LockWaitTimeout: scratchLockWait}
 	return mysql.WithSession(ctx, db, session, func(ctx context.Context, conn *sql.Conn) (err error) {
-		name, err := openScratch(ctx, conn, env)
+		name, err := openScratch(ctx, db, conn, env)
 		if name != "" {
 			defer func() { err = errors.Join(err, dropScratch(ctx, db, conn, name)) }()
 		}
@@ -52,7 +54,7 @@ func WithScratch(ctx context.Context, db *sql.DB, env DBEnv, fn func(ctx context
 
 // openScratch drops what dead owners left, and creates the schema of this connection. The name is returned as soon as
 // there may be something to drop.
-func openScratch(ctx context.Context, conn *sql.Conn, env DBEnv) (string, error) {
+func openScratch(ctx context.Context, db *sql.DB, conn *sql.Conn, env DBEnv) (string, error) {
 	// At random: any account may take any named lock, and nobody must be able to take ours beforehand.
 	suffix := hex.EncodeToString(binary.BigEndian.AppendUint64(nil, rand.Uint64()))
 	var got sql.NullBool
@@ -62,7 +64,7 @@ func openScratch(ctx context.Context, conn *sql.Conn, env DBEnv) (string, error)
 	if !got.Bool {
 		return "", fmt.Errorf("the lock %s%s is held by another connection", scratchLock, suffix)
 	}
-	if err := dropStale(ctx, conn); err != nil {
+	if err := dropStale(ctx, db, conn); err != nil {
 		return "", err
 	}
 	name := ScratchPrefix + suffix
@@ -74,34 +76,48 @@ func openScratch(ctx context.Context, conn *sql.Conn, env DBEnv) (string, error)
 	return name, err
 }
 
-// dropStale drops scratch schemas whose owner's lock is free.
-func dropStale(ctx context.Context, conn *sql.Conn) error {
+// dropStale drops scratch schemas whose owner's lock is free. What takes long (thousands of partitions) the server goes on with by itself, and
+// nobody waits for it: it is done over another connection, which keeps the lock.
+func dropStale(ctx context.Context, db *sql.DB, conn *sql.Conn) error {
+	suffixes, err := scratchSuffixes(ctx, conn)
+	if err != nil || len(suffixes) == 0 {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, staleTimeout)
+	defer cancel()
+	err = mysql.WithSession(limited, db, mysql.Session{NoBinlog: true, LockWaitTimeout: scratchLockWait}, func(ctx context.Context, conn *sql.Conn) error {
+		for _, suffix := range suffixes {
+			if err := dropOne(ctx, conn, suffix); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if ctx.Err() == nil && limited.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// scratchSuffixes are those of the scratch schemas that are there.
+func scratchSuffixes(ctx context.Context, conn *sql.Conn) ([]string, error) {
 	rows, err := conn.QueryContext(ctx, "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE ?",
 		strings.ReplaceAll(ScratchPrefix, "_", `\_`)+"%")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
 	var suffixes []string
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
-			return err
+			return nil, err
 		}
 		if suffix := strings.TrimPrefix(name, ScratchPrefix); scratchSuffix.MatchString(suffix) {
 			suffixes = append(suffixes, suffix)
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	rows.Close()
-	for _, suffix := range suffixes {
-		if err := dropOne(ctx, conn, suffix); err != nil {
-			return err
-		}
-	}
-	return nil
+	return suffixes, rows.Err()
 }
 
 func dropOne(ctx context.Context, conn *sql.Conn, suffix string) error {

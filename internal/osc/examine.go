@@ -14,7 +14,7 @@ func readCopyFacts(ctx context.Context, db *sql.DB, p Plan) (preflight.Facts, er
 	if err != nil {
 		return f, err
 	}
-	f.Change, f.Lossy = p.Change, lossyColumns(p.Findings)
+	f.Change, f.Lossy, f.Strict = p.Change, lossyColumns(p.Findings), refusedValues(p.Findings)
 	columns, err := columnsOf(p.Desired)
 	for _, c := range columns {
 		f.Columns = append(f.Columns, c.name)

@@ -28,7 +28,20 @@ func shapeOf(ctx context.Context, scratch *sql.DB, env schema.DBEnv, desired sch
 func lossyColumns(findings []schema.Finding) map[string]bool {
 	columns := map[string]bool{}
 	for _, f := range findings {
-		columns[strings.ToLower(f.Column)] = true
+		if cutsValues(f) { // the column of others is a key, or its values do not change
+			columns[strings.ToLower(f.Column)] = true
+		}
 	}
 	return columns
+}
+
+// refusedValues are the findings about values that strict SQL refuses in the new definition.
+func refusedValues(findings []schema.Finding) []string {
+	var out []string
+	for _, f := range findings {
+		if f.Strict {
+			out = append(out, f.String())
+		}
+	}
+	return out
 }

@@ -13,6 +13,7 @@ import (
 type loss struct {
 	code, detail string
 	where        string // rows whose value does not survive; "" = it cannot be told, or all
+	strict       bool   // strict SQL refuses such a value: only an ALTER that is not strict makes something of it
 }
 
 // convert tells what may be lost when the type of a column goes from c to d. Nothing is, and nothing is returned, when
@@ -38,17 +39,23 @@ func convert(c, d *column) []loss {
 		return one(d.length < c.length, NarrowColumn, "vectors of more dimensions do not fit", fmt.Sprintf("VECTOR_DIM(%s) > %d", c.sql(), d.length))
 	case to == stringFamily && d.charset != "binary":
 		return toString(c, d)
-	case d.typ == "json" && from == stringFamily && c.charset != "binary":
-		return []loss{{ConvertColumn, "only valid JSON fits", "NOT JSON_VALID(" + c.sql() + ")"}}
+	case from == stringFamily && c.charset != "binary":
+		if losses, known := fromText(c, d); known {
+			return losses
+		}
+	case from == intFamily:
+		if losses, known := fromWhole(c, d); known {
+			return losses
+		}
 	}
-	return []loss{{ConvertColumn, "not every value means the same there", ""}}
+	return []loss{{code: ConvertColumn, detail: "not every value means the same there", where: ""}}
 }
 
 func one(is bool, code, detail, where string) []loss {
 	if !is {
 		return nil
 	}
-	return []loss{{code, detail, where}}
+	return []loss{{code: code, detail: detail, where: where}}
 }
 
 type family int
@@ -111,10 +118,10 @@ func convertMembers(c, d *column) []loss {
 			}
 			where = strings.Join(each, " OR ")
 		}
-		out = append(out, loss{NarrowColumn, "members removed: " + strings.Join(gone, ", "), where})
+		out = append(out, loss{code: NarrowColumn, detail: "members removed: " + strings.Join(gone, ", "), where: where})
 	}
 	if moved {
-		out = append(out, loss{EnumReorder, "members that stay get other numbers: append new ones at the end", ""})
+		out = append(out, loss{code: EnumReorder, detail: "members that stay get other numbers: append new ones at the end", where: ""})
 	}
 	return out
 }
@@ -126,10 +133,10 @@ func convertSpatial(c, d *column) []loss {
 		if kind == "geometrycollection" {
 			kind = "geomcollection"
 		}
-		out = append(out, loss{NarrowColumn, "only values of type " + d.typ + " fit", "ST_GEOMETRYTYPE(" + c.sql() + ") <> " + mysql.QuoteString(strings.ToUpper(kind))})
+		out = append(out, loss{code: NarrowColumn, detail: "only values of type " + d.typ + " fit", where: "ST_GEOMETRYTYPE(" + c.sql() + ") <> " + mysql.QuoteString(strings.ToUpper(kind))})
 	}
 	if d.srid >= 0 && d.srid != c.srid {
-		out = append(out, loss{NarrowColumn, "only values of SRID " + itoa(d.srid) + " fit", "ST_SRID(" + c.sql() + ") <> " + itoa(d.srid)})
+		out = append(out, loss{code: NarrowColumn, detail: "only values of SRID " + itoa(d.srid) + " fit", where: "ST_SRID(" + c.sql() + ") <> " + itoa(d.srid)})
 	}
 	return out
 }
@@ -156,7 +163,7 @@ func toString(c, d *column) []loss {
 			width += 1 + c.length
 		}
 	default:
-		return []loss{{ConvertColumn, "not every value means the same there", ""}}
+		return []loss{{code: ConvertColumn, detail: "not every value means the same there", where: ""}}
 	}
 	return one(d.maxChars() < int64(width), NarrowColumn, "longer values do not fit", d.tooLong("CONVERT("+c.sql()+" USING utf8mb4)"))
 }
@@ -182,13 +189,13 @@ func convertTimes(c, d *column) []loss {
 	case c.typ == "date" && d.typ == "datetime":
 		return nil
 	case c.typ == "datetime" && d.typ == "date":
-		return []loss{{NarrowColumn, "the time of day is lost", "TIME(" + c.sql() + ") <> '00:00:00'"}}
+		return []loss{{code: NarrowColumn, detail: "the time of day is lost", where: "TIME(" + c.sql() + ") <> '00:00:00'"}}
 	case c.typ == "timestamp" && d.typ == "datetime":
-		return []loss{{ConvertColumn, "moments become the date and time of one time zone", ""}}
+		return []loss{{code: ConvertColumn, detail: "moments become the date and time of one time zone", where: ""}}
 	case c.typ == "datetime" && d.typ == "timestamp":
-		return []loss{{ConvertColumn, "dates and times become moments by one time zone, and only those from 1970 to 2038 fit", ""}}
+		return []loss{{code: ConvertColumn, detail: "dates and times become moments by one time zone, and only those from 1970 to 2038 fit", where: ""}}
 	}
-	return []loss{{ConvertColumn, "not every value means the same there", ""}}
+	return []loss{{code: ConvertColumn, detail: "not every value means the same there", where: ""}}
 }
 
 // enumValues takes the quotes off what the parser gives.

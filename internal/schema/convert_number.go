@@ -59,14 +59,17 @@ func (c *column) mantissa() uint {
 }
 
 func convertNumbers(c, d *column) []loss {
+	if losses, known := fromWhole(c, d); known && c.family() == intFamily {
+		return losses
+	}
 	if d.typ == "year" {
-		return []loss{{ConvertColumn, "only years fit", ""}}
+		return []loss{{code: ConvertColumn, detail: "only years fit", where: ""}}
 	}
 	switch from, to := c.family(), d.family(); {
 	case from == floatFamily && to == floatFamily:
 		return convertFloats(c, d)
 	case from == floatFamily:
-		return []loss{{ConvertColumn, "approximate values are rounded", ""}}
+		return []loss{{code: ConvertColumn, detail: "approximate values are rounded", where: ""}}
 	case to == floatFamily:
 		return toFloat(c, d)
 	}
@@ -95,7 +98,7 @@ func number(r *big.Rat, decimals int) string { return r.FloatString(decimals) }
 
 func toFloat(c, d *column) []loss {
 	if c.family() == decimalFamily && (c.decimals() > 0 || d.length >= 0) {
-		return []loss{{ConvertColumn, "exact values become approximate", ""}}
+		return []loss{{code: ConvertColumn, detail: "exact values become approximate", where: ""}}
 	}
 	limit := new(big.Rat).SetInt(new(big.Int).Lsh(big.NewInt(1), d.mantissa()))
 	lo, hi := c.limits()
@@ -110,19 +113,19 @@ func toFloat(c, d *column) []loss {
 	if d.length >= 0 { // float(M,D)
 		where = ""
 	}
-	return []loss{{NarrowColumn, "large numbers become approximate", where}}
+	return []loss{{code: NarrowColumn, detail: "large numbers become approximate", where: where}}
 }
 
 func convertFloats(c, d *column) []loss {
 	var out []loss
 	if c.typ == "double" && d.typ == "float" {
-		out = append(out, loss{NarrowColumn, "values lose precision", c.sql() + " <> CAST(" + c.sql() + " AS FLOAT)"})
+		out = append(out, loss{code: NarrowColumn, detail: "values lose precision", where: c.sql() + " <> CAST(" + c.sql() + " AS FLOAT)"})
 	}
 	if d.unsigned && !c.unsigned {
-		out = append(out, loss{NarrowColumn, "negative values do not fit", c.sql() + " < 0"})
+		out = append(out, loss{code: NarrowColumn, detail: "negative values do not fit", where: c.sql() + " < 0"})
 	}
 	if d.scale >= 0 && (c.scale < 0 || d.scale < c.scale || d.length-d.scale < c.length-c.scale) {
-		out = append(out, loss{NarrowColumn, "values are rounded or do not fit", ""})
+		out = append(out, loss{code: NarrowColumn, detail: "values are rounded or do not fit", where: ""})
 	}
 	return out
 }

@@ -69,14 +69,13 @@ func convertStrings(c, d *column) []loss {
 	}
 	var out []loss
 	if !includes(d.charset, c.charset) {
-		out = append(out, loss{CharsetLoss, "characters that " + d.charset + " does not have are replaced",
-			fmt.Sprintf("CAST(CONVERT(CONVERT(%[1]s USING %[2]s) USING utf8mb4) AS BINARY) <> CAST(CONVERT(%[1]s USING utf8mb4) AS BINARY)", c.sql(), d.charset)})
+		out = append(out, loss{code: CharsetLoss, detail: "characters that " + d.charset + " does not have are replaced", where: fmt.Sprintf("CAST(CONVERT(CONVERT(%[1]s USING %[2]s) USING utf8mb4) AS BINARY) <> CAST(CONVERT(%[1]s USING utf8mb4) AS BINARY)", c.sql(), d.charset)})
 	}
 	if !fits(c, d) {
-		out = append(out, loss{NarrowColumn, "longer values do not fit", d.tooLong(c.sql())})
+		out = append(out, loss{code: NarrowColumn, detail: "longer values do not fit", where: d.tooLong(c.sql())})
 	}
 	if d.typ == "char" && c.typ != "char" {
-		out = append(out, loss{NarrowColumn, "trailing spaces are lost", c.sql() + ` LIKE '% '`})
+		out = append(out, loss{code: NarrowColumn, detail: "trailing spaces are lost", where: c.sql() + ` LIKE '% '`})
 	}
 	return out
 }
@@ -99,27 +98,28 @@ func fits(c, d *column) bool {
 // convertBytes is for binary, varbinary and blob. binary pads with zero bytes, which are then part of the value.
 func convertBytes(c, d *column) []loss {
 	if d.typ == "binary" && (c.typ != "binary" || c.size() != d.size()) {
-		return []loss{{NarrowColumn, "values of another length are padded or do not fit", fmt.Sprintf("LENGTH(%s) <> %d", c.sql(), d.size())}}
+		return []loss{{code: NarrowColumn, detail: "values of another length are padded or do not fit", where: fmt.Sprintf("LENGTH(%s) <> %d", c.sql(), d.size())}}
 	}
 	return one(c.maxBytes() > d.maxBytes(), NarrowColumn, "longer values do not fit", fmt.Sprintf("LENGTH(%s) > %d", c.sql(), d.maxBytes()))
 }
 
 func charToBytes(c, d *column) []loss {
 	if d.typ == "binary" {
-		return []loss{{ConvertColumn, "text becomes bytes padded with zeros", ""}}
+		return []loss{{code: ConvertColumn, detail: "text becomes bytes padded with zeros", where: ""}}
 	}
 	return one(c.maxBytes() > d.maxBytes(), NarrowColumn, "longer values do not fit", fmt.Sprintf("LENGTH(%s) > %d", c.sql(), d.maxBytes()))
 }
 
 func bytesToChar(c, d *column) []loss {
-	out := []loss{{CharsetLoss, "bytes that are no " + d.charset + " do not fit", fmt.Sprintf(
+	out := []loss{{code: CharsetLoss, detail: "bytes that are no " + d.charset + " do not fit", where: fmt.Sprintf(
 		"%[1]s IS NOT NULL AND NOT COALESCE(CAST(CONVERT(CONVERT(CONVERT(%[1]s USING %[2]s) USING utf8mb4) USING %[2]s) AS BINARY) = CAST(%[1]s AS BINARY), FALSE)",
 		c.sql(), d.charset)}}
+
 	if !d.sized() && c.maxBytes() > d.maxBytes() || d.sized() && c.maxBytes() > d.size() {
-		out = append(out, loss{NarrowColumn, "longer values do not fit", d.tooLong("CONVERT(" + c.sql() + " USING " + d.charset + ")")})
+		out = append(out, loss{code: NarrowColumn, detail: "longer values do not fit", where: d.tooLong("CONVERT(" + c.sql() + " USING " + d.charset + ")")})
 	}
 	if d.typ == "char" {
-		out = append(out, loss{NarrowColumn, "trailing spaces are lost", c.sql() + ` LIKE '% '`})
+		out = append(out, loss{code: NarrowColumn, detail: "trailing spaces are lost", where: c.sql() + ` LIKE '% '`})
 	}
 	return out
 }

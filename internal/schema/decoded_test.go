@@ -33,7 +33,7 @@ func TestGhostable(t *testing.T) {
 				return newTable(create)
 			}
 			got := ""
-			if err := ghostable(shape(c.from), shape(c.to)); err != nil {
+			if err := ghostable(shape(c.from), shape(c.to), &Change{}); err != nil {
 				got = err.Error()
 			}
 			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {

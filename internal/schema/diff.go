@@ -80,7 +80,7 @@ func (d *differ) run(version string) (Change, error) {
 	a, b := newTable(d.from), newTable(d.to)
 	c.Findings = findings(a, b, c.alters)
 	c.Copyable = copyable(a, b, &c)
-	c.Ghost = ghostable(a, b)
+	c.Ghost = ghostable(a, b, &c)
 	c.UTC = inUTC(a, b)
 	return c, nil
 }

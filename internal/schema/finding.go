@@ -37,6 +37,9 @@ type Finding struct {
 	// Check tells whether the rows of a table make it real; nil when it is, whatever the rows.
 	Check *DataCheck
 
+	// Strict: strict SQL refuses such values. A copy is made in it, whatever loss is permitted.
+	Strict bool
+
 	collation string // of Unique: the key is there already, and this is how it compares its columns otherwise
 }
 
@@ -139,8 +142,9 @@ func renamedTo(c *column, a, b *table) string {
 
 func changedColumn(c, d *column) []Finding {
 	var out []Finding
-	add := func(code, detail string, check *DataCheck) {
+	add := func(code, detail string, check *DataCheck) *Finding {
 		out = append(out, Finding{Code: code, Column: c.name, Detail: detail, Check: check})
+		return &out[len(out)-1]
 	}
 	switch {
 	case c.generated && d.generated:
@@ -159,7 +163,7 @@ func changedColumn(c, d *column) []Finding {
 		if l.where == "" {
 			check = nil
 		}
-		add(l.code, c.typeText()+" becomes "+d.typeText()+": "+l.detail, check)
+		add(l.code, c.typeText()+" becomes "+d.typeText()+": "+l.detail, check).Strict = l.strict
 	}
 	if c.nullable && !d.nullable {
 		add(NotNull, "it becomes NOT NULL: what is NULL would have to become something else", &DataCheck{Where: c.sql() + " IS NULL"})

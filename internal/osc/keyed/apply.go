@@ -2,13 +2,14 @@ package keyed
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/osc/verify"
 	"github.com/aosc/aosc/internal/wait"
 )
 
@@ -27,7 +28,7 @@ func (m *mover) apply(ctx context.Context, conn session, keys []value) ([]value,
 	for try := range applyTries {
 		if !m.key.alike() {
 			// What the ghost takes for the same key may be another one in the table.
-			if keys, err = m.with(ctx, conn, keys, fmt.Sprintf("SELECT %s FROM %s FORCE INDEX (%s) WHERE %s", m.key.reads(ghost, ""), m.to,
+			if keys, err = m.reading(ctx, conn, keys, fmt.Sprintf("SELECT %s FROM %s FORCE INDEX (%s) WHERE %s", m.key.reads(ghost, ""), m.to,
 				mysql.QuoteIdent(m.key.index), m.key.among(ghost, keys))); err != nil {
 				return nil, err
 			}
@@ -53,8 +54,14 @@ func (m *mover) apply(ctx context.Context, conn session, keys []value) ([]value,
 			return nil, m.unfitAmong(ctx, conn, keys, err)
 		case mysql.IsNumber(err, mysql.ErrDupEntry):
 			before := len(keys)
-			if keys, err = m.inTheWayOf(ctx, conn, keys, m.key.among(original, keys)); err != nil {
-				return nil, err
+			more, err := m.inTheWayOf(ctx, conn, keys, m.key.among(original, keys))
+			switch {
+			case err == nil:
+				keys = more
+			case misfit(err):
+				return nil, m.unfitAmong(ctx, conn, keys, err)
+			case !passing(err):
+				return nil, fmt.Errorf("find the rows of %s that are in the way of others: %w", m.to, err)
 			}
 			if len(keys) == before && try >= growths {
 				return keys, m.duplicate(ctx, conn, keys)
@@ -69,12 +76,17 @@ func (m *mover) apply(ctx context.Context, conn session, keys []value) ([]value,
 	return nil, fmt.Errorf("apply changes to %s: in %d attempts others were in the way: %w", m.to, applyTries, err)
 }
 
-// with adds the keys that a query finds.
-func (m *mover) with(ctx context.Context, q querier, keys []value, query string) ([]value, error) {
+// reading adds the keys that a query finds.
+func (m *mover) reading(ctx context.Context, q querier, keys []value, query string) ([]value, error) {
 	found, err := m.values(ctx, q, query)
 	if err != nil {
 		return nil, fmt.Errorf("find the rows of %s that are in the way of others: %w", m.to, err)
 	}
+	return with(keys, found), nil
+}
+
+// with is keys, and those of found that are not among them.
+func with(keys, found []value) []value {
 	known := make(map[value]bool, len(keys))
 	for _, k := range keys {
 		known[k] = true
@@ -86,46 +98,72 @@ func (m *mover) with(ctx context.Context, q querier, keys []value, query string)
 			keys = append(keys, k)
 		}
 	}
-	return keys, nil
+	return keys
 }
 
-// inTheWayOf adds to keys those of the ghost's rows that have a unique key's values in common with what the table has under a condition.
-func (m *mover) inTheWayOf(ctx context.Context, q querier, keys []value, condition string) ([]value, error) {
-	uniques := m.unique
-	if !m.key.alike() {
-		uniques = append([]verify.Key{m.byIndex()}, uniques...)
-	}
-	var err error
-	for _, u := range uniques {
-		var equal []string
-		for _, c := range u.Columns {
-			oc, ok := m.original.Column(c)
-			if !ok {
-				equal = nil
-				break
+// inTheWayOf adds to keys those of the ghost's rows because of which rows of the table, under a condition, cannot be inserted. The server
+// tells which they are, so that it does not matter what a unique key is over: columns that the ghost computes, beginnings of columns,
+// expressions, another collation. A row with several such rows names one of them; the next attempt names the next. It is only tried: all
+// of it is rolled back.
+func (m *mover) inTheWayOf(ctx context.Context, conn session, keys []value, condition string) ([]value, error) {
+	var found []value
+	err := inTransaction(ctx, conn, func() error {
+		statements := []string{"SET @aosc_in_the_way = NULL", m.insert(condition) + m.noting()}
+		if len(keys) > 0 {
+			statements = append([]string{m.remove(keys)}, statements...)
+		}
+		for _, s := range statements {
+			if _, err := conn.ExecContext(ctx, s); err != nil {
+				return err
 			}
-			equal = append(equal, m.to+"."+mysql.QuoteIdent(c)+" = o."+mysql.QuoteIdent(oc.Name))
 		}
-		if equal == nil {
-			continue
+		var err error
+		if found, err = noted(ctx, conn); err != nil {
+			return err
 		}
-		query := fmt.Sprintf("SELECT %s FROM %s JOIN (SELECT * FROM %s FORCE INDEX (%s) WHERE %s) AS o ON %s", m.key.reads(ghost, m.to+"."), m.to,
-			m.from, mysql.QuoteIdent(m.key.name), condition, strings.Join(equal, " AND "))
-		if keys, err = m.with(ctx, q, keys, query); err != nil {
+		return errOnlyTried
+	})
+	if !errors.Is(err, errOnlyTried) {
+		return nil, err
+	}
+	return with(keys, found), nil
+}
+
+// noting makes an INSERT leave a row that is in the way as it is, and note its key.
+func (m *mover) noting() string {
+	var column string
+	for _, c := range m.ghost.Columns {
+		// A column of the key where it may be written: an ENUM may hold a value that no assignment accepts.
+		inKey := slices.ContainsFunc(m.key.parts, func(p part) bool { return p.ghost.Name == c.Name })
+		if !c.Generated && c.DataType != "enum" && (column == "" || inKey) {
+			column = m.to + "." + mysql.QuoteIdent(c.Name)
+		}
+	}
+	return fmt.Sprintf(" ON DUPLICATE KEY UPDATE %[1]s = CASE WHEN "+
+		"(@aosc_in_the_way := CONCAT_WS(',', @aosc_in_the_way, CONCAT_WS('|', %[2]s))) IS NULL THEN %[1]s ELSE %[1]s END", column, m.key.reads(ghost, m.to+"."))
+}
+
+// noted are the keys that were noted.
+func noted(ctx context.Context, q querier) ([]value, error) {
+	rows, err := q.QueryContext(ctx, "SELECT @aosc_in_the_way")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var text sql.NullString
+	for rows.Next() {
+		if err := rows.Scan(&text); err != nil {
 			return nil, err
 		}
 	}
-	return keys, nil
-}
-
-// byIndex is the ghost's key that rows are found by.
-func (m *mover) byIndex() verify.Key {
-	for _, k := range m.ghost.Keys {
-		if k.Name == m.key.index {
-			return k
-		}
+	if !text.Valid {
+		return nil, rows.Err()
 	}
-	return verify.Key{}
+	var found []value
+	for _, one := range strings.Split(text.String, ",") {
+		found = append(found, value(one))
+	}
+	return found, rows.Err()
 }
 
 // duplicate is the error of two rows of the table that the ghost does not take both: all that are in each other's way were inserted

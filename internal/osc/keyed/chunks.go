@@ -169,8 +169,13 @@ func (c *Copy) describe(r span) string {
 // since they were copied, and their changes are on their way, perhaps waiting for this very chunk.
 func (c *Copy) clearFor(ctx context.Context, conn *sql.Conn, condition string) error {
 	keys, err := c.mover.inTheWayOf(ctx, conn, nil, condition)
-	if err != nil || len(keys) == 0 {
-		return err
+	switch {
+	case err != nil && misfit(err):
+		return c.mover.unfit(ctx, conn, condition, err)
+	case err != nil && passing(err):
+		return nil // the chunk is tried again
+	case err != nil:
+		return fmt.Errorf("find the rows of %s that are in the way of others: %w", c.mover.to, err)
 	}
 	c.turn.RLock()
 	defer c.turn.RUnlock()

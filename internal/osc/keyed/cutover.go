@@ -63,12 +63,18 @@ func (c *Copy) cutOver(ctx context.Context) error {
 // awaitOpportunity waits until an attempt has a chance: nobody said to rest, few keys are left, nobody holds the table.
 func (c *Copy) awaitOpportunity(ctx context.Context) error {
 	said := ""
+	pursuit := chase{limit: c.req.CatchUp}
 	for {
+		asked := time.Now()
 		if err := c.gate(ctx); err != nil {
 			return err
 		}
+		pursuit.rested(time.Since(asked))
 		why := ""
 		if left, compare := c.ledger.left(), c.recheck.size(); left+compare > underLock/2 {
+			if pursuit.lost(time.Now(), left+compare) {
+				return &BehindError{Backlog: left, Uncompared: compare, After: pursuit.limit}
+			}
 			why = fmt.Sprintf("%d changed rows are to be applied and %d to be compared first", left, compare)
 		} else if c.req.Opportunity != nil {
 			var err error
@@ -151,6 +157,9 @@ func (c *Copy) swap(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 	}
+	if err := c.dropHelper(ctx, conn); err != nil {
+		return err
+	}
 	fault.Point(faultRenameBefore)
 	_, err = conn.ExecContext(ctx, fmt.Sprintf("RENAME %s TABLE %s TO %s, %s TO %s", Marker, c.mover.from,
 		mysql.QuoteIdents(c.req.Database, c.req.Old), c.mover.to, c.mover.from))
@@ -161,6 +170,21 @@ func (c *Copy) swap(ctx context.Context, conn *sql.Conn) error {
 		return fmt.Errorf("swap the tables: %w", err)
 	}
 	fault.Point(faultRenameAfter)
+	return nil
+}
+
+// dropHelper drops the index that only the copy needed: nothing is left to find by it.
+func (c *Copy) dropHelper(ctx context.Context, conn *sql.Conn) error {
+	if c.key.index != helperKey {
+		return nil
+	}
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("ALTER %s TABLE %s DROP KEY %s", Marker, c.mover.to, mysql.QuoteIdent(helperKey)))
+	if mysql.IsLockWaitTimeout(err) {
+		return &notNow{"somebody keeps the server from changing definitions (LOCK INSTANCE FOR BACKUP, FLUSH TABLES WITH READ LOCK)"}
+	}
+	if err != nil {
+		return fmt.Errorf("drop the index %s of %s: %w", helperKey, c.mover.to, err)
+	}
 	return nil
 }
 

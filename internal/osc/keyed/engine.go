@@ -7,11 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
@@ -44,6 +43,8 @@ type Request struct {
 	MaxChunk        int // rows
 	LockWaitTimeout time.Duration
 	Retries         int // attempts at the cut-over
+	// CatchUp is for how long a copy goes on whose backlog of changes does not become smaller; 0 = DefaultCatchUp.
+	CatchUp time.Duration
 
 	// Gate blocks while the copy should rest: paused, or throttled. Its error ends the copy.
 	Gate func(context.Context) error
@@ -73,6 +74,7 @@ const (
 const (
 	DefaultWorkers  = 4
 	DefaultMaxChunk = 50_000
+	DefaultCatchUp  = 10 * time.Minute
 )
 
 // Status is how far a copy is.
@@ -119,6 +121,9 @@ func New(ctx context.Context, req Request) (*Copy, error) {
 	req.Workers = max(req.Workers, 1)
 	if req.MaxChunk <= 0 {
 		req.MaxChunk = DefaultMaxChunk
+	}
+	if req.CatchUp <= 0 {
+		req.CatchUp = DefaultCatchUp
 	}
 	if req.Logger == nil {
 		req.Logger = slog.Default()
@@ -209,7 +214,14 @@ func (c *Copy) look(ctx context.Context) error {
 		return err
 	}
 	if c.key, err = chooseKey(o, n, o.Keys, utc); err != nil {
-		return &UnfitError{err.Error()}
+		helped, ok := helpedKey(o, n, o.Keys, utc)
+		if !ok {
+			return &UnfitError{err.Error()}
+		}
+		c.key = helped
+		if err := c.addHelper(ctx); err != nil {
+			return err
+		}
 	}
 	if c.mover, err = newMover(o, n, c.key, c.req.Lossy, c.began); err != nil {
 		return &UnfitError{err.Error()}
@@ -224,7 +236,7 @@ func (c *Copy) look(ctx context.Context) error {
 		columns[i] = p.original.Name
 	}
 	c.comparison, err = verify.Prepare(verify.Request{DB: c.req.DB, Original: o, Copy: n,
-		Key:   verify.Key{Name: c.key.name, Columns: columns, Visible: true},
+		Key: verify.Key{Name: c.key.name, Columns: columns, Visible: true}, Index: c.key.index,
 		Lossy: c.req.Lossy, ChunkSize: c.req.MaxChunk, RowsEstimate: c.req.RowsEstimate, Gate: c.gate, Health: c.health,
 		Progress: func(rows uint64) { c.compared.Store(rows) }})
 	if err != nil {
@@ -244,6 +256,22 @@ func (c *Copy) look(ctx context.Context) error {
 	}
 	c.chunks = &dispenser{mover: c.mover, tracker: c.tracker}
 	return nil
+}
+
+// addHelper makes the index that the ghost's rows are found by, where it is not there.
+func (c *Copy) addHelper(ctx context.Context) error {
+	columns := make([]string, len(c.key.parts))
+	for i, p := range c.key.parts {
+		columns[i] = p.column(ghost)
+	}
+	return withSession(ctx, c.req.DB, func(ctx context.Context, conn *sql.Conn) error {
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("ALTER %s TABLE %s ADD KEY %s (%s)", Marker,
+			mysql.QuoteIdents(c.req.Database, c.req.Ghost), mysql.QuoteIdent(helperKey), strings.Join(columns, ", ")))
+		if err != nil && !mysql.IsNumber(err, mysql.ErrDupKeyname) {
+			return fmt.Errorf("give the new table an index over the columns of key %s: %w", c.key.name, err)
+		}
+		return nil
+	})
 }
 
 // exact tells whether equal keys have equal texts: those of text may not, by their collation.
@@ -428,14 +456,29 @@ func common(a, b []mysql.PreparedXA) []mysql.PreparedXA {
 	return both
 }
 
+// Copyable tells why a table cannot be copied to one of another shape, or not be compared with it, nil when it can.
+func Copyable(original, ghost verify.Table, lossy map[string]bool, utc bool) error {
+	chosen, err := chooseKey(original, ghost, original.Keys, utc)
+	if err != nil {
+		var ok bool
+		if chosen, ok = helpedKey(original, ghost, original.Keys, utc); !ok {
+			return err
+		}
+	}
+	if _, err := newMover(original, ghost, chosen, lossy, time.Time{}); err != nil {
+		return err
+	}
+	columns := make([]string, len(chosen.parts))
+	for i, p := range chosen.parts {
+		columns[i] = p.original.Name
+	}
+	_, err = verify.Prepare(verify.Request{Original: original, Copy: ghost, Lossy: lossy, Index: chosen.index,
+		Key: verify.Key{Name: chosen.name, Columns: columns, Visible: true}})
+	return err
+}
+
 // Usable tells why a table has no key that it could be copied by, whatever it is to become.
 func Usable(t verify.Table, utc bool) error {
 	_, err := chooseKey(t, t, t.Keys, utc)
 	return err
-}
-
-// Tagged tells whether a GTID set has GTIDs with tags: from such a set the binary log cannot be asked for.
-func Tagged(set string) bool {
-	_, err := gomysql.ParseMysqlGTIDSet(set)
-	return err != nil
 }

@@ -65,7 +65,8 @@ func chooseKey(original, ghost verify.Table, keys []verify.Key, utc bool) (key, 
 	if first == nil {
 		return key{}, errNoKey
 	}
-	return key{}, fmt.Errorf("%w (%w)", errNoKey, first)
+	return key{}, fmt.Errorf("%w (%w). Give the table another such key first, or let MySQL itself make the change, which blocks writes "+
+		"(direct_max_rows at least the table's rows)", errNoKey, first)
 }
 
 func rank(k verify.Key) int {
@@ -95,9 +96,29 @@ func keyOf(original, ghost verify.Table, k verify.Key, utc bool) (key, error) {
 	}
 	var ok bool
 	if chosen.index, ok = serving(ghost, k.Columns); !ok {
-		return key{}, errors.New("the new table has no unique key over the same columns")
+		return chosen, errUnserved
 	}
 	return chosen, nil
+}
+
+// errUnserved: nothing but an index lacks, see helperKey.
+var errUnserved = errors.New("the new table has no unique key over the same columns")
+
+// helperKey is an index of the ghost over the columns of the table's key, where the new definition has no such unique key: the key to copy
+// by becomes another one. It is dropped right before the swap.
+const helperKey = "_aosc_copied_by"
+
+// helpedKey is the key to copy by with an index of our own.
+func helpedKey(original, ghost verify.Table, keys []verify.Key, utc bool) (key, bool) {
+	sorted := slices.Clone(keys)
+	slices.SortStableFunc(sorted, func(a, b verify.Key) int { return rank(a) - rank(b) })
+	for _, k := range sorted {
+		if chosen, err := keyOf(original, ghost, k, utc); errors.Is(err, errUnserved) {
+			chosen.index = helperKey
+			return chosen, true
+		}
+	}
+	return key{}, false
 }
 
 // serving is the unique key of a table over just these columns, in any order: the ghost's rows are found by it.
@@ -157,7 +178,7 @@ func partOf(original, ghost verify.Table, name string, utc bool) (part, error) {
 		return part{}, fmt.Errorf("column %s is of type %s", name, o.Type)
 	}
 	if !p.alike {
-		return part{}, fmt.Errorf("column %s changes from %s to %s: rows of the copy cannot be matched with their originals",
+		return part{}, fmt.Errorf("column %s changes from %s to %s, by which rows of the copy cannot be matched with their originals",
 			name, o.Type, n.Type)
 	}
 	return p, nil

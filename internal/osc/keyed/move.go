@@ -21,8 +21,6 @@ type mover struct {
 	columns         string                               // of the ghost that are given values
 	selected        string                               // and what they are given
 	fence           func(context.Context, session) error // fails when the ghost is another run's
-	unique          []verify.Key
-	// unique are the ghost's unique keys over columns of the table, other than the one that rows are found by.
 }
 
 // newMover pairs columns by name. What the ghost generates itself is left out; a column that the table has not gets its default, and
@@ -51,19 +49,21 @@ func newMover(o, n verify.Table, k key, lossy map[string]bool, began time.Time) 
 				return nil, err
 			}
 		}
+		if ok && nc.DataType == "json" && oc.DataType != "json" && oc.Charset == "" || labels(oc) && nc.DataType == "json" {
+			// ALTER TABLE reads the text of such a value as JSON. The server assigns it to no JSON column by itself.
+			value = "CAST(CONCAT(" + value + ") AS JSON)"
+		}
 		columns, selected = append(columns, mysql.QuoteIdent(nc.Name)), append(selected, value)
 	}
 	if len(columns) == 0 {
 		return nil, fmt.Errorf("%s and its copy have no column in common", m.from)
 	}
 	m.columns, m.selected = strings.Join(columns, ", "), strings.Join(selected, ", ")
-	for _, u := range n.Keys {
-		if u.Name != k.index && !u.Functions {
-			m.unique = append(m.unique, u)
-		}
-	}
 	return m, nil
 }
+
+// labels tells whether a column's values are members of a list.
+func labels(c verify.Column) bool { return c.DataType == "enum" || c.DataType == "set" }
 
 // uniques tells whether the ghost has unique keys other than the one that rows are found by, or finds rows in another way than the
 // table: then rows of other keys can be in a row's way.

@@ -102,10 +102,6 @@ func (s *stream) run(ctx context.Context) error {
 
 // connection is one connection's time.
 func (s *stream) connection(ctx context.Context) error {
-	from, err := gomysql.ParseMysqlGTIDSet(s.position().String())
-	if err != nil {
-		return lost("GTIDs with tags are not supported: %v", err)
-	}
 	syncer := replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
 		ServerID: s.src.serverID, Flavor: gomysql.MySQLFlavor, Host: s.src.addr.Host, Port: uint16(s.src.addr.Port),
 		User: s.src.user, Password: s.src.password, TLSConfig: s.src.tls, RawModeEnabled: true, HeartbeatPeriod: heartbeat,
@@ -113,7 +109,7 @@ func (s *stream) connection(ctx context.Context) error {
 		Dialer: (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 5 * time.Second}).DialContext, Option: patient,
 	})
 	defer syncer.Close()
-	events, err := syncer.StartSyncGTID(from)
+	events, err := syncer.StartSyncGTID(wireSet{s.position()})
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,9 @@ func expressions(o, n Column, lossy bool) pair {
 		oc = narrowed(o, n, oc)
 	}
 	p := differentTypes(o, n, oc, nc)
+	if lossy && o.class() == classText && n.numeric() {
+		p = pair{exact(n, oc), exact(n, bitNumber(n, nc))} // however it is written
+	}
 	if lossy && o.Nullable && !n.Nullable {
 		p.original = "COALESCE(" + p.original + ", " + differentTypes(n, n, implicitDefault(n), nc).original + ")"
 	}
@@ -120,7 +123,7 @@ func sameType(c Column, e string) string {
 	case classEnum, classSet:
 		return utf8Hex(e, false)
 	case classJSON:
-		return digest("CAST(" + e + " AS CHAR)")
+		return document(e)
 	}
 	if c.long() {
 		return digest(e)
@@ -138,8 +141,10 @@ func differentTypes(o, n Column, oExpr, nExpr string) pair {
 		return exactNumbers(o, n, oExpr, nExpr)
 	case n.numeric() && (ok == classEnum || ok == classSet):
 		return pair{oExpr + "+0", nExpr + "+0"}
+	case nk == classEnum && o.numeric():
+		return pair{bitNumber(o, oExpr) + "+0", nExpr + "+0"}
 	case n.numeric() && ok == classText:
-		return pair{guarded(oExpr, exact(n, oExpr)), exact(n, nExpr)}
+		return pair{guarded(n, oExpr), exact(n, bitNumber(n, nExpr))}
 	case nk == classMoment && (ok == classMoment || ok == classText):
 		return moments(o, n, oExpr, nExpr)
 	case nk == classTime && (ok == classTime || ok == classText):
@@ -148,9 +153,13 @@ func differentTypes(o, n Column, oExpr, nExpr string) pair {
 		return sets(o, n, oExpr, nExpr)
 	case ok == classBinary || nk == classBinary:
 		return bytesOf(o, n, oExpr, nExpr)
-	case nk == classJSON && ok == classText:
-		return pair{"IF(JSON_VALID(" + oExpr + "), " + digest("CAST(CAST("+oExpr+" AS JSON) AS CHAR)") + ", IF(" + oExpr +
-			" IS NULL, NULL, 'invalid'))", digest("CAST(" + nExpr + " AS CHAR)")}
+	case nk == classJSON && ok != classBinary && ok != classJSON:
+		text := oExpr
+		if ok != classText {
+			text = "CONCAT(" + bitNumber(o, oExpr) + ")"
+		}
+		return pair{"IF(JSON_VALID(" + text + "), " + document("CAST("+text+" AS JSON)") + ", IF(" + oExpr +
+			" IS NULL, NULL, 'invalid'))", document(nExpr)}
 	case nk == classText || n.labelled() && o.labelled():
 		return texts(o, n, oExpr, nExpr)
 	}
@@ -173,10 +182,15 @@ func bitNumber(c Column, e string) string {
 	return e
 }
 
-// guarded renders text that is to become a number: one that is no number shows itself instead of becoming 0.
-func guarded(text, number string) string {
-	return fmt.Sprintf(`IF(%[1]s IS NULL OR %[1]s REGEXP '^ *[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[-+]?[0-9]+)? *$', %[2]s, %[3]s)`,
-		text, number, utf8Hex(text, true))
+// guarded renders text that is to become a number: one that is written otherwise than such a number shows itself. It changes with its type,
+// which is a loss of its own.
+func guarded(n Column, text string) string {
+	written := "^(0|-?[1-9][0-9]*)$"
+	if n.Scale > 0 {
+		written = fmt.Sprintf("^-?(0|[1-9][0-9]*)([.][0-9]{1,%d})?$", n.Scale)
+	}
+	return fmt.Sprintf("IF(%[1]s IS NULL OR REGEXP_LIKE(CONVERT(%[1]s USING utf8mb4), '%[2]s', 'c'), %[3]s, %[4]s)", text, written,
+		exact(n, text), utf8Hex(text, true))
 }
 
 func floats(o, n Column, oExpr, nExpr string) pair {
@@ -261,6 +275,13 @@ func utf8Hex(e string, long bool) string {
 	return "HEX(" + e + ")"
 }
 
+// document is JSON as text, with what its text does not tell: by its type and the size of its binary form 20.0 as a decimal is told from
+// 20.0 as a double, and dates, times and bytes from texts. The size is that of the value within an array: a column's own is what it was
+// before it was updated in part.
+func document(e string) string {
+	return "CONCAT(JSON_TYPE(" + e + "), ':', JSON_STORAGE_SIZE(JSON_ARRAY(" + e + ")), ':', " + digest("CAST("+e+" AS CHAR)") + ")"
+}
+
 // digest is SHA-256: MD5() and SHA1() are no longer part of the server since 9.6.
 func digest(e string) string { return "SHA2(" + e + ", 256)" }
 
@@ -270,6 +291,8 @@ func narrowable(o, n Column) bool {
 	switch {
 	case o.Type == n.Type && o.Charset == n.Charset:
 		return true // only NULLs are lost
+	case assigned(o, n):
+		return true
 	case o.labelled() && n.labelled(), ok == classBinary && nk == classBinary, ok == classTime && nk == classTime:
 		return true
 	case nk == classText:
@@ -284,10 +307,35 @@ func narrowable(o, n Column) bool {
 	return false
 }
 
+// assigned tells whether the server's own conversion is all that becomes of o's values in n: those that do not fit are errors, and others
+// come to be written otherwise.
+func assigned(o, n Column) bool {
+	ok, nk := o.class(), n.class()
+	switch ok {
+	case classText:
+		return n.numeric() || nk == classMoment || nk == classTime || nk == classEnum || nk == classJSON
+	case classInt:
+		return nk == classEnum || n.DataType == "year" || nk == classJSON
+	case classEnum, classSet:
+		return n.numeric() || nk == classJSON
+	case classDecimal, classFloat:
+		return nk == classJSON
+	}
+	return false
+}
+
 // narrowed is o's value as n will hold it, for columns where the operator permitted the loss. It mirrors what INSERT
 // IGNORE does: clamp numbers, cut strings, round fractions, empty unknown labels.
 func narrowed(o, n Column, e string) string {
 	switch {
+	case o.class() == classText && n.class() == classEnum:
+		// The member that the text compares as. One that compares as none stays, for the server to refuse.
+		labels := strings.TrimSuffix(strings.TrimPrefix(n.Type, "enum("), ")")
+		return fmt.Sprintf("COALESCE(ELT(FIELD(CONVERT(%[1]s USING %[2]s) COLLATE %[3]s, %[4]s), %[4]s), %[1]s)", e, n.Charset, n.Collation, labels)
+	case o.class() == classText && (n.class() == classMoment || n.class() == classTime):
+		return narrowedNumber(o, n, e)
+	case assigned(o, n):
+		return e
 	case n.labelled() && o.labelled() && o.Charset != n.Charset:
 		e = "CONVERT(" + e + " USING " + n.Charset + ")"
 	case n.class() == classText && o.numeric():

@@ -28,6 +28,7 @@ type Request struct {
 	Lossy          map[string]bool // columns (lower case) in which the operator permitted a loss
 	ChunkSize      int             // rows per chunk at most
 	RowsEstimate   uint64
+	Index          string // of the copy, by which rows are found where no unique key of it begins with the key's columns
 
 	// Gate is asked between chunks and blocks while the comparison should rest. Its error ends the comparison.
 	Gate func(context.Context) error
@@ -62,6 +63,9 @@ func Prepare(req Request) (*Comparison, error) {
 	c, err := newComparison(req.Original, req.Copy, req.Key, req.Lossy)
 	if err != nil {
 		return nil, err
+	}
+	if c.index[copied] == "" && req.Index != "" {
+		c.index[copied] = " FORCE INDEX (" + mysql.QuoteIdent(req.Index) + ")"
 	}
 	if req.Progress == nil {
 		req.Progress = func(uint64) {}

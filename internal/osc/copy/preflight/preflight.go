@@ -24,6 +24,7 @@ type Facts struct {
 	Change          schema.Change
 	Columns         []string        // of the new definition, in lower case
 	Lossy           map[string]bool // columns (lower case) in which the operator permitted a loss
+	Strict          []string        // what of the rows' values strict SQL refuses in the new definition
 	Triggers        int
 	Children        int      // foreign keys of other tables that point here
 	Parents         int      // foreign keys of this table

@@ -13,7 +13,7 @@ SEARCH ?= 10m
 export GO TEST_PACKAGES TEST_TIMEOUT
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test faults golden lint tools tools-mysql tools-zookeeper bench clean distclean
+.PHONY: help build demo test faults golden lint tools tools-mysql tools-zookeeper bench bench-engines clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +55,10 @@ tools-zookeeper:
 
 bench: tools build ## all benchmarks, each beside a peer; docs/benchmarks.md has figures
 	$(GO) test -run '^$$' -bench . -p 1 -timeout 1h ./...
-	cd bench && AOSC_BIN=$(abspath $(BINARIES)) $(GO) test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 1h ./...
+	cd bench && AOSC_BIN=$(abspath $(BINARIES)) $(GO) test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 6h ./...
+
+bench-engines: tools build ## copies by each engine beside ALGORITHM=COPY, gh-ost and Spirit; sizes by AOSC_BENCH_ROWS, AOSC_BENCH_RUNS, AOSC_BENCH_LARGE
+	cd bench && AOSC_BIN=$(abspath $(BINARIES)) $(GO) test -count=1 -run '^$$' -bench Engines -benchtime 1x -timeout 8h .
 
 clean: ## removes what build made
 	rm -rf $(BINARIES)

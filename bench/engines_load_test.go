@@ -50,7 +50,7 @@ func (s series) quantile(q float64) time.Duration {
 // follow measures by a heartbeat how far the replica is behind, until ctx ends.
 func (o *observer) follow(ctx context.Context, a *arena) error {
 	primary, replica := a.c.Primary.DB(), a.c.Replicas[0].DB()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {

@@ -226,11 +226,14 @@ func (c *Copy) look(ctx context.Context) error {
 	if c.mover, err = newMover(o, n, c.key, c.req.Lossy, c.began); err != nil {
 		return &UnfitError{err.Error()}
 	}
-	bytes, err := rowBytes(ctx, c.req.DB, c.req.Database, c.req.Table)
+	rows, rowBytes, err := sizeOf(ctx, c.req.DB, c.req.Database, c.req.Table)
 	if err != nil {
 		return err
 	}
-	c.sizes = sizesOf(bytes, c.req.MaxChunk)
+	c.sizes = sizesOf(rowBytes, c.req.MaxChunk)
+	if rows < uint64(c.sizes.first()) { // it is one chunk: most of the time would go into connections
+		c.req.Workers = 1
+	}
 	columns := make([]string, len(c.key.parts))
 	for i, p := range c.key.parts {
 		columns[i] = p.original.Name

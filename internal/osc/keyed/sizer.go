@@ -40,18 +40,18 @@ func (s sizes) next(size int, took time.Duration) int {
 	return min(max(min(max(next, size/4), size*2), s.least), s.most)
 }
 
-// rowBytes is the average size of a table's rows, as the storage engine estimates it.
-func rowBytes(ctx context.Context, db *sql.DB, database, table string) (bytes uint64, err error) {
+// sizeOf is how many rows a table has, and of how many bytes, as the storage engine estimates them at this moment.
+func sizeOf(ctx context.Context, db *sql.DB, database, table string) (rows, rowBytes uint64, err error) {
 	err = mysql.WithSession(ctx, db, mysql.Session{}, func(ctx context.Context, conn *sql.Conn) error {
 		defer mysql.Discard(conn)
 		if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
 			return err
 		}
-		return conn.QueryRowContext(ctx, "SELECT COALESCE(avg_row_length, 0) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
-			database, table).Scan(&bytes)
+		return conn.QueryRowContext(ctx, "SELECT COALESCE(table_rows, 0), COALESCE(avg_row_length, 0) FROM information_schema.tables "+
+			"WHERE table_schema = ? AND table_name = ?", database, table).Scan(&rows, &rowBytes)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("ask for the size of the rows of %s: %w", mysql.QuoteIdents(database, table), err)
+		return 0, 0, fmt.Errorf("ask for the size of %s: %w", mysql.QuoteIdents(database, table), err)
 	}
-	return bytes, nil
+	return rows, rowBytes, nil
 }

@@ -22,7 +22,10 @@ type Column struct {
 	Fraction  int    // digits of fractional seconds
 	Nullable  bool
 	Generated bool
+	Stored    bool // a generated column whose values are stored
 	Unsigned  bool
+	// Expression is what a generated column is computed by.
+	Expression string
 	// DefaultsToNow: its default is the time of the statement.
 	DefaultsToNow bool
 }
@@ -81,7 +84,8 @@ func readColumns(ctx context.Context, q Querier, database, name string) ([]Colum
 	rows, err := q.QueryContext(ctx, `
 		SELECT column_name, data_type, column_type, COALESCE(character_set_name, ''), COALESCE(collation_name, ''),
 		       COALESCE(character_maximum_length, 0), COALESCE(numeric_precision, 0), COALESCE(numeric_scale, 0),
-		       COALESCE(datetime_precision, 0), is_nullable = 'YES', COALESCE(generation_expression, '') <> '',
+		       COALESCE(datetime_precision, 0), is_nullable = 'YES', COALESCE(generation_expression, ''),
+		       extra LIKE '%STORED GENERATED%',
 		       COALESCE(column_default, '') LIKE 'CURRENT\_TIMESTAMP%' AND data_type IN ('datetime', 'timestamp')
 		  FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position`,
 		database, name)
@@ -93,9 +97,10 @@ func readColumns(ctx context.Context, q Querier, database, name string) ([]Colum
 	for rows.Next() {
 		var c Column
 		if err := rows.Scan(&c.Name, &c.DataType, &c.Type, &c.Charset, &c.Collation, &c.Length, &c.Precision,
-			&c.Scale, &c.Fraction, &c.Nullable, &c.Generated, &c.DefaultsToNow); err != nil {
+			&c.Scale, &c.Fraction, &c.Nullable, &c.Expression, &c.Stored, &c.DefaultsToNow); err != nil {
 			return nil, err
 		}
+		c.Generated, c.Expression = c.Expression != "", unescaped(c.Expression)
 		c.DataType = strings.ToLower(c.DataType)
 		c.Unsigned = strings.Contains(strings.ToLower(c.Type), "unsigned")
 		columns = append(columns, c)

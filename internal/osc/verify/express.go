@@ -318,7 +318,9 @@ func assigned(o, n Column) bool {
 		return nk == classEnum || n.DataType == "year" || nk == classJSON
 	case classEnum, classSet:
 		return n.numeric() || nk == classJSON
-	case classDecimal, classFloat:
+	case classFloat:
+		return nk == classJSON || nk == classText
+	case classDecimal:
 		return nk == classJSON
 	}
 	return false

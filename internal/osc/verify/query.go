@@ -17,8 +17,8 @@ type comparison struct {
 	index            [2]string // FORCE INDEX clause of each side
 }
 
-// newComparison pairs the columns that both tables have. Columns that the copy generates are left out: the server
-// computes them. lossy names those in which a loss was permitted.
+// newComparison pairs the columns that both tables have. Columns that the copy generates are left out where the session
+// that writes a row decides their values, see comparedStored, and where they are computed when they are read. lossy names those in which a loss was permitted.
 func newComparison(o, n Table, key Key, lossy map[string]bool) (*comparison, error) {
 	if err := Comparable(o, n, lossy); err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func newComparison(o, n Table, key Key, lossy map[string]bool) (*comparison, err
 	c := &comparison{original: o, copied: n}
 	for _, oc := range o.Columns {
 		nc, ok := n.Column(oc.Name)
-		if !ok || nc.Generated {
+		if !ok || nc.Generated && !comparedStored(o, n, oc, nc) {
 			continue
 		}
 		loses := lossy[strings.ToLower(oc.Name)]

@@ -80,6 +80,7 @@ var wide = []struct {
 	{"double", "float", "(0.1),(123456789.123)", true, false},
 	{"float", "decimal(20,6)", "(0.5),(1234.25)", false, false},
 	{"int", "varchar(20)", "(1),(-22)", false, false},
+	{"double", "varchar(40)", "(0.1e0),(1e100),(20)", true, false},
 	{"varchar(20)", "int", "('17'),('-3'),('0'),(NULL)", false, false},
 	{"varchar(20)", "int", "('17'),('0042')", false, true},
 	{"varchar(20)", "int", "('17'),('0042'),(' 5'),('1.5'),('1e2'),(NULL)", true, false},

@@ -93,7 +93,7 @@ func (s *Store) Init(ctx context.Context) (applied []int, err error) {
 	if err := s.createDatabase(ctx); err != nil {
 		return nil, err
 	}
-	lock, err := waitLock(ctx, s.db, "aosc.init."+s.database)
+	lock, err := waitLock(ctx, s.db, "aosc.init."+s.database, initPatience)
 	if err != nil {
 		return nil, wrap(err, "initialise %s", s)
 	}
@@ -145,21 +145,49 @@ func (s *Store) createDatabase(ctx context.Context) error {
 	return wrap(err, "create database %s", s)
 }
 
-// waitLock takes a named lock, waiting for whoever has it until ctx ends.
-func waitLock(ctx context.Context, db *sql.DB, name string) (*mysql.Lock, error) {
+// initPatience is for how long an Init waits for another: migrations take seconds. The lock's name can be guessed, and any account can take
+// it, so the wait has an end that names who has it.
+const initPatience = time.Minute
+
+// waitLock takes a named lock, waiting for whoever has it, at most for the given time.
+func waitLock(ctx context.Context, db *sql.DB, name string, patience time.Duration) (*mysql.Lock, error) {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		lock, ok, err := mysql.TryLock(ctx, db, name)
-		if err != nil || ok {
-			return lock, err
+		lock, ok, err := mysql.TryLock(limited, db, name)
+		if err == nil && ok {
+			return lock, nil
+		}
+		if err != nil && limited.Err() == nil {
+			return nil, err
 		}
 		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("another process holds the named lock %s: %w", name, ctx.Err())
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("wait for the named lock %s: %w", name, context.Cause(ctx))
+			}
+			return nil, fmt.Errorf("%s has held the named lock %s for %v: if it is no `aosc init`, end it (KILL), and try again",
+				lockHolder(ctx, db, name), name, patience)
 		case <-tick.C:
 		}
 	}
+}
+
+// lockHolder names the session that has a named lock.
+func lockHolder(ctx context.Context, db *sql.DB, name string) string {
+	var id sql.NullInt64
+	var account sql.NullString
+	err := db.QueryRowContext(ctx, "SELECT l.id, CONCAT(t.processlist_user, '@', t.processlist_host) FROM (SELECT IS_USED_LOCK(?) AS id) AS l "+
+		"LEFT JOIN performance_schema.threads AS t ON t.processlist_id = l.id", name).Scan(&id, &account)
+	switch {
+	case err != nil || !id.Valid:
+		return "another session"
+	case !account.Valid:
+		return fmt.Sprintf("session %d", id.Int64)
+	}
+	return fmt.Sprintf("session %d of %s", id.Int64, account.String)
 }
 
 // apply runs the statements of a migration that are not recorded as done; false when there were none.

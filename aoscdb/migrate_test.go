@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
 )
@@ -260,4 +261,24 @@ func TestOpenNeedsADatabase(t *testing.T) {
 	if _, err := Open("root:secret@nonsense"); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a bad DSN: %v", err)
 	}
+}
+
+// TestInitWaitsNotForEver: the lock's name can be guessed. Who has it is named, and the wait ends.
+func TestInitWaitsNotForEver(t *testing.T) {
+	s := newStore(t)
+	const name = "aosc.init.somebody_else_s"
+	held, ok, err := mysql.TryLock(t.Context(), s.db, name)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	_, err = waitLock(t.Context(), s.db, name, 300*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "KILL") || !strings.Contains(err.Error(), "session ") {
+		t.Errorf("waiting for a lock of another's: %v", err)
+	}
+	held.Release()
+	lock, err := waitLock(t.Context(), s.db, name, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Release()
 }

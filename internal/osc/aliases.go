@@ -16,6 +16,7 @@ const (
 	PrivOK    = copy.PrivOK
 	PrivPause = copy.PrivPause
 	PrivStop  = copy.PrivStop
+	PrivLeave = copy.PrivLeave
 )
 
 // NewControl starts with OK.
@@ -24,6 +25,7 @@ func NewControl() *Control { return copy.NewControl() }
 // Errors of runs.
 var (
 	ErrStopped = copy.ErrStopped
+	ErrLeft    = copy.ErrLeft
 	ErrBusy    = copy.ErrBusy
 )
 

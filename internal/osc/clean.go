@@ -135,6 +135,9 @@ func (r *Runner) cleanDead(ctx context.Context, db *sql.DB, rows []Leftover) (in
 	if err != nil || beats {
 		return 0, err
 	}
+	if kept, err := r.kept(ctx, db, live[0]); err != nil || kept {
+		return 0, err
+	}
 	fault.Point(faultCleanBefore)
 	if err := endSessions(ctx, db, live[0].Database, names); err != nil {
 		return 0, err
@@ -149,7 +152,9 @@ func (r *Runner) cleanDead(ctx context.Context, db *sql.DB, rows []Leftover) (in
 
 // clearWay makes room for a new copy of t, whose lock the caller holds: what a dead run left is settled, and an old table
 // that is still kept moves to another name, for the new copy needs that one. It returns the names that remain ours.
-func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string]bool, error) {
+//
+// keep: the run goes on with the copy that is there, of whose last run nothing may be at work any more.
+func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target, keep bool) (map[string]bool, error) {
 	if err := r.clearNeighbours(ctx, db, t); err != nil {
 		return nil, err
 	}
@@ -157,7 +162,13 @@ func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string
 	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(2 * copy.Stale); ; {
+	if keep {
+		err = endSessions(ctx, db, t.Database, copy.NamesFor(t.Table))
+		if err != nil {
+			return nil, fmt.Errorf("end what an earlier run left at work: %w", err)
+		}
+	}
+	for deadline := time.Now().Add(2 * copy.Stale); !keep; {
 		if _, err := r.cleanDead(ctx, db, rows); err != nil {
 			return nil, fmt.Errorf("clean up after an earlier run: %w", err)
 		}
@@ -176,6 +187,9 @@ func (r *Runner) clearWay(ctx context.Context, db *sql.DB, t Target) (map[string
 		}
 	}
 	recorded := map[string]bool{}
+	if names := copy.NamesFor(t.Table); keep { // what is noted there tells whose they are
+		recorded[names.Ghost], recorded[names.Changelog] = true, true
+	}
 	for _, l := range rows {
 		if l.Name != copy.NamesFor(t.Table).Old {
 			recorded[l.Name] = true

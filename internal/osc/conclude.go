@@ -98,6 +98,10 @@ func (c *copyRun) failed(ctx context.Context, cause error) error {
 	if cause == nil {
 		cause = errors.New("the tables were swapped, and the table is not what was desired: somebody altered it at that moment")
 	}
+	if c.leaves(cause) {
+		c.logger.Info("the copy is left as it is, another run goes on from there", "reason", cause)
+		return cause
+	}
 	patience, cancel := context.WithTimeout(ctx, recordsPatience)
 	defer cancel()
 	mine, err := c.recordsOf(patience, c.plan.Target)

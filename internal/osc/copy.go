@@ -38,6 +38,8 @@ type copyRun struct {
 	engine copy.Engine
 	copy   copy.Copy // nil until it is begun
 	made   string    // the state of the table that is copied, see madeOf
+	resume bool      // an earlier run's copy is gone on with
+	note   string    // how the copy begins, for people
 
 	mu        sync.Mutex // guards what publish reads
 	phase     string     // a State constant
@@ -80,7 +82,10 @@ func (c *copyRun) prepare(ctx context.Context) (done bool, err error) {
 	case !exists, form.Hash != c.plan.Current.Hash:
 		return false, errors.New("the table is no longer what the plan was made for: plan again")
 	}
-	recorded, err := c.clearWay(ctx, c.db, c.plan.Target)
+	if err := c.lookForEarlier(ctx); err != nil {
+		return false, err
+	}
+	recorded, err := c.clearWay(ctx, c.db, c.plan.Target, c.resume)
 	if err != nil {
 		return false, err
 	}
@@ -89,6 +94,9 @@ func (c *copyRun) prepare(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	facts.Recorded = recorded
+	if c.resume { // what it has copied takes no more room
+		facts.Need -= min(facts.Need, sizeOf(ctx, c.db, c.plan.Database, c.names.Ghost))
+	}
 	if c.made, err = madeOf(ctx, c.db, c.plan.Target); err != nil {
 		return false, err
 	}

@@ -27,6 +27,8 @@ type Runner struct {
 	Token string // of this process, recorded with each leftover
 	// LockName names the lock for a purpose, so that nobody else can take it (aoscdb.Store.LockName); nil = the purpose itself.
 	LockName func(ctx context.Context, purpose string) (string, error)
+	// Wanted tells whether the alter of a dead run is still to be made, so that what it copied is kept for another run; nil = never.
+	Wanted func(ctx context.Context, l Leftover) (bool, error)
 	// Replicas are those of a cluster, whose lag paces Clean; nil = none are known.
 	Replicas func(cluster string) []mysql.Addr
 }
@@ -125,9 +127,14 @@ func untilStop(ctx context.Context, c *Control) (stoppable context.Context, rele
 		defer close(watching)
 		for {
 			changed := c.Changed()
-			if c.Get() == PrivStop {
+			switch c.Get() {
+			case PrivStop:
 				cancel(ErrStopped)
 				return
+			case PrivLeave:
+				cancel(ErrLeft)
+				return
+			case PrivOK, PrivPause:
 			}
 			select {
 			case <-changed:

@@ -48,7 +48,8 @@ func (c *copyRun) supervise(ctx context.Context) error {
 func (c *copyRun) job() (copy.Job, error) {
 	j := copy.Job{
 		Target: c.plan.Target, Names: c.names, DB: c.db, Server: c.server, Credentials: c.writer().Credentials(),
-		Clauses: c.plan.Change.CopyClauses(c.names.Ghost), Rows: c.plan.Rows, Lossy: lossyColumns(c.plan.Findings), MayNotFit: c.mayNotFit(),
+		Clauses: c.plan.Change.CopyClauses(c.names.Ghost), From: c.plan.Current.Hash, To: c.plan.Desired.Hash, Resume: c.resume, Note: c.note,
+		Rows: c.plan.Rows, Lossy: lossyColumns(c.plan.Findings), MayNotFit: c.mayNotFit(),
 		LockWaitTimeout: c.settings.LockWaitTimeout, Retries: c.settings.Retries, MaxLag: c.settings.MaxLag,
 		Replicas: c.settings.Replicas, ChunkSize: c.settings.ChunkSize, Child: c.Child,
 		Control: c.control, Logger: c.logger, Host: c,

@@ -48,11 +48,12 @@ type Daemon struct {
 	refresher *status.Refresher
 	metrics   *metrics
 
-	mu   sync.Mutex
-	jobs map[mysql.Addr]*job      // under way
-	rest map[mysql.Addr]time.Time // not to be looked at before: it was not its time, or did not answer
-	work sync.WaitGroup           // the jobs
-	ends map[mysql.Addr]error     // how the last attempt at what is queued ended, nil = not by a failure
+	mu      sync.Mutex
+	jobs    map[mysql.Addr]*job      // under way
+	rest    map[mysql.Addr]time.Time // not to be looked at before: it was not its time, or did not answer
+	work    sync.WaitGroup           // the jobs
+	stopped map[string]bool          // rows that nobody works on and that say STOP
+	ends    map[mysql.Addr]error     // how the last attempt at what is queued ended, nil = not by a failure
 
 	found chan struct{} // a dead worker was found
 }
@@ -76,6 +77,7 @@ func New(p Parts, cfg Config) (*Daemon, error) {
 		jobs:      map[mysql.Addr]*job{},
 		rest:      map[mysql.Addr]time.Time{},
 		ends:      map[mysql.Addr]error{},
+		stopped:   map[string]bool{},
 		found:     make(chan struct{}, 1),
 	}
 	d.runner = &osc.Runner{
@@ -87,6 +89,7 @@ func New(p Parts, cfg Config) (*Daemon, error) {
 		Child:     []string{self, osc.ChildCommand},
 		Token:     tail(p.Owner, 64),
 		Replicas:  d.replicasOf,
+		Wanted:    d.wanted,
 	}
 	return d, nil
 }

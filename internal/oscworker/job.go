@@ -112,6 +112,9 @@ func (j *job) look(ctx context.Context) (step, error) {
 		return stepNone, err
 	}
 	step, err := j.readRow(ctx, rows)
+	if err == nil && j.row.Table != "" {
+		j.d.stoppedNow(j.row)
+	}
 	if err != nil || step == stepNone {
 		return stepNone, err
 	}

@@ -9,15 +9,23 @@ import (
 
 // Reasons to break a run off from outside.
 var (
-	errLockLost    = errors.New("the lock of the instance is lost: another worker may be altering it")
+	errLockLost    = leaving("the lock of the instance is lost: another worker may be altering it")
 	errRowLost     = errors.New("the row in aosc_osc_ww is no longer this worker's")
 	errWithdrawn   = errors.New("running_alters has no row for it any more")
-	errRoleChanged = errors.New("the instance is no longer the primary")
-	errLeft        = errors.New("the instance is no longer served by this worker")
+	errRoleChanged = leaving("the instance is no longer the primary")
+	errLeft        = leaving("the instance is no longer served by this worker")
 	errForbidden   = errors.New("it may no longer be altered")
 	errStopFile    = errors.New("stopped by the operator")
-	errStopping    = errors.New("the worker is being stopped")
+	errStopping    = leaving("the worker is being stopped")
 )
+
+// leaving is a reason for this worker alone to end: what it has copied is left for another, which goes on from there.
+type leaving string
+
+func (l leaving) Error() string { return string(l) }
+
+// Is makes it osc.ErrLeft, too.
+func (leaving) Is(target error) bool { return target == osc.ErrLeft }
 
 // ending is what becomes of a row.
 type ending string
@@ -55,7 +63,8 @@ func verdictOf(err, cause error) verdict {
 			return verdict{End: endGiveBack, Reason: c.Error(), Rest: true, Stopped: true}
 		case errors.Is(c, errRoleChanged), errors.Is(c, errNotNow), errors.Is(c, aoscdb.ErrNotPermitted):
 			return verdict{End: endGiveBack, Reason: c.Error(), Rest: true}
-		case errors.Is(c, errLeft), errors.Is(c, errStopping), errors.Is(c, errStopFile), errors.Is(c, osc.ErrStopped):
+		case errors.Is(c, errLeft), errors.Is(c, errStopping), errors.Is(c, errStopFile), errors.Is(c, osc.ErrStopped),
+			errors.Is(c, osc.ErrLeft):
 			return verdict{End: endGiveBack, Reason: c.Error()}
 		}
 	}

@@ -22,6 +22,7 @@ func TestVerdictOf(t *testing.T) {
 		{"done before it could be broken off", nil, errStopping, endDone, false},
 		{"STOP", osc.ErrStopped, nil, endGiveBack, false},
 		{"SIGTERM, the copy ended cleanly", osc.ErrStopped, errStopping, endGiveBack, false},
+		{"SIGTERM, the copy is left to the next worker", osc.ErrLeft, errStopping, endGiveBack, false},
 		{"SIGTERM, the copy was cut off", child, errStopping, endGiveBack, false},
 		{"a failover (I7)", child, errRoleChanged, endGiveBack, false},
 		{"the instance left the inventory", child, errLeft, endGiveBack, false},

@@ -35,7 +35,7 @@ func (j *job) watch(ctx, daemon context.Context, lock *mysql.Lock) {
 		case <-stopping:
 			stopping = nil
 			j.setBroken(errStopping)
-			j.control.Set(osc.PrivStop)
+			j.control.Set(osc.PrivLeave)
 			timer := time.NewTimer(j.d.cfg.StopGrace)
 			defer timer.Stop()
 			grace = timer.C

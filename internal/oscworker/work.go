@@ -314,6 +314,8 @@ func (j *job) untilPermitted(ctx context.Context, p osc.Plan) error {
 			return nil
 		case priv == osc.PrivStop:
 			return osc.ErrStopped
+		case priv == osc.PrivLeave:
+			return osc.ErrLeft
 		case priv == osc.PrivOK:
 			j.progress.paused(why)
 		}

@@ -10,10 +10,11 @@ const (
 	PrivOK    Priv = "OK"
 	PrivPause Priv = "PAUSE" // throttle in place, keep what was done
 	PrivStop  Priv = "STOP"  // abort and leave nothing behind
+	PrivLeave Priv = "LEAVE" // end, and keep what another run can go on from: nobody's word, but that of a worker that is stopped
 )
 
-// Control carries the operator's word to a run. STOP is for good: whoever obeyed it has thrown the work away, so a
-// later OK needs a new run. It is safe for concurrent use.
+// Control carries the operator's word to a run. STOP and LEAVE are for good: whoever obeyed has ended, so a later OK needs a new
+// run. It is safe for concurrent use.
 type Control struct {
 	mu      sync.Mutex
 	priv    Priv
@@ -25,12 +26,12 @@ func NewControl() *Control { return &Control{priv: PrivOK, changed: make(chan st
 
 // Set changes the word and wakes those who wait on Changed. An unknown word counts as PAUSE: the careful reading.
 func (c *Control) Set(p Priv) {
-	if p != PrivOK && p != PrivStop {
+	if p != PrivOK && p != PrivStop && p != PrivLeave {
 		p = PrivPause
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.priv == p || c.priv == PrivStop {
+	if c.priv == p || c.priv == PrivStop || c.priv == PrivLeave {
 		return
 	}
 	c.priv = p

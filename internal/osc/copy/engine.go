@@ -20,8 +20,17 @@ type Engine interface {
 	Lags() bool
 	// New prepares a copy. What it may leave behind are the tables of Job.Names.
 	New(Job) Copy
+	// Left looks for what an earlier run, of whatever process, has copied of this job, and decides whether Job.Resume would go on from it.
+	Left(context.Context, Job) (Left, error)
 	// Trace tells what a process that has died may have left at work on a server.
 	Trace() Trace
+}
+
+// Left is what an earlier run has left of a copy.
+type Left struct {
+	Found    bool
+	Unusable string // why no run can go on from it, "" = one can
+	Rows     uint64 // that are copied
 }
 
 // Copy is one copy of one table.
@@ -47,11 +56,15 @@ type Job struct {
 	Server      mysql.Server
 	Credentials mysql.Credentials
 	Clauses     string          // what follows ALTER TABLE <name>, for the new table
+	From, To    string          // the hashes of the definitions between which it is made
 	Rows        uint64          // an estimate
 	Lossy       map[string]bool // columns (lower case) in which the operator permitted a loss
 	// MayNotFit: a value that is written during the copy may not fit the new definition, although none in the table is so and no loss was
 	// permitted.
 	MayNotFit bool
+
+	Resume bool   // go on from what Engine.Left has found
+	Note   string // how it begins, for people
 
 	LockWaitTimeout time.Duration
 	Retries         int // attempts at the swap
@@ -107,6 +120,9 @@ type Trace struct {
 	Placeholder string
 	// Beats tells whether a copy with these names is alive, by what it writes on the server; nil = nothing shows it.
 	Beats func(ctx context.Context, db *sql.DB, database string, names Names) (bool, error)
+	// Source gives the hash of the definition that a dead copy with these names was made from, if another run can go on from it; "" = none
+	// can. nil = none ever can.
+	Source func(ctx context.Context, db *sql.DB, database string, names Names) (string, error)
 }
 
 // States of a run.

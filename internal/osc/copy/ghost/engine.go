@@ -52,6 +52,9 @@ func (Engine) Lags() bool { return true }
 // New prepares a copy.
 func (Engine) New(job copy.Job) copy.Copy { return &run{Job: job} }
 
+// Left finds nothing: a copy whose process has died is of no use.
+func (Engine) Left(context.Context, copy.Job) (copy.Left, error) { return copy.Left{}, nil }
+
 // Trace is what a child that was killed leaves on its server.
 func (Engine) Trace() copy.Trace {
 	return copy.Trace{Marker: marker, Placeholder: OldSentinel, Beats: beating}

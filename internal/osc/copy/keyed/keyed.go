@@ -3,6 +3,7 @@ package keyed
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -28,8 +29,33 @@ func (Engine) Lags() bool { return false }
 // New prepares a copy.
 func (Engine) New(job copy.Job) copy.Copy { return &run{Job: job, began: time.Now()} }
 
-// Trace is what the connections of a dead process may be at for a moment.
-func (Engine) Trace() copy.Trace { return copy.Trace{Marker: keyed.Marker} }
+// Trace is what the connections of a dead process may be at for a moment, and its progress.
+func (Engine) Trace() copy.Trace { return copy.Trace{Marker: keyed.Marker, Source: source} }
+
+// source is the definition that a copy was made from whose progress is there.
+func source(ctx context.Context, db *sql.DB, database string, names copy.Names) (string, error) {
+	saved, err := keyed.Find(ctx, db, database, names.Changelog)
+	if saved == nil || err != nil {
+		return "", err
+	}
+	return saved.Source(), nil
+}
+
+// Left looks for the progress of an earlier run.
+func (Engine) Left(ctx context.Context, job copy.Job) (copy.Left, error) {
+	saved, err := keyed.Find(ctx, job.DB, job.Database, job.Names.Changelog)
+	if saved == nil || err != nil {
+		return copy.Left{}, err
+	}
+	reason, err := saved.Judge(ctx, (&run{Job: job}).about())
+	return copy.Left{Found: true, Unusable: reason, Rows: saved.Copied()}, err
+}
+
+// about is what of the request progress is judged by.
+func (r *run) about() keyed.Request {
+	return keyed.Request{DB: r.DB, Database: r.Database, Table: r.Table, Ghost: r.Names.Ghost, Old: r.Names.Old, Progress: r.Names.Changelog,
+		From: r.From, To: r.To, Resume: r.Resume, Clauses: r.Clauses, Lossy: r.Lossy}
+}
 
 // run is one copy: it runs in this process.
 type run struct {
@@ -43,7 +69,7 @@ type run struct {
 
 // Run copies, verifies and swaps. nil means that the tables are swapped.
 func (r *run) Run(ctx context.Context) error {
-	r.Host.Enter(copy.StateCopying, "")
+	r.Host.Enter(copy.StateCopying, r.Note)
 	req, err := r.request(ctx)
 	if err != nil {
 		return err
@@ -79,7 +105,9 @@ func (r *run) Progress() copy.Progress {
 		return copy.Progress{}
 	}
 	s := r.copy.Status()
-	return copy.Progress{Copied: s.Copied, Compared: s.Compared, Lag: s.Lag, LagKnown: true, ETA: remaining(time.Since(r.began), s.Copied, r.Rows)}
+	own := s.Copied - s.Resumed
+	return copy.Progress{Copied: s.Copied, Compared: s.Compared, Lag: s.Lag, LagKnown: true,
+		ETA: remaining(time.Since(r.began), own, r.Rows-min(s.Resumed, r.Rows))}
 }
 
 // remaining is how long the rest of a copy takes at its rate so far, 0 = unknown.
@@ -96,6 +124,8 @@ func (r *run) final(err error) error {
 	var unfit *keyed.UnfitError
 	var fit *keyed.FitError
 	switch {
+	case errors.Is(err, keyed.ErrTaken):
+		return fmt.Errorf("%w: %w", copy.ErrLeft, err)
 	case errors.As(err, &unfit):
 		return r.Host.Refuse("%s", unfit.Reason)
 	case errors.As(err, &fit) && r.MayNotFit:
@@ -108,14 +138,11 @@ func (r *run) final(err error) error {
 
 func (r *run) request(ctx context.Context) (keyed.Request, error) {
 	cred := r.Credentials
-	q := keyed.Request{
-		DB: r.DB, Addr: r.Addr, User: cred.User, Password: cred.Password,
-		Database: r.Database, Table: r.Table, Ghost: r.Names.Ghost, Old: r.Names.Old,
-		Clauses: r.Clauses, Lossy: r.Lossy, RowsEstimate: r.Rows,
-		LowerCaseNames: r.Server.LowerCaseTableNames > 0, Workers: workers, LockWaitTimeout: r.LockWaitTimeout,
-		Retries: r.Retries, Gate: r.Host.Gate, Resting: r.Host.Resting,
-		Opportunity: r.Host.Opportunity, Unchanged: r.Host.Unchanged, StillOurs: r.Host.StillOurs, Phase: r.phase, Logger: r.Logger,
-	}
+	q := r.about()
+	q.Addr, q.User, q.Password, q.RowsEstimate = r.Addr, cred.User, cred.Password, r.Rows
+	q.LowerCaseNames, q.Workers, q.LockWaitTimeout, q.Retries = r.Server.LowerCaseTableNames > 0, workers, r.LockWaitTimeout, r.Retries
+	q.Gate, q.Resting, q.Opportunity, q.Unchanged = r.Host.Gate, r.Host.Resting, r.Host.Opportunity, r.Host.Unchanged
+	q.StillOurs, q.Phase, q.Logger = r.Host.StillOurs, r.phase, r.Logger
 	if r.ChunkSize != copy.DefaultChunkSize {
 		q.MaxChunk = r.ChunkSize
 	}
@@ -143,6 +170,9 @@ func (r *run) request(ctx context.Context) (keyed.Request, error) {
 func (r *run) phase(phase, detail string) {
 	states := map[string]string{keyed.PhaseCopying: copy.StateCopying, keyed.PhaseVerifying: copy.StateVerifying,
 		keyed.PhaseWaiting: copy.StateCuttingOver, keyed.PhaseCuttingOver: copy.StateCuttingOver}
+	if phase == keyed.PhaseCopying && detail == "" {
+		detail = r.Note
+	}
 	if phase == keyed.PhaseWaiting {
 		detail = "waits: " + detail
 	}

@@ -31,8 +31,8 @@ const (
 // does not keep it from the others.
 //
 // A run is dead when its leftovers are recorded live, the lock of its table is free and its changelog has had no
-// heartbeat for seconds. What it left goes, except for an old table with a user's data: that is kept for the retention the
-// run recorded. Old tables are emptied in small steps before they are dropped, paced by the lag of the replicas.
+// heartbeat for seconds. What it left goes, except for a copy that another run can go on with and is wanted still, and for an old table with
+// a user's data: that is kept for the retention the run recorded. Old tables are emptied in small steps before they are dropped, paced by the lag of the replicas.
 func (r *Runner) Clean(ctx context.Context, cluster string, primary *sql.DB, held func(database, table string) bool) (int, error) {
 	if r.Writer != nil { // what is dropped here is replicated
 		own, err := r.Writer.As(r.Pool, primary)
@@ -96,9 +96,13 @@ func (r *Runner) cleanTable(ctx context.Context, db *sql.DB, rows []Leftover) (i
 	if rows, err = r.recordsOf(ctx, t); err != nil {
 		return 0, err
 	}
-	n, err := r.cleanDead(ctx, db, rows)
-	if err != nil {
-		return n, err
+	n := 0
+	if kept, err := r.kept(ctx, db, rows); err != nil {
+		return 0, err
+	} else if !kept {
+		if n, err = r.cleanDead(ctx, db, rows); err != nil {
+			return n, err
+		}
 	}
 	for _, l := range rows {
 		if l.State == LeftoverLive || !due([]Leftover{l}) {
@@ -133,9 +137,6 @@ func (r *Runner) cleanDead(ctx context.Context, db *sql.DB, rows []Leftover) (in
 	names := copy.NamesFor(live[0].Table)
 	beats, err := beats(ctx, db, live[0].Database, names)
 	if err != nil || beats {
-		return 0, err
-	}
-	if kept, err := r.kept(ctx, db, live[0]); err != nil || kept {
 		return 0, err
 	}
 	fault.Point(faultCleanBefore)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/copy"
@@ -44,10 +45,12 @@ func (c *copyRun) leaves(cause error) bool {
 }
 
 // kept tells whether what a dead run has copied is left where it is: its alter is still wanted, and its table still is what was copied.
-func (r *Runner) kept(ctx context.Context, db *sql.DB, l Leftover) (bool, error) {
-	if r.Wanted == nil {
+func (r *Runner) kept(ctx context.Context, db *sql.DB, rows []Leftover) (bool, error) {
+	live := slices.IndexFunc(rows, func(l Leftover) bool { return l.State == LeftoverLive && l.Kind == LeftoverChangelog })
+	if r.Wanted == nil || live < 0 {
 		return false, nil
 	}
+	l := rows[live]
 	from := ""
 	for _, e := range copiers {
 		find := e.Trace().Source

@@ -158,6 +158,7 @@ func TestKeyedAfterFailover(t *testing.T) {
 	if err := cluster.Primary.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cluster.Primary.Restart(context.Background()) }) // what was made on it is to be dropped
 	<-a.done
 	t.Logf("on the dead primary: %v", a.err)
 	next := cluster.Replicas[0]

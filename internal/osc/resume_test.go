@@ -158,7 +158,15 @@ func TestKeyedAfterFailover(t *testing.T) {
 	if err := cluster.Primary.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cluster.Primary.Restart(context.Background()) }) // what was made on it is to be dropped
+	t.Cleanup(func() { // what was made on it is to be dropped, and nobody acknowledges that any more
+		if err := cluster.Primary.Restart(context.Background()); err != nil {
+			t.Error(err)
+			return
+		}
+		if _, err := cluster.Primary.DB().ExecContext(context.Background(), "SET GLOBAL rpl_semi_sync_source_enabled = 0"); err != nil {
+			t.Error(err)
+		}
+	})
 	<-a.done
 	t.Logf("on the dead primary: %v", a.err)
 	next := cluster.Replicas[0]

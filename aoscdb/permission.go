@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 )
 
 // Permission is all that says whether one alter may go on, as of one moment.
 type Permission struct {
+	Now     time.Time     // by the database's clock
 	Allowed *AllowedAlter // nil: revoked
 	Alter   *CurrentAlter // nil: there is none
 	Custom  []CustomServer
@@ -19,6 +21,9 @@ type Permission struct {
 func (s *Store) Permission(ctx context.Context, group, table string) (Permission, error) {
 	p := Permission{Tiers: map[string]Tier{}}
 	err := s.snapshot(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, "SELECT NOW(6)").Scan(&p.Now); err != nil {
+			return err
+		}
 		const where = " WHERE `group` = ? AND table_name = ?"
 		allowed, err := one(ctx, tx, (*AllowedAlter).fields, "SELECT "+allowedColumns+" FROM allowed_alters"+where, group, table)
 		if err == nil {

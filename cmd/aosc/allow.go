@@ -24,6 +24,9 @@ func allowCommand(a *app) *cobra.Command {
 			"with the defaults of a tier (3, 86400) three days later. `aosc status` says when; `aosc tier set` changes it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			row.Group, row.Table = args[0], args[1]
+			if row.CutOver != aoscdb.CutOverAuto && row.CutOver != aoscdb.CutOverManual {
+				return fmt.Errorf("--cut-over %q: want auto or manual", row.CutOver)
+			}
 			addrs, err := parseAddrs(servers)
 			if err != nil {
 				return err
@@ -68,6 +71,8 @@ func allowCommand(a *app) *cobra.Command {
 	f.StringVar(&row.AllowedBy, "by", login(), "who allows it")
 	f.IntVar(&row.Priority, "priority", 10, "higher goes first")
 	f.BoolVar(&row.AllowUnsafe, "allow-unsafe", false, "permit a plan that loses data")
+	f.StringVar(&row.CutOver, "cut-over", aoscdb.CutOverAuto,
+		"auto | manual: a copy, verified and caught up, waits for `aosc cutover` before it is swapped in")
 	f.StringVar(&row.Comment, "comment", "", "kept with the permission")
 	f.BoolVar(&uncommitted, "uncommitted", false,
 		"also a table that has no file at the head of the branch yet; the alter is on HOLD until it has")

@@ -44,7 +44,8 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&a.file, "config", "", "configuration file (YAML, TOML or JSON)")
 	a.bound = daemon.Bind(flags, "", wiring.Keys())
 	root.AddCommand(initCommand(a), doctorCommand(a), tierCommand(a), planCommand(a), allowCommand(a), revokeCommand(a), statusCommand(a),
-		watchCommand(a), explainCommand(a), pauseCommand(a), resumeCommand(a), stopCommand(a), demoCommand(), versionCommand())
+		watchCommand(a), explainCommand(a), pauseCommand(a), resumeCommand(a), stopCommand(a), cutoverCommand(a),
+		demoCommand(), versionCommand())
 	root.SetOut(operate.PlainWriter(os.Stdout))
 	root.SetErr(operate.PlainWriter(os.Stderr))
 	root.SetArgs(args)

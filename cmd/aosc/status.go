@@ -95,6 +95,9 @@ func printAlter(out io.Writer, alter operate.Alter) error {
 			reason = r.Why.String()
 		} else if r.Database != "" {
 			reason = fmt.Sprintf("%s by %s", r.Database, r.Engine)
+			if r.Slow != "" {
+				reason += ", " + r.Slow
+			}
 		}
 		fmt.Fprintf(w, "  %s:%d\t%s\t%s\t%s\t%s\n", r.Host, r.Port, r.Cluster, r.Stand.State, progressText(r), reason)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -32,11 +33,11 @@ func tierListCommand(a *app) *cobra.Command {
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "TIER\tENABLED\tMAX RUNNING\tPER HOST\tPER DATACENTER\tORDERING\tCOPY ENGINE\tSTATUS STORE\t"+
-				"DIRECT MAX ROWS\tDIRECT MAX BYTES\tCREATE MISSING\tVERIFY")
+				"DIRECT MAX ROWS\tDIRECT MAX BYTES\tCREATE MISSING\tVERIFY\tCOPIES REST ABOVE\tCUT-OVER WINDOW")
 			for _, t := range tiers {
-				fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%v\t%d x %v\n", t.Group, t.Enabled, t.MaxRunning, t.MaxRunningPerHost,
+				fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%v\t%d x %v\t%s\t%s\n", t.Group, t.Enabled, t.MaxRunning, t.MaxRunningPerHost,
 					t.MaxRunningPerDatacenter, t.Ordering, t.CopyEngine, t.StatusStore, t.DirectMaxRows, directBytes(t),
-					t.CreateMissing, t.VerifyTries, t.VerifyInterval())
+					t.CreateMissing, t.VerifyTries, t.VerifyInterval(), pacingText(t), cmp.Or(t.CutOverWindow, "any time"))
 			}
 			return w.Flush()
 		},
@@ -73,6 +74,7 @@ func tierSetCommand(a *app) *cobra.Command {
 		"seconds between two checks of a DONE alter: it is finished verify-tries times as much later")
 	f.IntVar(&t.VerifyTries, "verify-tries", def.VerifyTries, "checks of a DONE alter before it is finished")
 	f.BoolVar(&t.Enabled, "enabled", def.Enabled, "false: nothing new is started, what runs pauses")
+	pacing := pacingFlags(f, def)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		store, err := a.store(cmd.Context())
 		if err != nil {
@@ -103,6 +105,9 @@ func tierSetCommand(a *app) *cobra.Command {
 		set("verify-interval", func() { merged.VerifyIntervalS = t.VerifyIntervalS })
 		set("verify-tries", func() { merged.VerifyTries = t.VerifyTries })
 		set("enabled", func() { merged.Enabled = t.Enabled })
+		for name, apply := range pacing {
+			set(name, func() { apply(&merged) })
+		}
 		if err := checkTier(merged); err != nil {
 			return err
 		}
@@ -164,5 +169,5 @@ func checkTier(t aoscdb.Tier) error {
 	case t.VerifyIntervalS < 0:
 		return errors.New("verify-interval cannot be negative")
 	}
-	return nil
+	return checkPacing(t)
 }

@@ -162,6 +162,9 @@ func (p *Progress) run(v View, r Run) {
 	}
 	s.percentage = r.Stand.Percentage
 	note := r.Stand.State
+	if r.Slow != "" {
+		note += ", " + r.Slow
+	}
 	if r.Why.Waits() && r.Why.Text != "" {
 		note += ", " + r.Why.Text
 	}

@@ -7,6 +7,7 @@ type (
 	Target       = copy.Target
 	Control      = copy.Control
 	Priv         = copy.Priv
+	Terms        = copy.Terms
 	RefusedError = copy.RefusedError
 	VerifyError  = copy.VerifyError
 )
@@ -40,6 +41,7 @@ const (
 	StatePaused      = copy.StatePaused
 	StateThrottled   = copy.StateThrottled
 	StateVerifying   = copy.StateVerifying
+	StateGate        = copy.StateGate
 	StateCuttingOver = copy.StateCuttingOver
 	StateDone        = copy.StateDone
 )

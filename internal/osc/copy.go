@@ -13,6 +13,7 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/copy"
 	"github.com/aosc/aosc/internal/osc/copy/preflight"
+	"github.com/aosc/aosc/internal/osc/pace"
 	"github.com/aosc/aosc/internal/schema"
 )
 
@@ -41,11 +42,11 @@ type copyRun struct {
 	resume bool      // an earlier run's copy is gone on with
 	note   string    // how the copy begins, for people
 
-	mu        sync.Mutex // guards what publish reads
-	phase     string     // a State constant
-	why       string     // Detail
-	throttled string     // why it rests, "" = it does not
-	changed   chan struct{}
+	mu      sync.Mutex // guards what publish reads
+	phase   string     // a State constant
+	why     string     // Detail
+	pace    pace.Pace  // how fast it may go
+	changed chan struct{}
 }
 
 // copyBy runs the plan by a copy.

@@ -123,7 +123,8 @@ type Progress struct {
 	RowsCopied uint64
 	RowsTotal  uint64        // estimate
 	ETA        time.Duration // 0 = unknown
-	Detail     string        // why it waits, for people
+	Detail     string        // why it waits, or is slow, for people
+	Workers    int           // that copy at the moment, 0 = not known
 	// Lag is how far the copy is behind the binary log; LagKnown is false where nothing says it.
 	Lag      time.Duration
 	LagKnown bool

@@ -139,7 +139,7 @@ func TestLagMeter(t *testing.T) {
 	begin := time.Now()
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	var m lagMeter
-	for _, s := range []sample{{at(0), set("1-10")}, {at(1), set("1-20")}, {at(2), set("1-20")}, {at(3), set("1-30")}} {
+	for _, s := range []executedAt{{at(0), set("1-10")}, {at(1), set("1-20")}, {at(2), set("1-20")}, {at(3), set("1-30")}} {
 		m.add(s)
 	}
 	for executed, want := range map[string]time.Duration{"1-30": 0, "1-31": 0, "1-29": 2 * time.Second, "1-20": 2 * time.Second,

@@ -3,12 +3,9 @@ package osc
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"sync"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
-	"github.com/aosc/aosc/internal/wait"
 )
 
 const (
@@ -17,17 +14,17 @@ const (
 	lagAnswer = 2 * time.Second  // for a replica to say how far it is
 )
 
-// sample is what a primary had executed at a moment.
-type sample struct {
+// executedAt is what a primary had executed at a moment.
+type executedAt struct {
 	at  time.Time
 	set mysql.GTIDSet
 }
 
 // lagMeter measures how far replicas are behind by what they have executed: nothing is written for it, and it is as fine as its samples.
-type lagMeter struct{ samples []sample }
+type lagMeter struct{ samples []executedAt }
 
 // add notes what the primary has executed; equal sets count from the last moment at which they were seen.
-func (m *lagMeter) add(s sample) {
+func (m *lagMeter) add(s executedAt) {
 	n := len(m.samples)
 	if n > 0 && m.samples[n-1].set.Equal(s.set) {
 		m.samples[n-1].at = s.at
@@ -54,53 +51,6 @@ func (m *lagMeter) lag(executed mysql.GTIDSet, now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(m.samples[0].at)
-}
-
-// watchLag makes the copy rest while a replica lags by more than the tier allows, or does not say (I11).
-func (c *copyRun) watchLag(ctx context.Context) error {
-	if len(c.settings.Replicas) == 0 {
-		return nil
-	}
-	var meter lagMeter
-	for {
-		set, err := readExecuted(ctx, c.db)
-		if err == nil {
-			meter.add(sample{time.Now(), set})
-			c.rest(c.lagging(ctx, &meter))
-		}
-		if err := wait.For(ctx, lagEvery); err != nil {
-			return err
-		}
-	}
-}
-
-// lagging is why the copy should rest for its replicas, "" when it need not.
-func (c *copyRun) lagging(ctx context.Context, meter *lagMeter) string {
-	reasons := make([]string, len(c.settings.Replicas))
-	var group sync.WaitGroup
-	for i, addr := range c.settings.Replicas {
-		group.Go(func() {
-			ask, cancel := context.WithTimeout(ctx, lagAnswer)
-			defer cancel()
-			db, err := c.Pool.DB(addr)
-			var set mysql.GTIDSet
-			if err == nil {
-				set, err = readExecuted(ask, db)
-			}
-			if err != nil {
-				reasons[i] = fmt.Sprintf("replica %s does not say how far it is: %v", addr, err)
-			} else if lag := meter.lag(set, time.Now()); lag > c.settings.MaxLag {
-				reasons[i] = fmt.Sprintf("replica %s lags by %.1fs, over %v", addr, lag.Seconds(), c.settings.MaxLag)
-			}
-		})
-	}
-	group.Wait()
-	for _, r := range reasons {
-		if r != "" {
-			return r
-		}
-	}
-	return ""
 }
 
 func readExecuted(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {

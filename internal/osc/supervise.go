@@ -25,8 +25,9 @@ func (c *copyRun) supervise(ctx context.Context) error {
 	c.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
 	watch := []func(context.Context) error{c.watchLock, c.watchRole, c.keepReporting}
-	if !c.engine.Lags() {
-		watch = append(watch, c.watchLag)
+	if full := c.engine.Full(); full.Workers > 0 {
+		c.pace = full.Start()
+		watch = append(watch, func(ctx context.Context) error { return c.watchPace(ctx, full) })
 	}
 	var watchers sync.WaitGroup
 	for _, w := range watch {
@@ -76,14 +77,14 @@ func (c *copyRun) Enter(phase, why string) {
 	c.Publish()
 }
 
-// Gate blocks while the operator said PAUSE, or a replica lags.
+// Gate blocks while the operator said PAUSE, or the pace is to rest.
 func (c *copyRun) Gate(ctx context.Context) error {
 	for {
 		said := c.control.Changed()
 		c.mu.Lock()
-		throttled, changed := c.throttled, c.changed
+		rests, changed := c.pace.Rest, c.changed
 		c.mu.Unlock()
-		if c.control.Get() == PrivOK && throttled == "" {
+		if c.control.Get() == PrivOK && !rests {
 			return nil
 		}
 		select {
@@ -99,18 +100,14 @@ func (c *copyRun) Gate(ctx context.Context) error {
 func (c *copyRun) Resting() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.throttled != "" || c.control.Get() != PrivOK
+	return c.pace.Rest || c.control.Get() != PrivOK
 }
 
-// rest changes why the copy rests.
-func (c *copyRun) rest(why string) {
+// Pace is how many workers may copy now, and how long one of their statements should take.
+func (c *copyRun) Pace() (workers int, chunk time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if (c.throttled == "") != (why == "") {
-		close(c.changed)
-		c.changed = make(chan struct{})
-	}
-	c.throttled = why
+	return c.pace.Workers, c.pace.Chunk
 }
 
 // openFor is how long a transaction must have been open on the table to be waited for: an attempt would outlast a

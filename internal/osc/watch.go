@@ -36,12 +36,12 @@ func (c *copyRun) Publish() {
 		}
 	case StateVerifying:
 		p.Fraction = shareCopy + shareVerify*share(s.Compared)
-	case StateCuttingOver:
+	case StateCuttingOver, StateGate:
 		p.Fraction = shareCopy + shareVerify
 	}
-	rests := c.throttled
-	if rests == "" {
-		rests = s.Rests
+	rests := s.Rests
+	if c.pace.Rest {
+		rests = c.pace.Reason
 	}
 	switch {
 	case p.State == StateCuttingOver && s.Swapping:
@@ -49,6 +49,12 @@ func (c *copyRun) Publish() {
 		p.State, p.ETA = StatePaused, 0
 	case rests != "":
 		p.State, p.Detail, p.ETA = StateThrottled, rests, 0
+	}
+	if p.State == StateCopying {
+		p.Workers = c.pace.Workers
+		if p.Detail == "" {
+			p.Detail = c.pace.Reason
+		}
 	}
 	c.report(p)
 }

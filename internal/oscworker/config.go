@@ -18,8 +18,10 @@ import (
 
 	"github.com/spf13/viper"
 
+	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/daemon"
 	"github.com/aosc/aosc/internal/osc"
+	"github.com/aosc/aosc/internal/osc/pace"
 )
 
 // Config is the pace of the worker and how it alters.
@@ -39,6 +41,16 @@ type Config struct {
 	ChunkSize       int
 	LockWaitTimeout time.Duration
 	LockRetries     int
+}
+
+// limits are those of a tier; where it says nothing of lag, this worker's.
+func (c Config) limits(t aoscdb.Tier) pace.Limits {
+	l := pace.Limits{Lag: time.Duration(t.MaxLagMS) * time.Millisecond, Threads: t.MaxThreadsRunning,
+		Commit: time.Duration(t.MaxCommitMS) * time.Millisecond, History: t.MaxHistoryList, RedoPct: t.MaxRedoAgePct}
+	if l.Lag == 0 {
+		l.Lag = c.MaxLag
+	}
+	return l
 }
 
 // Keys are the configuration keys of Config, besides those of wiring.
@@ -62,7 +74,7 @@ func Keys() []daemon.Key {
 		{Name: "oscworker.retention", Default: 24 * time.Hour, Check: daemon.AtLeast("oscworker.retention", time.Duration(0)),
 			Help: "how long the old table of a copy is kept, as _<table>_del, before it is dropped in small steps; 0 = not at all"},
 		{Name: "oscworker.max-lag", Default: osc.DefaultMaxLag, Check: daemon.AtLeast("oscworker.max-lag", 100*time.Millisecond),
-			Help: "a copy pauses while a replica lags more"},
+			Help: "a copy pauses while a replica lags more, in tiers whose max_lag_ms is 0"},
 		{Name: "oscworker.chunk-size", Default: osc.DefaultChunkSize, Unit: "rows", Check: daemon.AtLeast("oscworker.chunk-size", 10),
 			Help: "rows per step of a copy and of its verification"},
 		{Name: "oscworker.lock-wait-timeout", Default: osc.DefaultLockWaitTimeout, Check: daemon.AtLeast("oscworker.lock-wait-timeout", time.Second),

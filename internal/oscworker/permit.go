@@ -28,16 +28,28 @@ type word struct {
 	priv    osc.Priv       // of aosc_osc_ww
 	verdict permit.Verdict // of the central tables
 	at      time.Time      // of verdict: when aoscdb was asked, the last time that it answered
-	err     error          // of the newest question
-	away    time.Time      // when aoscdb was first asked in vain; zero while it answers
+	cutOver string         // of aosc_osc_ww
+	said    aoscdb.Permission
+	err     error     // of the newest question
+	away    time.Time // when aoscdb was first asked in vain; zero while it answers
 }
 
-// setPriv brings the operator's word to the work.
-func (j *job) setPriv(p osc.Priv) {
+// setWord brings the operator's word on the instance to the work.
+func (j *job) setWord(row aoscdb.OSCRow) {
 	j.mu.Lock()
-	j.word.priv = p
+	j.word.priv, j.word.cutOver = osc.Priv(row.OSCPriv), row.CutOver
 	j.mu.Unlock()
 	j.obeyWord()
+}
+
+// terms are what the tables say besides going on, pausing and stopping. What was said last holds while aoscdb is away; its clock goes on.
+func (j *job) terms(w word, now time.Time) osc.Terms {
+	if w.at.IsZero() {
+		return osc.Terms{Gate: "aoscdb has not said yet whether it may be swapped in"}
+	}
+	tier := w.said.Tiers[j.inst.Tier]
+	clock := w.said.Now.Add(now.Sub(w.at))
+	return osc.Terms{Gate: permit.Gate(clock, w.cutOver, w.said.Allowed, tier), Limits: j.d.cfg.limits(tier)}
 }
 
 // obeyWord gives the work the stricter of both words.
@@ -45,6 +57,7 @@ func (j *job) obeyWord() {
 	j.mu.Lock()
 	w := j.word
 	j.mu.Unlock()
+	j.control.SetTerms(j.terms(w, time.Now()))
 	switch {
 	case w.priv == osc.PrivStop:
 		j.control.Set(osc.PrivStop)
@@ -117,7 +130,8 @@ func (j *job) judge(work context.Context) {
 		return
 	}
 	b := permit.Begun{Host: j.inst.Host, Port: j.inst.Port, Group: j.inst.Tier, Table: j.table, Blob: j.row.DesiredBlob, AllowUnsafe: j.unsafe}
-	j.word.verdict, j.word.at = permit.Judge(b, p), asked // it may have been read as soon as that
+	// The answer may have been read as soon as it was asked for.
+	j.word.verdict, j.word.said, j.word.at = permit.Judge(b, p), p, asked
 	v := j.word.verdict
 	j.mu.Unlock()
 	if v.Answer == permit.Stop {

@@ -21,14 +21,15 @@ type entry struct {
 	Detail     string  `json:"detail,omitempty"`
 	// Absent where nothing is copied.
 	RowsPerS   float64  `json:"rows_per_s,omitempty"`
+	Workers    int      `json:"workers,omitempty"`
 	LagSeconds *float64 `json:"lag_s,omitempty"`
 
 	weight float64
-	pace   pace
+	pace   rate
 }
 
-// pace measures rows per second over the last ten seconds or so.
-type pace struct {
+// rate measures rows per second over the last ten seconds or so.
+type rate struct {
 	at    time.Time
 	rows  uint64
 	value float64
@@ -41,10 +42,10 @@ const (
 )
 
 // add takes the rows copied by now. A count that went back is of a new attempt.
-func (p *pace) add(now time.Time, rows uint64) float64 {
+func (p *rate) add(now time.Time, rows uint64) float64 {
 	switch passed := now.Sub(p.at); {
 	case p.at.IsZero(), rows < p.rows:
-		*p = pace{at: now, rows: rows}
+		*p = rate{at: now, rows: rows}
 	case passed >= paceLeast:
 		measured := float64(rows-p.rows) / passed.Seconds()
 		weight := min(1, passed.Seconds()/paceWindow.Seconds())
@@ -108,7 +109,7 @@ func (p *progress) update(u osc.Progress) {
 	e.Percentage = math.Round(10000*min(1, max(0, u.Fraction))) / 100
 	e.RowsCopied, e.RowsTotal = u.RowsCopied, u.RowsTotal
 	e.ETASeconds = math.Round(u.ETA.Seconds())
-	e.RowsPerS, e.LagSeconds = 0, nil
+	e.RowsPerS, e.LagSeconds, e.Workers = 0, nil, u.Workers
 	if u.State == osc.StateCopying || u.State == osc.StateThrottled {
 		e.RowsPerS = e.pace.add(time.Now(), u.RowsCopied)
 	}

@@ -128,7 +128,7 @@ func (w *watcher) obey(ctx context.Context) {
 	case row.Status != aoscdb.OSCRunning || row.Owner != w.d.Owner:
 		w.breakOff(fmt.Errorf("%w: it is %s, owner %q", errRowLost, row.Status, row.Owner))
 	default:
-		w.setPriv(osc.Priv(row.OSCPriv))
+		w.setWord(row)
 	}
 }
 

@@ -100,7 +100,7 @@ func (j *job) gather(ctx context.Context) (scene, error) {
 func (j *job) settings(t turn, allowUnsafe bool) osc.Settings {
 	s, cfg := wiring.Settings(j.tier, allowUnsafe), j.d.cfg
 	s.LockWaitTimeout, s.Retries = cfg.LockWaitTimeout, cfg.LockRetries
-	s.MaxLag, s.ChunkSize, s.Retention = cfg.MaxLag, cfg.ChunkSize, cfg.Retention
+	s.MaxLag, s.ChunkSize, s.Retention = cfg.limits(j.tier).Lag, cfg.ChunkSize, cfg.Retention
 	s.NoBinlog = t.NoBinlog
 	for _, r := range t.Replicas {
 		s.Replicas = append(s.Replicas, r.Addr())

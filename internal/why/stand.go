@@ -17,6 +17,7 @@ type Stand struct {
 	State string // one word for people
 	Code  Code
 	Why   string // why it does not move, "" when it does
+	Slow  string // why it moves slowly
 
 	Percentage float64 // 0 to 100
 	Database   string  // the one at work
@@ -42,6 +43,7 @@ type DatabaseProgress struct {
 	ETASeconds float64  `json:"eta_s"`
 	LagSeconds *float64 `json:"lag_s"`
 	Detail     string   `json:"detail"`
+	Workers    int      `json:"workers"`
 }
 
 // Databases decodes aosc_osc_ww.detail; none when there is none or it is not readable.
@@ -174,10 +176,15 @@ func (s *Stand) judge(silent string, heard time.Time) {
 		s.Code, s.Why = Throttled, "the copy is throttled: "+or(detail, "no reason is given")
 	case s.State == "paused":
 		s.Code, s.Why = pauseCode(detail), "it pauses in place: "+or(detail, "no reason is given")
+	case s.State == "at the gate":
+		s.Code, s.Why = Gate, "the copy is verified and caught up, and waits at the gate: "+or(detail, "no reason is given")
 	case s.State == "altering" && strings.Contains(detail, "lock"), s.State == "cutting over" && strings.HasPrefix(detail, "waits"):
 		s.Code, s.Why = Lock, s.State+": "+detail
 	default:
 		s.Code, s.Why = Going, ""
+		if strings.HasPrefix(detail, "slowed down") {
+			s.Slow = detail
+		}
 	}
 }
 

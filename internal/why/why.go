@@ -33,6 +33,7 @@ const (
 	Limit         Code = "limit"          // a limit of the tier
 	OtherAlter    Code = "other_alter"    // another alter is on the instance or cluster
 	Backoff       Code = "backoff"        // a try failed; when the next is; it holds nothing until then
+	Gate          Code = "gate"           // the copy is ready and waits for the operator's word, or the tier's window
 	Lock          Code = "lock"           // the table's lock, and who holds it
 	Throttled     Code = "throttled"      // the copy waits, for what
 	Paused        Code = "paused"         // the worker pauses for another reason
@@ -46,7 +47,7 @@ const (
 
 // severity orders the codes of instances for the one that speaks for the alter: what a person must do something about first,
 // what passes by itself last.
-var severity = []Code{DaemonDown, DaemonFailing, WorkerLost, Unreachable, OSCPriv, ChecksumFails, Lock, Backoff, Limit, Throttled, Paused,
+var severity = []Code{DaemonDown, DaemonFailing, WorkerLost, Unreachable, OSCPriv, Gate, ChecksumFails, Lock, Backoff, Limit, Throttled, Paused,
 	TierDisabled, Hold, OtherAlter, NotChecked, Order, Turn, Queued}
 
 // Reason is an answer: the code, and a sentence for people.

@@ -164,6 +164,9 @@ func TestEachReason(t *testing.T) {
 		"throttled": {running, row(func(r *aoscdb.OSCRow) {
 			r.Detail = `[{"database":"d","state":"throttled","detail":"db2:3306 lags 9 s"}]`
 		}), Throttled, []string{"db2:3306 lags 9 s"}},
+		"at the gate": {running, row(func(r *aoscdb.OSCRow) {
+			r.Detail = `[{"database":"d","state":"at the gate","detail":"cut_over of its permission is manual: aosc cutover"}]`
+		}), Gate, []string{"verified and caught up", "aosc cutover"}},
 		"osc_priv PAUSE": {running, row(func(r *aoscdb.OSCRow) {
 			r.Detail = `[{"database":"d","state":"paused","detail":"osc_priv is PAUSE"}]`
 		}), OSCPriv, []string{"PAUSE"}},
@@ -277,7 +280,7 @@ func TestEveryCombination(t *testing.T) {
 			look(func(r *aoscdb.OSCRow) { r.Status = "WAITING" }, "READY"),
 			look(func(r *aoscdb.OSCRow) { r.Status, r.OSCPriv = "WAITING", "STOP" }, "READY"),
 			look(func(r *aoscdb.OSCRow) { r.Status, r.Percentage = "DONE", 100 }, "READY"),
-			look(detail("copying", ""), "RUNNING"), look(detail("throttled", "lag"), "RUNNING"),
+			look(detail("copying", ""), "RUNNING"), look(detail("throttled", "lag"), "RUNNING"), look(detail("at the gate", "manual"), "RUNNING"),
 			look(detail("paused", "osc_priv is PAUSE"), "RUNNING"),
 			look(detail("paused", "aoscdb does not say"), "RUNNING"), look(detail("altering", "for the table's lock"), "RUNNING"),
 			look(func(r *aoscdb.OSCRow) { r.Status, r.Error = "FAILED", "disk full" }, "RUNNING"),

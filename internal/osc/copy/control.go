@@ -1,6 +1,10 @@
 package copy
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/aosc/aosc/internal/osc/pace"
+)
 
 // Priv is what the operator permits at this moment: aosc_osc_ww.osc_priv.
 type Priv string
@@ -18,7 +22,14 @@ const (
 type Control struct {
 	mu      sync.Mutex
 	priv    Priv
+	terms   Terms
 	changed chan struct{}
+}
+
+// Terms are what operators say about a run under way besides Priv. The zero value asks for nothing.
+type Terms struct {
+	Gate   string // why a copy must not be swapped in now, "" = it may
+	Limits pace.Limits
 }
 
 // NewControl starts with OK.
@@ -37,6 +48,25 @@ func (c *Control) Set(p Priv) {
 	c.priv = p
 	close(c.changed)
 	c.changed = make(chan struct{})
+}
+
+// SetTerms changes the terms and wakes those who wait on Changed.
+func (c *Control) SetTerms(t Terms) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.terms == t {
+		return
+	}
+	c.terms = t
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Terms are the terms now.
+func (c *Control) Terms() Terms {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.terms
 }
 
 // Get is the word now.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/copy/preflight"
+	"github.com/aosc/aosc/internal/osc/pace"
 )
 
 // Engine is one way to copy tables.
@@ -16,8 +17,8 @@ type Engine interface {
 	Name() string
 	// Checks are what speaks against a copy by this engine, in the order in which they are to be asked.
 	Checks() []preflight.Check
-	// Lags tells whether the engine itself rests while a replica lags; if not, Host.Gate holds it.
-	Lags() bool
+	// Full is the pace of a copy that nothing slows; Host.Gate and Host.Pace hold it. The zero value is of an engine that paces itself.
+	Full() pace.Full
 	// New prepares a copy. What it may leave behind are the tables of Job.Names.
 	New(Job) Copy
 	// Left looks for what an earlier run, of whatever process, has copied of this job, and decides whether Job.Resume would go on from it.
@@ -84,8 +85,10 @@ type Host interface {
 	Enter(state, detail string)
 	// Publish hears that Progress has changed in a way that should be seen at once.
 	Publish()
-	// Gate blocks while the copy should rest: the operator said PAUSE, or a replica lags. Its error ends the copy.
+	// Gate blocks while the copy should rest: the operator said PAUSE, a replica lags, or the server is busy. Its error ends the copy.
 	Gate(context.Context) error
+	// Pace is how many workers may copy at the moment, and how long one of their statements should take.
+	Pace() (workers int, chunk time.Duration)
 	// Resting tells whether Gate would block.
 	Resting() bool
 	// Opportunity tells why the swap has no chance now, "" when it has one.
@@ -133,6 +136,7 @@ const (
 	StatePaused      = "paused"
 	StateThrottled   = "throttled"
 	StateVerifying   = "verifying"
+	StateGate        = "at the gate" // verified and caught up, it waits for the operator's word
 	StateCuttingOver = "cutting over"
 	StateDone        = "done"
 )

@@ -85,35 +85,29 @@ func (c *Copy) copyAll(ctx context.Context) error {
 
 // copyChunks is one worker's work.
 func (c *Copy) copyChunks(ctx context.Context, conn, comparer *sql.Conn) error {
-	size := c.sizes.first()
-	for {
-		if err := c.gate(ctx); err != nil {
-			return err
-		}
+	return c.paced(ctx, func(size int, should time.Duration) (int, bool, error) {
 		began := time.Now()
 		next, ok, err := c.chunks.next(ctx, conn, size)
 		if err != nil || !ok {
-			return err
+			return size, false, err
 		}
 		fault.Point(faultChunkBefore)
 		rows, err := c.copyChunk(ctx, conn, next)
 		if err != nil {
-			return err
+			return size, false, err
 		}
 		fault.Point(faultChunkAfter)
 		c.copied.Add(uint64(rows))
 		c.keeper.committed(next, rows)
 		if err := c.dispatch(ctx, c.tracker.end(next.id)); err != nil {
-			return err
+			return size, false, err
 		}
-		size = c.sizes.next(size, time.Since(began))
+		size = c.sizes.next(size, time.Since(began), should)
 		if !c.byRange() {
-			continue
+			return size, true, nil
 		}
-		if err := c.compareRange(ctx, comparer, next.span); err != nil {
-			return err
-		}
-	}
+		return size, true, c.compareRange(ctx, comparer, next.span)
+	})
 }
 
 const chunkTries = 20

@@ -102,21 +102,17 @@ func (c *Copy) compareRest(ctx context.Context) error {
 	d := &dispenser{mover: c.mover, low: low}
 	return c.parallel(ctx, func(ctx context.Context) error {
 		return c.withComparer(ctx, func(ctx context.Context, conn *sql.Conn) error {
-			size := c.sizes.first()
-			for {
-				if err := c.gate(ctx); err != nil {
-					return err
-				}
+			return c.paced(ctx, func(size int, should time.Duration) (int, bool, error) {
 				began := time.Now()
 				r, ok, err := d.span(ctx, conn, size)
 				if err != nil || !ok {
-					return err
+					return size, false, err
 				}
 				if err := c.compareRange(ctx, conn, r); err != nil {
-					return err
+					return size, false, err
 				}
-				size = c.sizes.next(size, time.Since(began))
-			}
+				return c.sizes.next(size, time.Since(began), should), true, nil
+			})
 		})
 	})
 }

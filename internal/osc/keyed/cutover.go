@@ -70,15 +70,21 @@ func (c *Copy) awaitOpportunity(ctx context.Context) error {
 			return err
 		}
 		pursuit.rested(time.Since(asked))
-		why := ""
+		why, phase := "", PhaseWaiting
 		if left, compare := c.ledger.left(), c.recheck.size(); left+compare > underLock/2 {
 			if pursuit.lost(time.Now(), left+compare) {
 				return &BehindError{Backlog: left, Uncompared: compare, After: pursuit.limit}
 			}
 			why = fmt.Sprintf("%d changed rows are to be applied and %d to be compared first", left, compare)
-		} else if c.req.Opportunity != nil {
+		} else {
+			pursuit = chase{limit: c.req.CatchUp} // it has caught up: a later burst is judged anew
 			var err error
-			if why, err = c.req.Opportunity(ctx); err != nil {
+			if why = c.held(); why != "" {
+				phase = PhaseGate
+			} else if c.req.Opportunity != nil {
+				why, err = c.req.Opportunity(ctx)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -89,13 +95,21 @@ func (c *Copy) awaitOpportunity(ctx context.Context) error {
 			return c.req.Unchanged(ctx)
 		}
 		if why != said {
-			c.req.Phase(PhaseWaiting, why)
+			c.req.Phase(phase, why)
 			said = why
 		}
 		if err := wait.For(ctx, askEvery); err != nil {
 			return err
 		}
 	}
+}
+
+// held is why the cut-over has to wait for the operator's word, "" when it may begin.
+func (c *Copy) held() string {
+	if c.req.Held == nil {
+		return ""
+	}
+	return c.req.Held()
 }
 
 // tryCutOver is one attempt, on one connection: whatever ends it gives the table back to its writers.

@@ -48,6 +48,10 @@ type Request struct {
 
 	// Gate blocks while the copy should rest: paused, or throttled. Its error ends the copy.
 	Gate func(context.Context) error
+	// Pace is how many workers may copy at the moment, and how long a chunk should take; nil = Workers, and ChunkTime.
+	Pace func() (workers int, chunk time.Duration)
+	// Held tells why the copy must not be swapped in yet although it could be: the operator's word is missing. "" = it may be.
+	Held func() string
 	// Resting tells whether Gate would block.
 	Resting func() bool
 	// Opportunity tells why a cut-over has no chance now, "" when it has one.
@@ -66,6 +70,7 @@ type Request struct {
 const (
 	PhaseCopying     = "copying"
 	PhaseVerifying   = "verifying"
+	PhaseGate        = "gate"    // equal to the table, kept so, waiting for the operator's word
 	PhaseWaiting     = "waiting" // for an opportunity to cut over
 	PhaseCuttingOver = "cutting over"
 )
@@ -98,6 +103,7 @@ type Copy struct {
 	queues  []*queue
 	chunks  *dispenser
 	sizes   sizes
+	slots   slots
 	recheck *recheck
 	keeper  *keeper
 	resumed uint64        // rows that an earlier run had copied

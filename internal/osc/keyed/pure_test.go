@@ -205,7 +205,7 @@ func TestSizes(t *testing.T) {
 		{1 << 20, 40_000, time.Millisecond, 50_000}, {1 << 20, 1, time.Millisecond, 2}, {0, 1, time.Hour, 1},
 		{128, 2000, time.Hour, 1024}, {128, 1024, time.Second, 1024}, {1, 1000, time.Hour, 50_000},
 	} {
-		if got := sizesOf(c.rowBytes, 50_000).next(c.size, c.took); got != c.want {
+		if got := sizesOf(c.rowBytes, 50_000).next(c.size, c.took, ChunkTime); got != c.want {
 			t.Errorf("%d rows of %d bytes in %v: %d, want %d", c.size, c.rowBytes, c.took, got, c.want)
 		}
 	}

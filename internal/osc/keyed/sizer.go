@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	chunkTime  = 100 * time.Millisecond
+	// ChunkTime is how long a chunk should take at full pace.
+	ChunkTime  = 100 * time.Millisecond
 	chunkFirst = 1000
-	// chunkBytes is what a chunk has at least. A server that is busy takes chunkTime for a few statements, whatever they do: chunks must
+	// chunkBytes is what a chunk has at least. A server that is busy takes ChunkTime for a few statements, whatever they do: chunks must
 	// not get ever smaller for it.
 	chunkBytes = 128 << 10
 )
@@ -32,11 +33,11 @@ func sizesOf(rowBytes uint64, most int) sizes {
 // first is the size to begin with.
 func (s sizes) first() int { return min(chunkFirst, s.most) }
 
-// next is how many rows the next chunk should have, after one of size rows took a time: nearer to chunkTime, by a factor of 2 at most
+// next is how many rows the next chunk should have, after one of size rows took a time: nearer to the one it should take, by a factor of 2 at most
 // upwards and of 4 downwards. A chunk that was cut short by the end of the table says little.
-func (s sizes) next(size int, took time.Duration) int {
+func (s sizes) next(size int, took, should time.Duration) int {
 	took = max(took, time.Millisecond)
-	next := int(float64(size) * float64(chunkTime) / float64(took))
+	next := int(float64(size) * float64(should) / float64(took))
 	return min(max(min(max(next, size/4), size*2), s.least), s.most)
 }
 

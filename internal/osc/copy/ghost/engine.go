@@ -13,6 +13,7 @@ import (
 	"github.com/aosc/aosc/internal/fault"
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/copy"
+	"github.com/aosc/aosc/internal/osc/pace"
 	"github.com/aosc/aosc/internal/osc/verify"
 )
 
@@ -46,8 +47,8 @@ type Engine struct{}
 // Name is the value of copy_engine.
 func (Engine) Name() string { return "ghost" }
 
-// Lags is true: it is given the replicas, and asks them itself.
-func (Engine) Lags() bool { return true }
+// Full is the zero value: it is given the replicas, and paces itself.
+func (Engine) Full() pace.Full { return pace.Full{} }
 
 // New prepares a copy.
 func (Engine) New(job copy.Job) copy.Copy { return &run{Job: job} }

@@ -240,10 +240,13 @@ func (c *run) awaitOpportunity(ctx context.Context) error {
 			return err
 		}
 		status, _ := c.child.latest()
-		if who == "" && status.Phase == PhasePostponed {
+		held := c.Control.Terms().Gate
+		if held != "" && status.Phase == PhasePostponed {
+			c.Host.Enter(copy.StateGate, held)
+		} else if who == "" && status.Phase == PhasePostponed {
 			return nil
 		}
-		if who != "" {
+		if held == "" && who != "" {
 			c.Host.Enter(copy.StateCuttingOver, "waits: "+who)
 		}
 		if err := wait.For(ctx, 200*time.Millisecond); err != nil {

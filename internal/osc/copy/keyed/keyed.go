@@ -12,6 +12,7 @@ import (
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/copy"
 	"github.com/aosc/aosc/internal/osc/keyed"
+	"github.com/aosc/aosc/internal/osc/pace"
 )
 
 // workers move rows at a time, and as many apply changes.
@@ -23,8 +24,8 @@ type Engine struct{}
 // Name is the value of copy_engine.
 func (Engine) Name() string { return "keyed" }
 
-// Lags is false: it rests when Host.Gate holds it.
-func (Engine) Lags() bool { return false }
+// Full is its pace when nothing slows it.
+func (Engine) Full() pace.Full { return pace.Full{Workers: workers, Chunk: keyed.ChunkTime} }
 
 // New prepares a copy.
 func (Engine) New(job copy.Job) copy.Copy { return &run{Job: job, began: time.Now()} }
@@ -143,6 +144,7 @@ func (r *run) request(ctx context.Context) (keyed.Request, error) {
 	q.LowerCaseNames, q.Workers, q.LockWaitTimeout, q.Retries = r.Server.LowerCaseTableNames > 0, workers, r.LockWaitTimeout, r.Retries
 	q.Gate, q.Resting, q.Opportunity, q.Unchanged = r.Host.Gate, r.Host.Resting, r.Host.Opportunity, r.Host.Unchanged
 	q.StillOurs, q.Phase, q.Logger = r.Host.StillOurs, r.phase, r.Logger
+	q.Pace, q.Held = r.Host.Pace, func() string { return r.Control.Terms().Gate }
 	if r.ChunkSize != copy.DefaultChunkSize {
 		q.MaxChunk = r.ChunkSize
 	}
@@ -169,7 +171,7 @@ func (r *run) request(ctx context.Context) (keyed.Request, error) {
 // phase is told what the copy is at.
 func (r *run) phase(phase, detail string) {
 	states := map[string]string{keyed.PhaseCopying: copy.StateCopying, keyed.PhaseVerifying: copy.StateVerifying,
-		keyed.PhaseWaiting: copy.StateCuttingOver, keyed.PhaseCuttingOver: copy.StateCuttingOver}
+		keyed.PhaseGate: copy.StateGate, keyed.PhaseWaiting: copy.StateCuttingOver, keyed.PhaseCuttingOver: copy.StateCuttingOver}
 	if phase == keyed.PhaseCopying && detail == "" {
 		detail = r.Note
 	}

@@ -32,7 +32,7 @@ func TestTiers(t *testing.T) {
 	}
 	want := []Tier{
 		{Group: "UDB", MaxRunning: 1, Ordering: OrderingPrimary, CopyEngine: CopyGhost, StatusStore: StoreInstance},
-		{Group: "udb", MaxRunning: 8, MaxRunningPerHost: 2, MaxRunningPerDatacenter: 3, Ordering: OrderingRolling, CopyEngine: CopySpirit,
+		{Group: "udb", MaxRunning: 8, MaxRunningPerHost: 2, MaxRunningPerDatacenter: 3, Ordering: OrderingRolling, CopyEngine: CopyKeyed,
 			StatusStore: StoreCentral, DirectMaxRows: 1 << 40, CreateMissing: true, VerifyIntervalS: 5, VerifyTries: 1, Enabled: true,
 			MaxLagMS: 300, MaxCommitMS: 20, MaxRedoAgePct: 60, CutOverWindow: "02:00-05:00 UTC"},
 	}

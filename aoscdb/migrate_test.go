@@ -254,6 +254,27 @@ func TestUpgrade(t *testing.T) {
 	tell(t, s.db, "INSERT INTO later VALUES (1, 2)")
 }
 
+// TestEnginesOfBefore: an upgrade leaves the engine of a tier as it is, and gives one that asked for what was never there the default.
+func TestEnginesOfBefore(t *testing.T) {
+	s := open(t, newDatabase(t))
+	saved := migrations
+	defer func() { migrations = saved }()
+	migrations = migrations[:9]
+	must(s.Init(t.Context()))(t)
+	tell(t, s.db, "INSERT INTO tiers (`group`, copy_engine) VALUES ('g', 'ghost'), ('k', 'keyed'), ('s', 'spirit')")
+	tell(t, s.db, "INSERT INTO tiers (`group`) VALUES ('d')")
+	migrations = saved
+	must(s.Init(t.Context()))(t)
+	tell(t, s.db, "INSERT INTO tiers (`group`) VALUES ('new')")
+	const engines = "SELECT GROUP_CONCAT(CONCAT(`group`, ' ', copy_engine) ORDER BY `group`) FROM tiers"
+	if got := ask[string](t, s.db, engines); got != "d ghost,g ghost,k keyed,new keyed,s keyed" {
+		t.Error(got)
+	}
+	if _, err := s.db.ExecContext(t.Context(), "UPDATE tiers SET copy_engine = 'spirit'"); err == nil {
+		t.Error("spirit was stored")
+	}
+}
+
 func TestOpenNeedsADatabase(t *testing.T) {
 	if _, err := Open("root:secret@tcp(127.0.0.1:1)/"); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a DSN without database: %v", err)

@@ -13,9 +13,8 @@ const (
 
 // Values of tiers.copy_engine.
 const (
-	CopyGhost  = "ghost"
-	CopyKeyed  = "keyed"
-	CopySpirit = "spirit"
+	CopyKeyed = "keyed"
+	CopyGhost = "ghost"
 )
 
 // Values of tiers.status_store.
@@ -152,7 +151,7 @@ func NewTier(group string) Tier {
 		MaxRunning:        1,
 		MaxRunningPerHost: 1,
 		Ordering:          OrderingPrimary,
-		CopyEngine:        CopyGhost,
+		CopyEngine:        CopyKeyed,
 		StatusStore:       StoreInstance,
 		DirectMaxRows:     5000,
 		DirectMaxBytes:    32 << 20,

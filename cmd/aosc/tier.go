@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/fleet"
+	"github.com/aosc/aosc/internal/osc"
 )
 
 func tierCommand(a *app) *cobra.Command {
@@ -65,7 +67,7 @@ func tierSetCommand(a *app) *cobra.Command {
 	f.IntVar(&t.MaxRunningPerHost, "max-running-per-host", def.MaxRunningPerHost, "the same per host; 0 = no limit")
 	f.IntVar(&t.MaxRunningPerDatacenter, "max-running-per-datacenter", def.MaxRunningPerDatacenter, "the same per datacenter; 0 = no limit")
 	f.StringVar(&t.Ordering, "ordering", def.Ordering, "primary | rolling")
-	f.StringVar(&t.CopyEngine, "copy-engine", def.CopyEngine, "ghost | keyed")
+	f.StringVar(&t.CopyEngine, "copy-engine", def.CopyEngine, "keyed | ghost")
 	f.StringVar(&t.StatusStore, "status-store", def.StatusStore, "instance | central (where replicas run super_read_only)")
 	f.Uint64Var(&t.DirectMaxRows, "direct-max-rows", def.DirectMaxRows, "rows up to which a plain ALTER may be used in place of a copy")
 	f.Uint64Var(&t.DirectMaxBytes, "direct-max-bytes", def.DirectMaxBytes, "bytes of data and indexes up to which it may; 0 = no limit")
@@ -158,10 +160,8 @@ func checkTier(t aoscdb.Tier) error {
 		return errors.New("limits cannot be negative")
 	case t.Ordering != aoscdb.OrderingPrimary && t.Ordering != aoscdb.OrderingRolling:
 		return fmt.Errorf("ordering %q: want primary or rolling", t.Ordering)
-	case t.CopyEngine == aoscdb.CopySpirit:
-		return errors.New("copy engine spirit is not built yet: use ghost or keyed")
-	case t.CopyEngine != aoscdb.CopyGhost && t.CopyEngine != aoscdb.CopyKeyed:
-		return fmt.Errorf("copy engine %q: want ghost or keyed", t.CopyEngine)
+	case !slices.Contains(osc.CopyEngines(), t.CopyEngine):
+		return fmt.Errorf("copy engine %q: want %s", t.CopyEngine, strings.Join(osc.CopyEngines(), " or "))
 	case t.StatusStore != aoscdb.StoreInstance && t.StatusStore != aoscdb.StoreCentral:
 		return fmt.Errorf("status store %q: want instance or central", t.StatusStore)
 	case t.VerifyTries < 1:

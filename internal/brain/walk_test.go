@@ -183,9 +183,7 @@ func TestTierSettings(t *testing.T) {
 	b.commit(strings.Replace(tableNow, "`id` int", "`id` bigint", 1)) // needs a copy, or a plain ALTER
 	b.allow()
 	t.Log(b.is("HOLD", "brain", "rolling", b.databases[0]+" on "+b.cluster.Primary.Addr().String()).Reason)
-	b.exec("UPDATE tiers SET ordering = 'primary', copy_engine = 'spirit'")
-	b.is("HOLD", "brain", "copy_engine 'spirit'")
-	b.exec("UPDATE tiers SET copy_engine = 'ghost'")
+	b.exec("UPDATE tiers SET ordering = 'primary'")
 	b.is("IPR", "")
 	b.exec("UPDATE tiers SET create_missing = 0") // no table is missing here
 	b.is("IPR", "")

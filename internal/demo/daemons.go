@@ -51,7 +51,8 @@ func startDaemons(bin, dir string, r *room, repo string) (*daemons, error) {
 // daemonFlags are the settings in which the demo is less patient than production.
 func daemonFlags(name string) []string {
 	if name == "oscworker" {
-		return []string{"--oscworker-retention=0s", "--oscworker-clean-interval=1s"}
+		// Small chunks: a copy lasts long enough to be watched, and to have its primary killed.
+		return []string{"--oscworker-retention=0s", "--oscworker-clean-interval=1s", "--oscworker-chunk-size=100"}
 	}
 	return nil
 }

@@ -177,7 +177,7 @@ func (d *demo) show(ctx context.Context) error {
 		w.Start(writing)
 		defer w.Stop()
 	}
-	if err := d.alter(ctx, "Widen hits, add email to "+table, ddlV2, "a copy by gh-ost: int to bigint rewrites every row"); err != nil {
+	if err := d.alter(ctx, "Widen hits, add email to "+table, ddlV2, "a copy: int to bigint rewrites every row"); err != nil {
 		return err
 	}
 	if err := d.alter(ctx, "Add note to "+table, ddlV3, "INSTANT: nothing is rewritten"); err != nil {

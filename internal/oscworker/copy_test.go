@@ -13,10 +13,12 @@ import (
 
 // A copying alter of several databases under writes: I1 (no acknowledged row is lost), I4 (the form is there, in every
 // database, on primary and replica), I5 (nothing is left behind), I7 (no errant transaction).
-func TestCopyUnderWrites(t *testing.T) {
+func TestCopyUnderWrites(t *testing.T) { byEngine(t, copyUnderWrites) }
+
+func copyUnderWrites(t *testing.T, engine string) {
 	t.Parallel()
 	cluster := testkit.Lend(t, 2)
-	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows, t.CopyEngine = 0, engine }, cluster)
 	db := f.database(tablePlain, 0)
 	f.database(tablePlain, 5000)
 	f.database("", 0)        // lacks the table
@@ -42,7 +44,7 @@ func TestCopyUnderWrites(t *testing.T) {
 			t.Errorf("detail of %s: %+v", e.Database, e)
 		}
 	}
-	want := map[string]string{f.databases[0]: "ghost", f.databases[1]: "ghost", f.databases[2]: "create"}
+	want := map[string]string{f.databases[0]: engine, f.databases[1]: engine, f.databases[2]: "create"}
 	for database, engine := range want {
 		if engines[database] != engine {
 			t.Errorf("%s was altered by %q, want %s", database, engines[database], engine)
@@ -91,10 +93,12 @@ func (f *fixture) mustBeOK() {
 
 // osc_priv by plain SQL while rows are being copied: PAUSE, OK, STOP are obeyed within two seconds, STOP leaves the table
 // as it was (I5), and OK begins again.
-func TestOperator(t *testing.T) {
+func TestOperator(t *testing.T) { byEngine(t, operator) }
+
+func operator(t *testing.T, engine string) {
 	t.Parallel()
 	cluster := testkit.Lend(t, 2)
-	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows, t.CopyEngine = 0, engine }, cluster)
 	f.database(tablePlain, 30000)
 	f.allow(tableCopy)
 	f.queue(f.primary)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/osc"
 	"github.com/aosc/aosc/internal/testkit"
 )
 
@@ -59,17 +60,19 @@ func armed(fault string) string {
 }
 
 // I1, I5, I8: a worker killed in the middle of a copy under writes. The copy it left is found, removed, and made anew.
-func TestKilledWhileCopying(t *testing.T) {
+func TestKilledWhileCopying(t *testing.T) { byEngine(t, killedWhileCopying) }
+
+func killedWhileCopying(t *testing.T, engine string) {
 	t.Parallel()
 	cluster := testkit.Lend(t, 2)
-	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows = 0 }, cluster)
+	f := newFixture(t, func(t *aoscdb.Tier) { t.DirectMaxRows, t.CopyEngine = 0, engine }, cluster)
 	db := f.database(tablePlain, 0)
 	w := testkit.NewWriter(t, f.primary, testkit.WriterOptions{Database: db, Table: "t", Rate: 200})
 	w.Start(t.Context())
 	testkit.Eventually(t, patience, "some rows are written", func() bool { return w.Stats().Inserts > 200 })
 	f.allow(tableCopy)
 	f.queue(f.primary)
-	f.process("oscworker", "osc.verify.before=kill", "--oscworker-retention=0s").killed(t)
+	f.process("oscworker", copiedPoint[engine]+"=kill", "--oscworker-retention=0s").killed(t)
 	if len(f.leftoverTables(f.primary)) == 0 {
 		t.Fatal("the killed worker left nothing: this test proves nothing")
 	}
@@ -90,7 +93,7 @@ func TestLeftoversOfAWithdrawnAlter(t *testing.T) {
 	f.database(tablePlain, 2000)
 	f.allow(tableCopy)
 	f.queue(f.primary)
-	f.process("oscworker", "osc.verify.before=kill").killed(t)
+	f.process("oscworker", copiedPoint[aoscdb.CopyKeyed]+"=kill").killed(t)
 	f.priv(f.primary, aoscdb.PrivStop)
 	p := f.process("oscworker", "")
 	row := f.awaitStatus(f.primary, aoscdb.OSCWaiting)
@@ -126,4 +129,14 @@ func TestTerminatedWhileCopying(t *testing.T) {
 	f.awaitStatus(f.primary, aoscdb.OSCDone)
 	f.mustHave(f.primary, tableCopy)
 	f.noLeftovers()
+}
+
+// copiedPoint is, by engine, a fault point at which rows are copied and the tables are not swapped.
+var copiedPoint = map[string]string{aoscdb.CopyKeyed: "osc.keyed.verified", aoscdb.CopyGhost: "osc.verify.before"}
+
+// byEngine runs a test once for each engine that copies.
+func byEngine(t *testing.T, test func(*testing.T, string)) {
+	for _, engine := range osc.CopyEngines() {
+		t.Run(engine, func(t *testing.T) { test(t, engine) })
+	}
 }

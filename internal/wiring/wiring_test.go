@@ -319,7 +319,7 @@ func TestOpenWaitsForTheDatabase(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	tier := aoscdb.NewTier("udb")
-	if s := Settings(tier, false); s.Ordering != "primary" || s.CopyEngine != "ghost" || s.DirectMaxRows != 5000 ||
+	if s := Settings(tier, false); s.Ordering != "primary" || s.CopyEngine != "keyed" || s.DirectMaxRows != 5000 ||
 		s.DirectMaxBytes != 32<<20 || !s.CreateMissing || s.AllowUnsafe || s.NoBinlog {
 		t.Errorf("%+v", s)
 	}

@@ -62,7 +62,7 @@ func TestPermissions(t *testing.T) {
 	ok(t, s.SetCustomServers(ctx, nastyTier, nastyTable, []CustomServer{{Host: "h2", Port: 2}, {Host: "h1", Port: 1}}))
 	ok(t, s.Allow(ctx, a))
 	got := must(s.AllowedOne(ctx, nastyTier, nastyTable))(t)
-	a.AllowedBy, a.ServerList = strings.Repeat("é", 64), ServersDefault
+	a.AllowedBy, a.ServerList, a.CutOver = strings.Repeat("é", 64), ServersDefault, CutOverAuto
 	if got != a {
 		t.Errorf("%+v\nwant %+v", got, a)
 	}

@@ -168,6 +168,9 @@ func (c *Copy) swap(ctx context.Context, conn *sql.Conn) error {
 	}
 	if c.req.StillOurs != nil {
 		if err := c.req.StillOurs(limited); err != nil {
+			if ctx.Err() == nil && limited.Err() != nil { // a busy server has not said so in time
+				return context.Cause(limited)
+			}
 			return err
 		}
 	}

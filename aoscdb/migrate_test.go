@@ -91,7 +91,7 @@ func TestInsertsOfTheOriginal(t *testing.T) {
 	tell(t, s.db, "INSERT INTO aosc_osc_ww VALUES ('udb01.snc',3306,'tabla1','OK','WAITING',0,NOW(),0,10,NULL,'udb')")
 
 	a := must(s.AllowedOne(t.Context(), "udb", "tabla1"))(t)
-	want := AllowedAlter{Group: "udb", Table: "tabla1", AllowedBy: "istvan", Priority: 10, ServerList: ServersDefault}
+	want := AllowedAlter{Group: "udb", Table: "tabla1", AllowedBy: "istvan", Priority: 10, ServerList: ServersDefault, CutOver: CutOverAuto}
 	if a != want {
 		t.Errorf("allowed_alters: %+v, want %+v", a, want)
 	}

@@ -3,8 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -38,16 +36,15 @@ func TestTwoOfEverything(t *testing.T) {
 			s.In(c.Primary, database, second)
 		}
 	}
-	workers := map[string][]*site.Daemon{}
 	for range 2 {
 		for _, name := range site.Names[:4] {
 			s.Daemon(name, "")
 		}
 		for _, host := range []string{"127.0.0.1", "localhost"} {
-			workers[host] = append(workers[host], s.Daemon("oscworker", "", "--host="+host))
+			s.Daemon("oscworker", "", "--host="+host)
 		}
 	}
-	watch := s.sample(limit, perHost, workers)
+	watch := s.sample(limit, perHost)
 	first := s.Repo.Commit(map[string]string{"schemas/udb/tabla1.sql": site.Copied, "schemas/udb/tabla2.sql": strings.Replace(site.Copied, "tabla1", "tabla2", 1)}, "both")
 	s.Allow("tabla1")
 	s.Allow("tabla2")
@@ -70,7 +67,7 @@ func TestTwoOfEverything(t *testing.T) {
 type peak struct{ samples, counted, working, copies int }
 
 // sample watches the limits until the returned function is called.
-func (s *place) sample(limit, perHost int, workers map[string][]*site.Daemon) func() peak {
+func (s *place) sample(limit, perHost int) func() peak {
 	s.T.Helper()
 	ctx, cancel := context.WithCancel(s.T.Context())
 	var most peak
@@ -84,7 +81,7 @@ func (s *place) sample(limit, perHost int, workers map[string][]*site.Daemon) fu
 				return
 			case <-tick.C:
 			}
-			now, err := s.look(ctx, perHost, workers)
+			now, err := s.look(ctx, perHost)
 			if ctx.Err() != nil {
 				return
 			}
@@ -108,8 +105,8 @@ func (s *place) sample(limit, perHost int, workers map[string][]*site.Daemon) fu
 	return stop
 }
 
-// look is one sample: the scheduler's word, the rows on the instances, and the copying processes of each host's workers.
-func (s *place) look(ctx context.Context, perHost int, workers map[string][]*site.Daemon) (peak, error) {
+// look is one sample: the scheduler's word, the rows on the instances, and the copies under way.
+func (s *place) look(ctx context.Context, perHost int) (peak, error) {
 	var now peak
 	err := s.Store.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM running_alters").Scan(&now.counted)
 	if err != nil {
@@ -132,29 +129,23 @@ func (s *place) look(ctx context.Context, perHost int, workers map[string][]*sit
 			return now, fmt.Errorf("I3: %d instances at once on host %q, the limit is %d", byHost[host], host, perHost)
 		}
 	}
-	for host, both := range workers {
-		copies := 0
-		for _, d := range both {
-			copies += children(d.Pid())
+	copies := map[string]int{}
+	for _, c := range s.Clusters {
+		var tables int
+		err := c.Primary.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.tables WHERE table_name IN ('_tabla1_gho', "+
+			"'_tabla2_gho')").Scan(&tables)
+		if err != nil {
+			return now, err
 		}
-		if copies > perHost {
-			return now, fmt.Errorf("I3: %d copies at once on host %s, the limit is %d", copies, host, perHost)
+		if tables > 1 {
+			return now, fmt.Errorf("I3: %d copies at once on %s", tables, c.Primary.Addr())
 		}
-		now.copies += copies
+		host := s.Hosts[c.Primary]
+		copies[host] += tables
+		now.copies += tables
+		if copies[host] > perHost {
+			return now, fmt.Errorf("I3: %d copies at once on host %q, the limit is %d", copies[host], host, perHost)
+		}
 	}
 	return now, nil
-}
-
-// children counts the living child processes of a process: a worker has no others than its copies.
-func children(pid int) int {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is well formed
-	n := 0
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue // a thread that has ended
-		}
-		n += len(strings.Fields(string(text)))
-	}
-	return n
 }

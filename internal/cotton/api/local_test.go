@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -109,4 +110,63 @@ func newClient(t *testing.T, c client.Config) *client.Client {
 	}
 	t.Cleanup(made.Close)
 	return made
+}
+
+// TestSocketBeforePort: whoever finds the port finds the socket. A client that got through the port alone kept to that connection, and the
+// change it then asked for was refused.
+func TestSocketBeforePort(t *testing.T) {
+	dir := t.TempDir()
+	for range 200 {
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := free.Addr().String()
+		if err := free.Close(); err != nil {
+			t.Fatal(err)
+		}
+		type opened struct {
+			s   *api.Server
+			err error
+		}
+		done := make(chan opened, 1)
+		go func() {
+			s, err := api.Open(api.Listen{Addr: addr, WorkDir: dir}, http.NotFoundHandler())
+			done <- opened{s, err}
+		}()
+		dialed(t, addr)
+		socket, err := v1.Socket(dir, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, refused := net.Dial("unix", socket)
+		o := <-done
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		over, end := context.WithCancel(t.Context())
+		end()
+		if err := o.s.Run(over); err != nil {
+			t.Error(err)
+		}
+		if refused != nil {
+			t.Fatalf("the port takes connections, the socket does not: %v", refused)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// dialed waits until a port takes connections.
+func dialed(t *testing.T, addr string) {
+	t.Helper()
+	for t.Context().Err() == nil {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+	}
 }

@@ -57,16 +57,35 @@ func Open(l Listen, h http.Handler) (*Server, error) {
 		}
 		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
 	}
+	// The socket is there before the port is: a client that found the port alone would keep to it, and be refused what changes anything.
 	var err error
-	if s.listener, err = net.Listen("tcp", l.Addr); err != nil {
-		return nil, fmt.Errorf("listen for the API on %s: %w; choose another --listen", l.Addr, err)
+	if s.socket, err = socketOf(l, l.Addr); err != nil {
+		return nil, err
 	}
-	if l.WorkDir != "" {
-		if s.socket, err = listenUnix(l.WorkDir, s.Addr()); err != nil {
+	if s.listener, err = net.Listen("tcp", l.Addr); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for the API on %s: %w; choose another --listen", l.Addr, err), s.closeSocket())
+	}
+	if s.socket == nil { // the port was the system's to choose, and nobody knows it yet
+		if s.socket, err = socketOf(l, s.Addr()); err != nil {
 			return nil, errors.Join(err, s.listener.Close())
 		}
 	}
 	return s, nil
+}
+
+// socketOf is the socket of a scheduler that listens on an address, nil when it has none, or its port is not known.
+func socketOf(l Listen, addr string) (net.Listener, error) {
+	if _, port, err := net.SplitHostPort(addr); l.WorkDir == "" || err != nil || port == "" || port == "0" {
+		return nil, nil // a wrong address is what listening on it tells
+	}
+	return listenUnix(l.WorkDir, addr)
+}
+
+func (s *Server) closeSocket() error {
+	if s.socket == nil {
+		return nil
+	}
+	return s.socket.Close()
 }
 
 // Addr is where the server listens, as host:port.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/wait"
 )
 
 // Setting is what a session has set for itself.
@@ -23,9 +26,30 @@ func (s Setting) refusal(follower string) string {
 // Refusal is for engines that mind more settings than others.
 func (s Setting) Refusal(follower string) string { return s.refusal(follower) }
 
+// lookAgain is how much later a session that is found is looked at again, and how often: statements about accounts change
+// binlog_format for as long as they take.
+const (
+	lookAgain = 100 * time.Millisecond
+	looks     = 5
+)
+
 // ReadSessions finds sessions that changed for themselves how they are logged. It takes a privilege to do so, so there are normally none.
-// Where performance_schema is off or closed to us, none are found.
+// Where performance_schema is off or closed to us, none are found. What a session has for a moment only does not count: the server itself
+// logs statements about accounts (CREATE USER, GRANT) in another format, and shows that as a setting of the session.
 func ReadSessions(ctx context.Context, db *sql.DB) ([]Setting, error) {
+	found, err := readSessions(ctx, db)
+	for look := 1; err == nil && len(found) > 0 && look < looks; look++ {
+		if err := wait.For(ctx, lookAgain); err != nil {
+			return nil, err
+		}
+		var now []Setting
+		now, err = readSessions(ctx, db)
+		found = slices.DeleteFunc(found, func(s Setting) bool { return !slices.Contains(now, s) })
+	}
+	return found, err
+}
+
+func readSessions(ctx context.Context, db *sql.DB) ([]Setting, error) {
 	rows, err := db.QueryContext(ctx, `
 		SELECT COALESCE(t.processlist_id, 0), v.variable_name, v.variable_value
 		  FROM performance_schema.variables_by_thread v JOIN performance_schema.threads t USING (thread_id)

@@ -252,11 +252,16 @@ func TestResumeAnywhere(t *testing.T) {
 			t.Parallel()
 			k := newKit(t)
 			k.exec(table)
-			l := k.startPaced(2, 20*time.Millisecond, k.fill(6000))
-			o := k.orders("MODIFY v varchar(300) NOT NULL, ADD m int NOT NULL DEFAULT 7", 20*time.Millisecond)
+			rows, pace := 6000, 20*time.Millisecond
+			if strings.HasPrefix(point, "osc.keyed.progress") { // which comes after a second: chunks before it, and more to copy after it
+				rows, pace = 12_000, 300*time.Millisecond
+			}
+			l := k.startPaced(2, 20*time.Millisecond, k.fill(rows))
+			o := k.orders("MODIFY v varchar(300) NOT NULL, ADD m int NOT NULL DEFAULT 7", pace)
 			k.die(o, point, nil)
 
 			k.endSessions()
+			o.Pace = 20 * time.Millisecond
 			noted := k.noted()
 			k.die(o, "osc.keyed.resumed=kill", nil)
 			s := k.goOn(o)

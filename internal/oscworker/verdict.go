@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc"
 )
 
@@ -61,7 +62,8 @@ func verdictOf(err, cause error) verdict {
 			return verdict{End: endRemove, Reason: c.Error()}
 		case errors.Is(c, errForbidden):
 			return verdict{End: endGiveBack, Reason: c.Error(), Rest: true, Stopped: true}
-		case errors.Is(c, errRoleChanged), errors.Is(c, errNotNow), errors.Is(c, aoscdb.ErrNotPermitted):
+		case errors.Is(c, errRoleChanged), errors.Is(c, errNotNow), errors.Is(c, aoscdb.ErrNotPermitted),
+			mysql.IsReadOnly(c): // fenced under our hands, before the watch has seen it: a change of role has begun
 			return verdict{End: endGiveBack, Reason: c.Error(), Rest: true}
 		case errors.Is(c, errLeft), errors.Is(c, errStopping), errors.Is(c, errStopFile), errors.Is(c, osc.ErrStopped),
 			errors.Is(c, osc.ErrLeft):

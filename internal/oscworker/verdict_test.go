@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	driver "github.com/go-sql-driver/mysql"
+
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc"
 )
 
@@ -25,6 +28,8 @@ func TestVerdictOf(t *testing.T) {
 		{"SIGTERM, the copy is left to the next worker", osc.ErrLeft, errStopping, endGiveBack, false},
 		{"SIGTERM, the copy was cut off", child, errStopping, endGiveBack, false},
 		{"a failover (I7)", child, errRoleChanged, endGiveBack, false},
+		{"a failover that the copy met before the watch saw it", fmt.Errorf("copy the rows: %w",
+			&driver.MySQLError{Number: mysql.ErrOptionPrevents, Message: "The MySQL server is running with the --super-read-only option"}), nil, endGiveBack, false},
 		{"the instance left the inventory", child, errLeft, endGiveBack, false},
 		{"permission was taken away (I14)", child, fmt.Errorf("%w: revoked", errForbidden), endGiveBack, false},
 		{"the operator's file", child, fmt.Errorf("%w: it names it", errStopFile), endGiveBack, false},

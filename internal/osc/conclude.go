@@ -130,7 +130,8 @@ func (c *copyRun) dropOwn(ctx context.Context, cause error) error {
 	return errors.Join(dropTable(ctx, c.db, c.plan.Database, c.names.Ghost), dropTable(ctx, c.db, c.plan.Database, c.names.Changelog))
 }
 
-// recordsOf are the leftovers recorded for a table.
+// recordsOf are the leftovers recorded for a table. A row that names a table which no copy makes is refused: what is recorded is dropped, and
+// whoever may write to aoscdb may have written the row.
 func (r *Runner) recordsOf(ctx context.Context, t Target) ([]Leftover, error) {
 	all, err := r.Leftovers.List(ctx, t.Cluster)
 	if err != nil {
@@ -138,9 +139,14 @@ func (r *Runner) recordsOf(ctx context.Context, t Target) ([]Leftover, error) {
 	}
 	var mine []Leftover
 	for _, l := range all {
-		if l.Database == t.Database && l.Table == t.Table {
-			mine = append(mine, l)
+		if l.Database != t.Database || l.Table != t.Table {
+			continue
 		}
+		if !l.ofACopy() {
+			return nil, fmt.Errorf("leftovers of aoscdb has row %d for %s.%s of cluster %s, which names the table %s: no copy makes a table of "+
+				"that name, and nothing is dropped; correct or delete the row", l.ID, l.Database, l.Table, t.Cluster, l.Name)
+		}
+		mine = append(mine, l)
 	}
 	return mine, nil
 }

@@ -372,6 +372,34 @@ func TestCleanOnFormerPrimary(t *testing.T) {
 	}
 }
 
+// TestCleanDropsOnlyWhatCopiesMake: a row of leftovers that names a user's table, written by hand or by mistake, drops nothing.
+func TestCleanDropsOnlyWhatCopiesMake(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testkit.Server(t))
+	for _, name := range []string{"users", "t", "_users", "users_del"} {
+		if name != "t" {
+			b.exec("CREATE TABLE `" + name + "` (id int PRIMARY KEY)")
+		}
+		row := Leftover{Target: b.target("t"), Name: name, Kind: LeftoverOld, State: LeftoverDrop}
+		if err := b.leftovers.Record(t.Context(), []Leftover{row}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := b.runner.Clean(t.Context(), "c1", b.db, nil); n != 0 || err == nil || !strings.Contains(err.Error(), "correct or delete the row") {
+			t.Errorf("%s: dealt with %d, %v", name, n, err)
+		}
+		all, err := b.leftovers.List(t.Context(), "c1")
+		if err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		if err := b.leftovers.Forget(t.Context(), all[0].ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testkit.Ask(t, b.srv, "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ?", b.database); n != "3" {
+		t.Errorf("%s tables are left of 3", n)
+	}
+}
+
 // TestKeptOldTable: the old table is kept for the retention, moves aside for the next copy, and goes in steps when it is due.
 func TestKeptOldTable(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package osc
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -31,6 +32,20 @@ type Leftover struct {
 	// KeepUntil is when old data may go. In a live row of kind old it says, with CreatedAt, how long the data would have to
 	// be kept. Zero for all other rows.
 	KeepUntil time.Time
+}
+
+// ofACopy tells whether the name is one that copies make: _<table>_gho, _ghc or _del, however an earlier release cut a long name, and old
+// tables that were moved aside (asideName).
+func (l Leftover) ofACopy() bool {
+	if !strings.HasPrefix(l.Name, "_") || l.Name == l.Table {
+		return false
+	}
+	for _, suffix := range []string{"_gho", "_ghc", "_del"} {
+		if strings.HasSuffix(l.Name, suffix) {
+			return true
+		}
+	}
+	return false
 }
 
 // Leftovers is where runs write down what they are about to leave behind, so that whoever finds a table with such a

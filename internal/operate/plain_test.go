@@ -38,3 +38,16 @@ func TestProgressSteersNoTerminal(t *testing.T) {
 		t.Errorf("shown: %q", s)
 	}
 }
+
+// TestProgressIsALineEach: an error of several lines is shown as one.
+func TestProgressIsALineEach(t *testing.T) {
+	v := copying(t, func(r *aoscdb.OSCRow) { r.Owner = "w" })
+	v.Alters[0].Why.Text = "named lock lost\nend what the copy left running"
+	var out bytes.Buffer
+	p := NewProgress(&out, false)
+	p.Show(v)
+	p.Close()
+	if s := out.String(); !strings.Contains(s, "named lock lost; end what the copy left running") {
+		t.Errorf("shown: %q", s)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -239,6 +240,7 @@ func (p *Progress) line(id, text string) {
 }
 
 func (p *Progress) print(id, text string) {
+	text = strings.ReplaceAll(text, "\n", "; ") // an error may be of several lines
 	out := p.out
 	if p.bars != nil {
 		out = p.bars

@@ -5,7 +5,7 @@ BINARIES = bin
 # Packages under test at once, of those that do not watch seconds (scripts/test). Most of a test's time is waiting for servers.
 TEST_PACKAGES ?= 2
 # Of the slowest package, on a slow machine.
-TEST_TIMEOUT  ?= 20m
+TEST_TIMEOUT  ?= 30m
 
 # How long each part of `make search` takes at most.
 SEARCH ?= 10m

@@ -46,17 +46,15 @@ func TestUniqueValuesSwapped(t *testing.T) {
 			}
 			err := k.copyAt(c.clauses, func(m int) {
 				r := seeded(t)
-				var statements []string
 				for range 40 {
 					a, b := r.IntN(400), r.IntN(400)
 					if a == b {
 						continue
 					}
-					statements = append(statements, "START TRANSACTION", fmt.Sprintf("SET @a = (SELECT u FROM t WHERE id = %d), "+
-						"@b = (SELECT u FROM t WHERE id = %d)", a, b), fmt.Sprintf("UPDATE t SET u = %s WHERE id = %d", free, a),
-						fmt.Sprintf("UPDATE t SET u = @a WHERE id = %d", b), fmt.Sprintf("UPDATE t SET u = @b WHERE id = %d", a), "COMMIT")
+					k.transaction(fmt.Sprintf("SET @a = (SELECT u FROM t WHERE id = %d), @b = (SELECT u FROM t WHERE id = %d)", a, b),
+						fmt.Sprintf("UPDATE t SET u = %s WHERE id = %d", free, a), fmt.Sprintf("UPDATE t SET u = @a WHERE id = %d", b),
+						fmt.Sprintf("UPDATE t SET u = @b WHERE id = %d", a))
 				}
-				k.exec(statements...)
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,6 +74,29 @@ func (k *kit) exec(statements ...string) {
 	for _, s := range append([]string{"USE " + mysql.QuoteIdent(k.database)}, statements...) {
 		if _, err := conn.ExecContext(k.Context(), s); err != nil {
 			k.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// transaction runs statements in one, again when the server has chosen it as the victim of a deadlock, as applications do: the comparison
+// reads rows that differ under a lock.
+func (k *kit) transaction(statements ...string) {
+	k.Helper()
+	conn, err := k.db.Conn(k.Context())
+	if err != nil {
+		k.Fatal(err)
+	}
+	defer conn.Close()
+	defer mysql.Discard(conn)
+	all := slices.Concat([]string{"USE " + mysql.QuoteIdent(k.database), "START TRANSACTION"}, statements, []string{"COMMIT"})
+	for i := 0; i < len(all); i++ {
+		_, err := conn.ExecContext(k.Context(), all[i])
+		switch {
+		case mysql.IsNumber(err, mysql.ErrLockDeadlock):
+			k.Logf("%s: %v; once more", all[i], err)
+			i = -1
+		case err != nil:
+			k.Fatalf("%s: %v", all[i], err)
 		}
 	}
 }

@@ -33,18 +33,7 @@ func (m *mover) apply(ctx context.Context, conn session, keys []value) ([]value,
 				return nil, err
 			}
 		}
-		err = inTransaction(ctx, conn, func() error {
-			if _, err := conn.ExecContext(ctx, m.remove(keys)); err != nil {
-				return err
-			}
-			if _, err := conn.ExecContext(ctx, m.insert(m.key.among(original, keys))); err != nil {
-				return err
-			}
-			if _, ok := conn.(locked); ok {
-				return nil // whoever has the tables locked has looked whose they are
-			}
-			return m.fence(ctx, conn)
-		})
+		err = m.replace(ctx, conn, keys)
 		switch {
 		case err == nil:
 			return keys, nil
@@ -74,6 +63,28 @@ func (m *mover) apply(ctx context.Context, conn session, keys []value) ([]value,
 		}
 	}
 	return nil, fmt.Errorf("apply changes to %s: in %d attempts others were in the way: %w", m.to, applyTries, err)
+}
+
+// replace is one attempt at it. Nothing is committed once another run has taken the copy over.
+func (m *mover) replace(ctx context.Context, conn session, keys []value) error {
+	return inTransaction(ctx, conn, func() error {
+		if err := m.moveAnew(ctx, conn, keys); err != nil {
+			return err
+		}
+		if _, ok := conn.(locked); ok {
+			return nil // whoever has the tables locked has looked whose they are
+		}
+		return m.fence(ctx, conn)
+	})
+}
+
+// moveAnew removes the ghost's rows of some keys, and inserts them as the table has them.
+func (m *mover) moveAnew(ctx context.Context, conn session, keys []value) error {
+	if _, err := conn.ExecContext(ctx, m.remove(keys)); err != nil {
+		return err
+	}
+	_, err := conn.ExecContext(ctx, m.insert(m.key.among(original, keys)))
+	return err
 }
 
 // reading adds the keys that a query finds.
@@ -169,15 +180,9 @@ func noted(ctx context.Context, q querier) ([]value, error) {
 // duplicate is the error of two rows of the table that the ghost does not take both: all that are in each other's way were inserted
 // from one snapshot, after the ghost's were deleted.
 func (m *mover) duplicate(ctx context.Context, conn session, keys []value) error {
-	err := inTransaction(ctx, conn, func() error {
-		if _, err := conn.ExecContext(ctx, m.remove(keys)); err != nil {
-			return err
-		}
-		_, err := conn.ExecContext(ctx, m.insert(m.key.among(original, keys)))
+	err := m.replace(ctx, conn, keys)
+	if err == nil || errors.Is(err, ErrTaken) {
 		return err
-	})
-	if err == nil {
-		return nil
 	}
 	return &FitError{Table: m.from, Key: "among " + abridged(m.describe(keys)), Err: err}
 }
@@ -195,10 +200,7 @@ func (m *mover) unfitAmong(ctx context.Context, conn session, keys []value, caus
 	for _, k := range keys {
 		one := []value{k}
 		err := inTransaction(ctx, conn, func() error {
-			if _, err := conn.ExecContext(ctx, m.remove(one)); err != nil {
-				return err
-			}
-			if _, err := conn.ExecContext(ctx, m.insert(m.key.among(original, one))); err != nil {
+			if err := m.moveAnew(ctx, conn, one); err != nil {
 				return err
 			}
 			return errOnlyTried

@@ -3,6 +3,7 @@ package keyed
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -341,6 +342,11 @@ func TestTakenOver(t *testing.T) {
 	second, err := Continue(ctx, requestOf(k.db, k.addr, o))
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Nor does it commit what it does last about rows that stand in each other's way.
+	err = withSession(ctx, k.db, func(ctx context.Context, conn *sql.Conn) error { return first.mover.duplicate(ctx, conn, []value{"1"}) })
+	if !errors.Is(err, ErrTaken) {
+		t.Errorf("the first run, whose copy was taken over, has written: %v", err)
 	}
 	if err := second.Run(ctx); err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 )
 
-// ParseDSN reads a DSN of github.com/go-sql-driver/mysql. Its error shows no part of the DSN, which holds a password: the driver quotes what it
-// takes for a network, a time or the value of a parameter, and where an @ or a ) is forgotten that is the password.
+// ParseDSN reads a DSN of github.com/go-sql-driver/mysql. Its error shows no part of the DSN, which holds a password: the driver quotes
+// what it takes for a network, a time or the value of a parameter, and where an @ or a ) is forgotten that is the password.
 func ParseDSN(dsn string) (*driver.Config, error) {
 	cfg, err := driver.ParseDSN(dsn)
 	if err == nil {

@@ -144,11 +144,7 @@ func WaitForGTID(ctx context.Context, db *sql.DB, set GTIDSet, timeout time.Dura
 // CatchUp returns when a replica has applied all that the primary had committed at the time of the call, after at most
 // timeout; see WaitForGTID.
 func CatchUp(ctx context.Context, replica, primary *sql.DB, timeout time.Duration) error {
-	var text string
-	if err := primary.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&text); err != nil {
-		return fmt.Errorf("ask the primary what it has committed: %w", err)
-	}
-	committed, err := ParseGTIDSet(text)
+	committed, err := GTIDExecuted(ctx, primary)
 	if err != nil {
 		return fmt.Errorf("ask the primary what it has committed: %w", err)
 	}

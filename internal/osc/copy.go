@@ -96,7 +96,11 @@ func (c *copyRun) prepare(ctx context.Context) (done bool, err error) {
 	}
 	facts.Recorded = recorded
 	if c.resume { // what it has copied takes no more room
-		facts.Need -= min(facts.Need, sizeOf(ctx, c.db, c.plan.Database, c.names.Ghost))
+		sizes, err := readSizes(ctx, c.db, c.names.Ghost, []string{c.plan.Database})
+		if err != nil {
+			return false, fmt.Errorf("read the size of what an earlier run has copied: %w", err)
+		}
+		facts.Need -= min(facts.Need, sizes[c.plan.Database].file)
 	}
 	if c.made, err = madeOf(ctx, c.db, c.plan.Target); err != nil {
 		return false, err

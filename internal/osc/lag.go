@@ -1,8 +1,6 @@
 package osc
 
 import (
-	"context"
-	"database/sql"
 	"time"
 
 	"github.com/aosc/aosc/internal/mysql"
@@ -51,12 +49,4 @@ func (m *lagMeter) lag(executed mysql.GTIDSet, now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(m.samples[0].at)
-}
-
-func readExecuted(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
-	var text string
-	if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&text); err != nil {
-		return mysql.GTIDSet{}, err
-	}
-	return mysql.ParseGTIDSet(text)
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/osc/pace"
 	"github.com/aosc/aosc/internal/wait"
 )
@@ -27,7 +28,7 @@ func (c *copyRun) watchPace(ctx context.Context, full pace.Full) error {
 		limits := c.limits()
 		sample := signs.Read(ctx, limits)
 		if len(c.settings.Replicas) > 0 {
-			if set, err := readExecuted(ctx, c.db); err == nil {
+			if set, err := mysql.GTIDExecuted(ctx, c.db); err == nil {
 				meter.add(executedAt{time.Now(), set})
 			} else if sample.Silent == nil {
 				sample.Silent = err
@@ -59,7 +60,7 @@ func (c *copyRun) lags(ctx context.Context, meter *lagMeter) []pace.Replica {
 				out[i].Err = err
 				return
 			}
-			set, err := readExecuted(ask, db)
+			set, err := mysql.GTIDExecuted(ask, db)
 			if out[i].Err = err; err == nil {
 				out[i].Lag = meter.lag(set, time.Now())
 			}

@@ -77,10 +77,3 @@ func (r *Runner) kept(ctx context.Context, db *sql.DB, rows []Leftover) (bool, e
 	}
 	return r.Wanted(ctx, l)
 }
-
-// sizeOf is how many bytes a table has, 0 where that is not to be found out.
-func sizeOf(ctx context.Context, db *sql.DB, database, table string) (bytes uint64) {
-	_ = db.QueryRowContext(ctx, "SELECT COALESCE(SUM(file_size), 0) FROM information_schema.innodb_tablespaces WHERE name = ?",
-		database+"/"+table).Scan(&bytes)
-	return bytes
-}

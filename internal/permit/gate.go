@@ -24,7 +24,8 @@ func Gate(now time.Time, word string, allowed *aoscdb.AllowedAlter, tier aoscdb.
 		return fmt.Sprintf("cut_over_window of tier %s cannot be understood (%v): aosc tier set %s --cut-over-window sets it", tier.Group, err,
 			tier.Group)
 	case !w.Open(now):
-		return fmt.Sprintf("the window of tier %s (%s) is closed: it is swapped in when it opens, or by %s", tier.Group, w, command(tier.Group, allowed))
+		return fmt.Sprintf("the window of tier %s (%s) is closed: it is swapped in when it opens, or by %s", tier.Group, w, command(tier.Group,
+			allowed))
 	}
 	return ""
 }

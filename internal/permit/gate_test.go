@@ -51,7 +51,8 @@ func TestWindow(t *testing.T) {
 			t.Errorf("%q at %s: %v", c.window, c.at, got)
 		}
 	}
-	for _, bad := range []string{"nights", "02:00-05:00", "Mon 02:00 UTC", "Mon-Fry 02:00-05:00 UTC", "Mon 02:00-25:00 UTC", "Mon 02:00-02:00 UTC",
+	for _, bad := range []string{"nights", "02:00-05:00", "Mon 02:00 UTC", "Mon-Fry 02:00-05:00 UTC", "Mon 02:00-25:00 UTC",
+		"Mon 02:00-02:00 UTC",
 		"Mon 02:00-05:00 Mars/Olympus", "Mon 02:00-05:00 Local", "Mon 24:00-05:00 UTC", "Mon 2-5 UTC"} {
 		if w, err := ParseWindow(bad); err == nil {
 			t.Errorf("%q was taken for %+v", bad, w)
@@ -78,7 +79,8 @@ func TestGate(t *testing.T) {
 		{"manual in the window", night, "AUTO", "manual", "02:00-05:00 UTC", "manual"},
 		{"a window nobody understands", night, "AUTO", "auto", "at night", "cannot be understood"},
 	} {
-		got := Gate(c.at, c.word, &aoscdb.AllowedAlter{Group: "udb", Table: "t", CutOver: c.allowed}, aoscdb.Tier{Group: "udb", CutOverWindow: c.win})
+		got := Gate(c.at, c.word, &aoscdb.AllowedAlter{Group: "udb", Table: "t", CutOver: c.allowed}, aoscdb.Tier{Group: "udb",
+			CutOverWindow: c.win})
 		if (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
 			t.Errorf("%s: %q", c.name, got)
 		}

@@ -18,8 +18,6 @@ type Window struct {
 // WindowForm is how a window is written, for people.
 const WindowForm = `[days] hh:mm-hh:mm <time zone>, such as "Mon-Fri 02:00-05:00 Europe/Madrid", "Sat,Sun 22:00-04:00 UTC" or "02:00-05:00 UTC"`
 
-var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
-
 // ParseWindow reads a window; "" is all of the week.
 func ParseWindow(text string) (Window, error) {
 	w := Window{text: strings.Join(strings.Fields(text), " ")}
@@ -71,16 +69,16 @@ func ParseWindow(text string) (Window, error) {
 
 // dayOf is the number of a day by the first three letters of its name, -1 = none.
 func dayOf(name string) int {
-	for i, d := range dayNames {
-		if full := strings.ToLower(time.Weekday(i).String()); strings.EqualFold(name, d) || strings.EqualFold(name, full) {
-			return i
+	for d := time.Sunday; d <= time.Saturday; d++ {
+		if full := d.String(); strings.EqualFold(name, full[:3]) || strings.EqualFold(name, full) {
+			return int(d)
 		}
 	}
 	return -1
 }
 
-// Open tells whether a moment is within the window, by the clock on the wall of its zone: in the night in which clocks are put forward it is
-// shorter, or not there at all, and longer in the one in which they are put back.
+// Open tells whether a moment is within the window, by the clock on the wall of its zone: in the night in which clocks are put forward it
+// is shorter, or not there at all, and longer in the one in which they are put back.
 func (w Window) Open(now time.Time) bool {
 	if w.zone == nil {
 		return true

@@ -208,7 +208,7 @@ func (c *Copy) dropHelper(ctx context.Context, conn *sql.Conn) error {
 // lastKeys applies and compares all that is left. Everything that was committed on the table is in gtid_executed by now, for whoever
 // commits keeps the table until then.
 func (c *Copy) lastKeys(ctx context.Context, conn *sql.Conn) error {
-	set, err := executed(ctx, c.req.DB)
+	set, err := mysql.GTIDExecuted(ctx, c.req.DB)
 	if err != nil {
 		return err
 	}

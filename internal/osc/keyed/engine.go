@@ -358,7 +358,7 @@ func (c *Copy) Run(ctx context.Context) error {
 func (c *Copy) startStream(ctx context.Context) error {
 	from, err := c.from, error(nil)
 	if !c.req.Resume {
-		if from, err = executed(ctx, c.req.DB); err != nil {
+		if from, err = mysql.GTIDExecuted(ctx, c.req.DB); err != nil {
 			return err
 		}
 		c.from = from
@@ -380,15 +380,6 @@ func (c *Copy) unknownXA(gtid, xid string) error {
 		return err
 	}
 	return lost("the XA transaction %s was prepared before the copy began, and committed during it", xid)
-}
-
-// executed is what the server has executed: what sessions that begin from now on see.
-func executed(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
-	var text string
-	if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&text); err != nil {
-		return mysql.GTIDSet{}, fmt.Errorf("read gtid_executed: %w", err)
-	}
-	return mysql.ParseGTIDSet(text)
 }
 
 // phases are what a copy goes through, in order.
@@ -447,7 +438,7 @@ func (c *Copy) awaitPrepared(ctx context.Context) (before mysql.GTIDSet, err err
 			return before, err
 		}
 	}
-	if before, err = executed(ctx, c.req.DB); err != nil {
+	if before, err = mysql.GTIDExecuted(ctx, c.req.DB); err != nil {
 		return before, err
 	}
 	return before, c.stream.passed(ctx, before)

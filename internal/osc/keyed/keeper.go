@@ -95,7 +95,8 @@ func (k *keeper) begin(ctx context.Context, c *Copy, before mysql.GTIDSet) error
 		return err
 	}
 	return withSession(ctx, req.DB, func(ctx context.Context, conn *sql.Conn) error {
-		_, err := conn.ExecContext(ctx, fmt.Sprintf("INSERT %s INTO %s (id, low, high, value) VALUES (?, '', '', ?), (?, '', '', ?)", Marker, k.table),
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("INSERT %s INTO %s (id, low, high, value) VALUES (?, '', '', ?), (?, '', '', ?)", Marker,
+			k.table),
 			rowFence, k.token, rowHead, string(text))
 		if err != nil {
 			return fmt.Errorf("note that the copy begins: %w", err)
@@ -143,7 +144,8 @@ func (k *keeper) chunk(ctx context.Context, conn session, c chunk, rows int64) e
 	if k.table == "" {
 		return nil
 	}
-	statement := fmt.Sprintf("INSERT %s INTO %s (id, low, high, moved, value) SELECT ?, ?, ?, ?, '' FROM %s AS f WHERE f.id = ? AND f.value = ? FOR SHARE",
+	statement := fmt.Sprintf("INSERT %s INTO %s (id, low, high, moved, value) SELECT ?, ?, ?, ?, '' FROM %s AS f WHERE f.id = ? AND "+
+		"f.value = ? FOR SHARE",
 		Marker, k.table, k.table)
 	r, err := conn.ExecContext(ctx, statement, c.id+rowChunk, string(c.low), string(c.high), rows, rowFence, k.token)
 	if err != nil {
@@ -223,7 +225,7 @@ func (c *Copy) note(ctx context.Context, conn *sql.Conn) error {
 	if err := executedAll(ctx, conn, position); err != nil {
 		return err
 	}
-	set, err := executed(ctx, c.req.DB)
+	set, err := mysql.GTIDExecuted(ctx, c.req.DB)
 	if err != nil {
 		return err
 	}
@@ -241,7 +243,8 @@ func (c *Copy) note(ctx context.Context, conn *sql.Conn) error {
 		if err := k.fence(ctx, conn); err != nil {
 			return err
 		}
-		if _, err := conn.ExecContext(ctx, fmt.Sprintf("UPDATE %s %s SET value = ? WHERE id = ?", Marker, k.table), string(text), rowHead); err != nil {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("UPDATE %s %s SET value = ? WHERE id = ?", Marker, k.table), string(text),
+			rowHead); err != nil {
 			return fmt.Errorf("note how far the copy is: %w", err)
 		}
 		_, err := conn.ExecContext(ctx, fmt.Sprintf("DELETE %s FROM %s WHERE id BETWEEN ? AND ?", Marker, k.table), rowChunk, rowChunk+prefix)

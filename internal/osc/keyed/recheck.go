@@ -146,7 +146,7 @@ func (c *Copy) keepComparing(ctx context.Context) error {
 			if found && at.pending == 0 {
 				var err error
 				at.pending = round
-				if at.moment, err = executed(ctx, c.req.DB); err != nil {
+				if at.moment, err = mysql.GTIDExecuted(ctx, c.req.DB); err != nil {
 					return err
 				}
 			}
@@ -234,7 +234,7 @@ const caughtUpWithin = time.Second
 func (c *Copy) health(ctx context.Context) (verify.Health, error) {
 	h := verify.Health{Idle: c.req.Resting != nil && c.req.Resting()}
 	asked := time.Now()
-	set, err := executed(ctx, c.req.DB)
+	set, err := mysql.GTIDExecuted(ctx, c.req.DB)
 	if err != nil {
 		return h, err
 	}

@@ -158,7 +158,7 @@ func (s *Saved) Judge(ctx context.Context, req Request) (reason string, err erro
 	return s.stale(req, w), nil
 }
 
-// stale is the decision, on what was read.
+// stale is the decision about progress that could be read, on what was read.
 func (s *Saved) stale(req Request, w where) string {
 	position, err := mysql.ParseGTIDSet(s.Position)
 	if err != nil {
@@ -169,8 +169,6 @@ func (s *Saved) stale(req Request, w where) string {
 		return "its position cannot be read: " + err.Error()
 	}
 	switch {
-	case s.broken != "":
-		return s.broken
 	case s.From != req.From:
 		return "the table is no longer what was copied"
 	case s.To != req.To || s.Clauses != req.Clauses:

@@ -33,8 +33,8 @@ func sizesOf(rowBytes uint64, most int) sizes {
 // first is the size to begin with.
 func (s sizes) first() int { return min(chunkFirst, s.most) }
 
-// next is how many rows the next chunk should have, after one of size rows took a time: nearer to the one it should take, by a factor of 2 at most
-// upwards and of 4 downwards. A chunk that was cut short by the end of the table says little.
+// next is how many rows the next chunk should have, after one of size rows took a time: nearer to the one it should take, by a factor of
+// 2 at most upwards and of 4 downwards. A chunk that was cut short by the end of the table says little.
 func (s sizes) next(size int, took, should time.Duration) int {
 	took = max(took, time.Millisecond)
 	next := int(float64(size) * float64(should) / float64(took))
@@ -45,7 +45,7 @@ func (s sizes) next(size int, took, should time.Duration) int {
 func sizeOf(ctx context.Context, db *sql.DB, database, table string) (rows, rowBytes uint64, err error) {
 	err = mysql.WithSession(ctx, db, mysql.Session{}, func(ctx context.Context, conn *sql.Conn) error {
 		defer mysql.Discard(conn)
-		if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
+		if err := mysql.FreshStatistics(ctx, conn); err != nil {
 			return err
 		}
 		return conn.QueryRowContext(ctx, "SELECT COALESCE(table_rows, 0), COALESCE(avg_row_length, 0) FROM information_schema.tables "+

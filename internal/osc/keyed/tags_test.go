@@ -34,7 +34,7 @@ func TestTags(t *testing.T) {
 	if want := []string{`"plain" "40"`, `"tagged" "40"`, `"v" "780"`, `"xa" "4"`}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	set, err := executed(t.Context(), k.db)
+	set, err := mysql.GTIDExecuted(t.Context(), k.db)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,14 +17,11 @@ type Setting struct {
 	Name, Value string
 }
 
-// refusal says that follower, an engine, cannot follow what the session writes.
-func (s Setting) refusal(follower string) string {
+// Refusal says that follower, an engine, cannot follow what the session writes.
+func (s Setting) Refusal(follower string) string {
 	return fmt.Sprintf("connection %d has set %s=%s for itself: %s cannot follow what it writes; end that session", s.Connection, s.Name,
 		s.Value, follower)
 }
-
-// Refusal is for engines that mind more settings than others.
-func (s Setting) Refusal(follower string) string { return s.refusal(follower) }
 
 // lookAgain is how much later a session that is found is looked at again, and how often: statements about accounts change
 // binlog_format for as long as they take.

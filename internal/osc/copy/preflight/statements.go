@@ -7,7 +7,7 @@ var Statements = Check{Name: "statements", Passing: true, Session: true, Why: fu
 func StatementSession(sessions []Setting) string {
 	for _, s := range sessions {
 		if s.Name == "binlog_format" && s.Value != "ROW" {
-			return s.refusal("a copy")
+			return s.Refusal("a copy")
 		}
 	}
 	return ""

@@ -97,7 +97,8 @@ func (s *Store) SetAllowedCutOver(ctx context.Context, group, table, cutOver, by
 		if changed = err == nil && row.CutOver != cutOver; !changed {
 			return err
 		}
-		if _, err := execTx(ctx, tx, "UPDATE allowed_alters SET cut_over = ? WHERE `group` = ? AND table_name = ?", cutOver, group, table); err != nil {
+		if _, err := execTx(ctx, tx, "UPDATE allowed_alters SET cut_over = ? WHERE `group` = ? AND table_name = ?", cutOver, group,
+			table); err != nil {
 			return err
 		}
 		return addEvent(ctx, tx, Event{Actor: by, Group: group, Table: table, What: EventCutOver, Detail: "allowed_alters.cut_over=" + cutOver})

@@ -134,7 +134,8 @@ func TestOperatorHold(t *testing.T) {
 			t.Errorf("%s what %q holds (%s): %v, want %v", c.how, c.by, c.was, err, c.want)
 		}
 		now := must(s.CurrentAlter(ctx, "udb", "a"))(t)
-		if c.want == nil && (now.HoldBy != HoldOperator || now.HoldHow != c.how || !strings.HasPrefix(now.Reason, "stopped by me; it was on HOLD by") ||
+		if c.want == nil && (now.HoldBy != HoldOperator || now.HoldHow != c.how ||
+			!strings.HasPrefix(now.Reason, "stopped by me; it was on HOLD by") ||
 			!strings.HasSuffix(now.Reason, "disk full")) {
 			t.Errorf("%s what %q holds: %+v", c.how, c.by, now)
 		}

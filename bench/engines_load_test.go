@@ -77,10 +77,10 @@ const (
 	swapTime = 3 * time.Second // before the end of an alter: the cut-over is in it
 )
 
-// BenchmarkEnginesLoaded: the same on a semi-synchronous pair under a writer of AOSC_BENCH_WRITES (1000) statements a second, with the replica's
-// lag held under 1.5 s by those who can: the duration, the 99th percentile of the application's statements beside that of the seconds
-// before, the longest statement in the last seconds of the alter (in them is the cut-over), and the lag. After each alter both members
-// are compared with what was acknowledged (I1).
+// BenchmarkEnginesLoaded: the same on a semi-synchronous pair under a writer of AOSC_BENCH_WRITES (1000) statements a second, with the
+// replica's lag held under 1.5 s by those who can: the duration, the 99th percentile of the application's statements beside that of the
+// seconds before, the longest statement in the last seconds of the alter (in them is the cut-over), and the lag. After each alter both
+// members are compared with what was acknowledged (I1).
 func BenchmarkEnginesLoaded(b *testing.B) {
 	rows, runs, rate := setting(b, "AOSC_BENCH_ROWS", 2_000_000), setting(b, "AOSC_BENCH_RUNS", 3), setting(b, "AOSC_BENCH_WRITES", 1000)
 	a := newArena(b, 2, "--oscworker-max-lag=1500ms")
@@ -95,7 +95,8 @@ func BenchmarkEnginesLoaded(b *testing.B) {
 				}
 				a.fresh(0)
 				o := &observer{}
-				w := testkit.NewWriter(b, a.c.Primary, testkit.WriterOptions{Database: "dbid1", Table: "tabla1", Workers: 8, Rate: float64(rate), Seen: o.seen})
+				w := testkit.NewWriter(b, a.c.Primary, testkit.WriterOptions{Database: "dbid1", Table: "tabla1", Workers: 8, Rate: float64(rate),
+					Seen: o.seen})
 				a.Do(w.Seed(b.Context(), rows))
 				a.In(a.c.Primary, "dbid1", "ANALYZE TABLE tabla1")
 				a.Do(a.c.Sync(b.Context()))
@@ -118,9 +119,11 @@ func BenchmarkEnginesLoaded(b *testing.B) {
 				before, during, last := o.between(began.Add(-calm), began), o.between(began, ended), o.between(ended.Add(-swapTime), ended)
 				slices.Sort(o.lag)
 				res := all[c.name]
-				res.took, res.before, res.p99 = append(res.took, took), append(res.before, before.quantile(0.99)), append(res.p99, during.quantile(0.99))
+				res.took, res.before, res.p99 = append(res.took, took), append(res.before, before.quantile(0.99)), append(res.p99,
+					during.quantile(0.99))
 				res.stall, res.lag = append(res.stall, last.quantile(1)), append(res.lag, o.lag.quantile(1))
-				a.say("loaded, %d rows: %s %v; p99 %v (before %v); longest at the end %v; lag at most %v, p99 %v; %v", rows, c.name, took.Round(time.Millisecond),
+				a.say("loaded, %d rows: %s %v; p99 %v (before %v); longest at the end %v; lag at most %v, p99 %v; %v", rows, c.name,
+					took.Round(time.Millisecond),
 					during.quantile(0.99), before.quantile(0.99), last.quantile(1), o.lag.quantile(1), o.lag.quantile(0.99), r)
 			}
 		}
@@ -134,7 +137,8 @@ func BenchmarkEnginesLoaded(b *testing.B) {
 			if all["gh-ost"] != nil {
 				ghost = all["gh-ost"].took
 			}
-			a.say("| loaded | %d | %s | %v | %s | %s | %v | %v | %v | %v |", rows, c.name, r.took, r.took.ratio(native), r.took.ratio(ghost), r.before, r.p99,
+			a.say("| loaded | %d | %s | %v | %s | %s | %v | %v | %v | %v |", rows, c.name, r.took, r.took.ratio(native), r.took.ratio(ghost),
+				r.before, r.p99,
 				r.stall, r.lag)
 			b.ReportMetric(median(r.took).Seconds(), "loaded-"+c.name+"-s")
 			b.ReportMetric(median(r.stall).Seconds()*1000, "loaded-"+c.name+"-stall-ms")

@@ -21,7 +21,8 @@ import (
 // The table of BenchmarkEngines: rows of some 130 bytes, two secondary keys, and a change that only a copy can make.
 const (
 	engineTable = "CREATE TABLE tabla1 (id bigint unsigned NOT NULL, version bigint unsigned NOT NULL, payload varchar(100) NOT NULL, " +
-		"pad char(50) NOT NULL DEFAULT 'x', n int NOT NULL DEFAULT 1, PRIMARY KEY (id), KEY payload (payload), KEY n (n, id)) DEFAULT CHARSET=utf8mb4"
+		"pad char(50) NOT NULL DEFAULT 'x', n int NOT NULL DEFAULT 1, PRIMARY KEY (id), KEY payload (payload), KEY n (n, id)) DEFAULT " +
+		"CHARSET=utf8mb4"
 	engineClause = "MODIFY n bigint NOT NULL DEFAULT 1"
 )
 
@@ -119,8 +120,10 @@ func (a *arena) fresh(rows int) {
 	a.Commit("tabla1", engineTable)
 	a.In(a.c.Primary, "dbid1", engineTable)
 	if rows > 0 {
-		a.In(a.c.Primary, "dbid1", fmt.Sprintf("INSERT INTO tabla1 (id, version, payload, n) WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 "+
-			"FROM s WHERE i < %d) SELECT /*+ SET_VAR(cte_max_recursion_depth=100000000) */ i, 0, CONCAT('row ', i, REPEAT('y', 40)), i %% 1000 FROM s", rows))
+		a.In(a.c.Primary, "dbid1", fmt.Sprintf("INSERT INTO tabla1 (id, version, payload, n) WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL "+
+			"SELECT i + 1 "+
+			"FROM s WHERE i < %d) SELECT /*+ SET_VAR(cte_max_recursion_depth=100000000) */ i, 0, CONCAT('row ', i, REPEAT('y', 40)), i %% 1000 "+
+			"FROM s", rows))
 	}
 	a.In(a.c.Primary, "dbid1", "ANALYZE TABLE tabla1")
 	a.Do(a.c.Sync(a.b.Context()))
@@ -150,7 +153,8 @@ func (a *arena) native() time.Duration {
 
 func (a *arena) ghost() time.Duration {
 	addr := a.c.Primary.Addr()
-	args := []string{"--host=" + addr.Host, fmt.Sprintf("--port=%d", addr.Port), "--user=root", "--password=", "--database=dbid1", "--table=tabla1",
+	args := []string{"--host=" + addr.Host, fmt.Sprintf("--port=%d", addr.Port), "--user=root", "--password=", "--database=dbid1",
+		"--table=tabla1",
 		"--alter=" + engineClause, "--allow-on-master", "--assume-rbr", "--max-lag-millis=1500", "--execute",
 		"--serve-socket-file=" + filepath.Join(a.b.TempDir(), "s")}
 	for _, r := range a.c.Replicas {
@@ -160,7 +164,8 @@ func (a *arena) ghost() time.Duration {
 }
 
 func (a *arena) spirit() time.Duration {
-	args := []string{"migrate", "--host=" + a.c.Primary.Addr().String(), "--username=root", "--password=", "--database=dbid1", "--table=tabla1",
+	args := []string{"migrate", "--host=" + a.c.Primary.Addr().String(), "--username=root", "--password=", "--database=dbid1",
+		"--table=tabla1",
 		"--alter=" + engineClause, "--skip-drop-after-cutover"}
 	for _, r := range a.c.Replicas {
 		args = append(args, "--replica-dsn=root@tcp("+r.Addr().String()+")/dbid1", "--replica-max-lag=1500ms")
@@ -243,8 +248,9 @@ func (a *arena) race(what string, rows, runs int) map[string]series {
 }
 
 // BenchmarkEngines: one table that needs a copy, on one idle server with durable settings: ALGORITHM=COPY, the command lines of gh-ost
-// and of Spirit, and this pipeline's worker with the engine keyed, in turn, the last verified. AOSC_BENCH_ROWS (2,000,000) and AOSC_BENCH_RUNS
-// (3) set size and number; AOSC_BENCH_LARGE=10000000 adds a run of keyed and of ALGORITHM=COPY with so many rows. Then a table of 100 rows.
+// and of Spirit, and this pipeline's worker with the engine keyed, in turn, the last verified. AOSC_BENCH_ROWS (2,000,000) and
+// AOSC_BENCH_RUNS (3) set size and number; AOSC_BENCH_LARGE=10000000 adds a run of keyed and of ALGORITHM=COPY with so many rows. Then a
+// table of 100 rows.
 func BenchmarkEngines(b *testing.B) {
 	rows, runs := setting(b, "AOSC_BENCH_ROWS", 2_000_000), setting(b, "AOSC_BENCH_RUNS", 3)
 	a := newArena(b, 1)

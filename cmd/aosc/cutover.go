@@ -15,7 +15,8 @@ func cutoverCommand(a *app) *cobra.Command {
 	var wait, forAll bool
 	cmd := &cobra.Command{
 		Use: "cutover <tier> <table>", Short: "Let copies be swapped in that wait at the gate", Args: cobra.ExactArgs(2),
-		Long: "Sets cut_over of the rows of aosc_osc_ww to GO: what is queued or running there now is swapped in once it is verified and caught up.\n" +
+		Long: "Sets cut_over of the rows of aosc_osc_ww to GO: what is queued or running there now is swapped in once it is verified and " +
+			"caught up.\n" +
 			"Instances that are altered later wait again, unless --always. By hand, on an instance or where its tier keeps the rows:\n\n" +
 			"  SET sql_log_bin=0; UPDATE aosc.aosc_osc_ww SET cut_over='GO' WHERE table_name='tabla1';\n\n" +
 			"and for the alter as a whole, in aoscdb:\n\n" +

@@ -64,12 +64,13 @@ func TestQuestions(t *testing.T) {
 		"in progress":                      {world().knew(fits, time.Hour, 0).current("IPR", ""), false},
 		"in progress, another text":        {world().knew(fits, time.Hour, 0).blob("blob2").current("IPR", ""), true},
 		"in progress, another permission":  {world().knew(fits, time.Hour, 0).unsafe().current("IPR", ""), true},
-		"in progress, copy_engine changed": {world().knew(fits, time.Hour, 0).with(tier(func(t *aoscdb.Tier) { t.CopyEngine = "ghost" })).current("IPR", ""), true},
-		"in progress, custom list":         {world().knew(fits, time.Hour, 0).custom("db1").current("IPR", ""), true},
-		"DONE":                             {world().done(idle(1)), false},
-		"DONE, tier changed":               {world().knew(fits, time.Hour, 0).unsafe().done(idle(1)), false},
-		"DONE, another text":               {world().blob("blob2").done(idle(1)), true},
-		"DONE, another server_list":        {world().custom("db1").done(idle(1)), true},
+		"in progress, copy_engine changed": {
+			world().knew(fits, time.Hour, 0).with(tier(func(t *aoscdb.Tier) { t.CopyEngine = "ghost" })).current("IPR", ""), true},
+		"in progress, custom list":  {world().knew(fits, time.Hour, 0).custom("db1").current("IPR", ""), true},
+		"DONE":                      {world().done(idle(1)), false},
+		"DONE, tier changed":        {world().knew(fits, time.Hour, 0).unsafe().done(idle(1)), false},
+		"DONE, another text":        {world().blob("blob2").done(idle(1)), true},
+		"DONE, another server_list": {world().custom("db1").done(idle(1)), true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

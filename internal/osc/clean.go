@@ -31,8 +31,9 @@ const (
 // does not keep it from the others.
 //
 // A run is dead when its leftovers are recorded live, the lock of its table is free and its changelog has had no
-// heartbeat for seconds. What it left goes, except for a copy that another run can go on with and is wanted still, and for an old table with
-// a user's data: that is kept for the retention the run recorded. Old tables are emptied in small steps before they are dropped, paced by the lag of the replicas.
+// heartbeat for seconds. What it left goes, except for a copy that another run can go on with and is wanted still, and for an old table
+// with a user's data: that is kept for the retention the run recorded. Old tables are emptied in small steps before they are dropped,
+// paced by the lag of the replicas.
 func (r *Runner) Clean(ctx context.Context, cluster string, primary *sql.DB, held func(database, table string) bool) (int, error) {
 	if r.Writer != nil { // what is dropped here is replicated
 		own, err := r.Writer.As(r.Pool, primary)

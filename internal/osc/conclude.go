@@ -130,8 +130,8 @@ func (c *copyRun) dropOwn(ctx context.Context, cause error) error {
 	return errors.Join(dropTable(ctx, c.db, c.plan.Database, c.names.Ghost), dropTable(ctx, c.db, c.plan.Database, c.names.Changelog))
 }
 
-// recordsOf are the leftovers recorded for a table. A row that names a table which no copy makes is refused: what is recorded is dropped, and
-// whoever may write to aoscdb may have written the row.
+// recordsOf are the leftovers recorded for a table. A row that names a table which no copy makes is refused: what is recorded is dropped,
+// and whoever may write to aoscdb may have written the row.
 func (r *Runner) recordsOf(ctx context.Context, t Target) ([]Leftover, error) {
 	all, err := r.Leftovers.List(ctx, t.Cluster)
 	if err != nil {

@@ -384,7 +384,8 @@ func TestCleanDropsOnlyWhatCopiesMake(t *testing.T) {
 		if err := b.leftovers.Record(t.Context(), []Leftover{row}); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := b.runner.Clean(t.Context(), "c1", b.db, nil); n != 0 || err == nil || !strings.Contains(err.Error(), "correct or delete the row") {
+		if n, err := b.runner.Clean(t.Context(), "c1", b.db, nil); n != 0 || err == nil || !strings.Contains(err.Error(),
+			"correct or delete the row") {
 			t.Errorf("%s: dealt with %d, %v", name, n, err)
 		}
 		all, err := b.leftovers.List(t.Context(), "c1")

@@ -13,7 +13,8 @@ func passesReadOnly(grants []string) string {
 			continue
 		}
 		for _, privilege := range []string{"SUPER", "CONNECTION_ADMIN", "ALL PRIVILEGES"} {
-			if strings.HasPrefix(g, "GRANT ") && slices.ContainsFunc(strings.Split(strings.TrimPrefix(g[:strings.Index(g, " ON *.*")], "GRANT "), ","),
+			if strings.HasPrefix(g, "GRANT ") && slices.ContainsFunc(strings.Split(strings.TrimPrefix(g[:strings.Index(g, " ON *.*")], "GRANT "),
+				","),
 				func(has string) bool { return strings.TrimSpace(has) == privilege }) {
 				return privilege
 			}

@@ -22,7 +22,8 @@ func (d *Daemon) wanted(ctx context.Context, l osc.Leftover) (bool, error) {
 	}
 	b := permit.Begun{Host: l.Addr.Host, Port: l.Addr.Port, Group: l.Tier, Table: l.Table, Blob: p.Alter.DesiredHash}
 	if v := permit.Judge(b, p); v.Answer == permit.Stop {
-		d.Log.Info("what a dead run has copied is not wanted any more", "tier", l.Tier, "table", l.Table, "database", l.Database, "reason", v.Reason)
+		d.Log.Info("what a dead run has copied is not wanted any more", "tier", l.Tier, "table", l.Table, "database", l.Database, "reason",
+			v.Reason)
 		return false, nil
 	}
 	stopped, err := d.anyStopped(ctx, p.Tiers[l.Tier], l)

@@ -133,10 +133,12 @@ func convertSpatial(c, d *column) []loss {
 		if kind == "geometrycollection" {
 			kind = "geomcollection"
 		}
-		out = append(out, loss{code: NarrowColumn, detail: "only values of type " + d.typ + " fit", where: "ST_GEOMETRYTYPE(" + c.sql() + ") <> " + mysql.QuoteString(strings.ToUpper(kind))})
+		out = append(out, loss{code: NarrowColumn, detail: "only values of type " + d.typ + " fit", where: "ST_GEOMETRYTYPE(" + c.sql() +
+			") <> " + mysql.QuoteString(strings.ToUpper(kind))})
 	}
 	if d.srid >= 0 && d.srid != c.srid {
-		out = append(out, loss{code: NarrowColumn, detail: "only values of SRID " + itoa(d.srid) + " fit", where: "ST_SRID(" + c.sql() + ") <> " + itoa(d.srid)})
+		out = append(out, loss{code: NarrowColumn, detail: "only values of SRID " + itoa(d.srid) + " fit", where: "ST_SRID(" + c.sql() +
+			") <> " + itoa(d.srid)})
 	}
 	return out
 }
@@ -193,7 +195,8 @@ func convertTimes(c, d *column) []loss {
 	case c.typ == "timestamp" && d.typ == "datetime":
 		return []loss{{code: ConvertColumn, detail: "moments become the date and time of one time zone", where: ""}}
 	case c.typ == "datetime" && d.typ == "timestamp":
-		return []loss{{code: ConvertColumn, detail: "dates and times become moments by one time zone, and only those from 1970 to 2038 fit", where: ""}}
+		return []loss{{code: ConvertColumn, detail: "dates and times become moments by one time zone, and only those from 1970 to 2038 fit",
+			where: ""}}
 	}
 	return []loss{{code: ConvertColumn, detail: "not every value means the same there", where: ""}}
 }

@@ -69,7 +69,9 @@ func convertStrings(c, d *column) []loss {
 	}
 	var out []loss
 	if !includes(d.charset, c.charset) {
-		out = append(out, loss{code: CharsetLoss, detail: "characters that " + d.charset + " does not have are replaced", where: fmt.Sprintf("CAST(CONVERT(CONVERT(%[1]s USING %[2]s) USING utf8mb4) AS BINARY) <> CAST(CONVERT(%[1]s USING utf8mb4) AS BINARY)", c.sql(), d.charset)})
+		out = append(out, loss{code: CharsetLoss, detail: "characters that " + d.charset + " does not have are replaced",
+			where: fmt.Sprintf("CAST(CONVERT(CONVERT(%[1]s USING %[2]s) USING utf8mb4) AS BINARY) <> CAST(CONVERT(%[1]s USING utf8mb4) AS "+
+				"BINARY)", c.sql(), d.charset)})
 	}
 	if !fits(c, d) {
 		out = append(out, loss{code: NarrowColumn, detail: "longer values do not fit", where: d.tooLong(c.sql())})
@@ -98,7 +100,8 @@ func fits(c, d *column) bool {
 // convertBytes is for binary, varbinary and blob. binary pads with zero bytes, which are then part of the value.
 func convertBytes(c, d *column) []loss {
 	if d.typ == "binary" && (c.typ != "binary" || c.size() != d.size()) {
-		return []loss{{code: NarrowColumn, detail: "values of another length are padded or do not fit", where: fmt.Sprintf("LENGTH(%s) <> %d", c.sql(), d.size())}}
+		return []loss{{code: NarrowColumn, detail: "values of another length are padded or do not fit", where: fmt.Sprintf("LENGTH(%s) <> %d",
+			c.sql(), d.size())}}
 	}
 	return one(c.maxBytes() > d.maxBytes(), NarrowColumn, "longer values do not fit", fmt.Sprintf("LENGTH(%s) > %d", c.sql(), d.maxBytes()))
 }
@@ -116,7 +119,8 @@ func bytesToChar(c, d *column) []loss {
 		c.sql(), d.charset)}}
 
 	if !d.sized() && c.maxBytes() > d.maxBytes() || d.sized() && c.maxBytes() > d.size() {
-		out = append(out, loss{code: NarrowColumn, detail: "longer values do not fit", where: d.tooLong("CONVERT(" + c.sql() + " USING " + d.charset + ")")})
+		out = append(out, loss{code: NarrowColumn, detail: "longer values do not fit", where: d.tooLong("CONVERT(" + c.sql() + " USING " +
+			d.charset + ")")})
 	}
 	if d.typ == "char" {
 		out = append(out, loss{code: NarrowColumn, detail: "trailing spaces are lost", where: c.sql() + ` LIKE '% '`})

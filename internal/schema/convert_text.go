@@ -41,7 +41,8 @@ func textToNumber(text string, d *column) []loss {
 	value := fmt.Sprintf("CAST(%s AS DECIMAL(65,%d))", text, d.decimals())
 	return []loss{
 		{code: ConvertColumn, detail: "only numbers of its range fit", strict: true, where: fmt.Sprintf(
-			"NOT REGEXP_LIKE(%s, '%s', 'i') OR %s < %s OR %[3]s > %[5]s", text, readsAsNumber, value, number(lo, d.decimals()), number(hi, d.decimals()))},
+			"NOT REGEXP_LIKE(%s, '%s', 'i') OR %s < %s OR %[3]s > %[5]s", text, readsAsNumber, value, number(lo, d.decimals()),
+			number(hi, d.decimals()))},
 		{code: ConvertColumn, detail: "numbers that are written otherwise change their text: zeros in front, fractions, exponents, spaces",
 			where: fmt.Sprintf("NOT REGEXP_LIKE(%s, '%s', 'c')", text, written)},
 	}
@@ -54,7 +55,8 @@ func textToDate(text string, d *column) []loss {
 		where: fmt.Sprintf("%s IS NOT NULL AND (NOT %s OR %s IS NULL)", text, fits, moment)}}
 	switch {
 	case d.typ == "date":
-		out = append(out, loss{code: NarrowColumn, detail: "the time of day is lost", where: fits + " AND " + moment + " <> CAST(" + moment + " AS DATE)"})
+		out = append(out, loss{code: NarrowColumn, detail: "the time of day is lost", where: fits + " AND " + moment + " <> CAST(" + moment +
+			" AS DATE)"})
 	case d.length < 6:
 		out = append(out, loss{code: NarrowColumn, detail: "fractions of a second are rounded",
 			where: fits + " AND " + fractionLost(moment, max(d.length, 0))})

@@ -49,7 +49,8 @@ func (a *table) lostKey(b *table) string {
 		gone = append(gone, fmt.Sprintf("of key %s column %s is dropped", k.name, a.byName[k.parts[i].column].name))
 	}
 	if gone == nil {
-		return "no unique key over NOT NULL columns is in the table before and after: rows could not be told apart. Let MySQL itself make the change, which " +
+		return "no unique key over NOT NULL columns is in the table before and after: rows could not be told apart. Let MySQL itself make " +
+			"the change, which " +
 			"blocks writes (direct_max_rows at least the table's rows)"
 	}
 	return "rows could not be told apart: " + strings.Join(gone, ", ") + ". Commit the new key first, and drop the column once it is there"
@@ -85,13 +86,16 @@ func ghostable(a, b *table, c *Change) error {
 	}
 	for _, f := range c.Findings {
 		if f.collation != "" {
-			return fmt.Errorf("of the unique key %s %s: rows that differ now may be equal then, and one that is written during the copy would be lost. "+
-				"Let MySQL itself make the change, which blocks writes (direct_max_rows at least the table's rows), or choose a collation that keeps apart "+
+			return fmt.Errorf("of the unique key %s %s: rows that differ now may be equal then, and one that is written during the copy would "+
+				"be lost. "+
+				"Let MySQL itself make the change, which blocks writes (direct_max_rows at least the table's rows), or choose a collation that "+
+				"keeps apart "+
 				"what differs now (of utf8mb3_general_ci: utf8mb4_general_ci)", f.Column, f.collation)
 		}
 		switch f.Code {
 		case Unique:
-			return fmt.Errorf("it adds the unique key %s: rows that clash with one written during the copy would be lost: commit the key by itself", f.Column)
+			return fmt.Errorf("it adds the unique key %s: rows that clash with one written during the copy would be lost: commit the key by "+
+				"itself", f.Column)
 		case EnumReorder:
 			return fmt.Errorf("column %s gets its members in another order: the binary log knows them by number", f.Column)
 		case Generated:

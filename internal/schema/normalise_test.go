@@ -38,7 +38,8 @@ func TestNormalise(t *testing.T) {
 		{"order of checks", create("`a` int", "CONSTRAINT `a` CHECK ((`a` > 2))", "CONSTRAINT `b` CHECK ((`a` > 1))"), create("`a` int", "CONSTRAINT `b` CHECK ((`a` > 1))", "CONSTRAINT `a` CHECK ((`a` > 2))")},
 		{"system tablespace", "CREATE TABLE `t` (\n  `a` int\n) /*!50100 TABLESPACE `innodb_system` */ ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci",
 			create("`a` int")},
-		{"growth of the file", "CREATE TABLE `t` (\n  `autoextend_size` int\n) /*!50100 TABLESPACE `x` */ /*!80023 AUTOEXTEND_SIZE=8388608 */ ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci",
+		{"growth of the file", "CREATE TABLE `t` (\n  `autoextend_size` int\n) /*!50100 TABLESPACE `x` */ /*!80023 AUTOEXTEND_SIZE=8388608 " +
+			"*/ ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci",
 			"CREATE TABLE `t` (\n  `autoextend_size` int\n) /*!50100 TABLESPACE `x` */ " + strings.TrimPrefix(options, ") ")},
 		{"a tablespace that was asked for", "CREATE TABLE `t` (\n  `a` int\n) /*!50100 TABLESPACE `innodb_file_per_table` */ " + strings.TrimPrefix(options, ") "),
 			"CREATE TABLE `t` (\n  `a` int\n) /*!50100 TABLESPACE `innodb_file_per_table` */ " + strings.TrimPrefix(options, ") ")},

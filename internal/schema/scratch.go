@@ -76,8 +76,8 @@ func openScratch(ctx context.Context, db *sql.DB, conn *sql.Conn, env DBEnv) (st
 	return name, err
 }
 
-// dropStale drops scratch schemas whose owner's lock is free. What takes long (thousands of partitions) the server goes on with by itself, and
-// nobody waits for it: it is done over another connection, which keeps the lock.
+// dropStale drops scratch schemas whose owner's lock is free. What takes long (thousands of partitions) the server goes on with by
+// itself, and nobody waits for it: it is done over another connection, which keeps the lock.
 func dropStale(ctx context.Context, db *sql.DB, conn *sql.Conn) error {
 	suffixes, err := scratchSuffixes(ctx, conn)
 	if err != nil || len(suffixes) == 0 {
@@ -85,7 +85,8 @@ func dropStale(ctx context.Context, db *sql.DB, conn *sql.Conn) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, staleTimeout)
 	defer cancel()
-	err = mysql.WithSession(limited, db, mysql.Session{NoBinlog: true, LockWaitTimeout: scratchLockWait}, func(ctx context.Context, conn *sql.Conn) error {
+	err = mysql.WithSession(limited, db, mysql.Session{NoBinlog: true, LockWaitTimeout: scratchLockWait}, func(ctx context.Context,
+		conn *sql.Conn) error {
 		for _, suffix := range suffixes {
 			if err := dropOne(ctx, conn, suffix); err != nil {
 				return err
@@ -139,7 +140,8 @@ func dropScratch(ctx context.Context, db *sql.DB, conn *sql.Conn, name string) e
 	if _, err := conn.ExecContext(ctx, drop); err == nil {
 		return nil
 	}
-	err := mysql.WithSession(ctx, db, mysql.Session{NoBinlog: true, LockWaitTimeout: scratchLockWait}, func(ctx context.Context, conn *sql.Conn) error {
+	err := mysql.WithSession(ctx, db, mysql.Session{NoBinlog: true, LockWaitTimeout: scratchLockWait}, func(ctx context.Context,
+		conn *sql.Conn) error {
 		_, err := conn.ExecContext(ctx, drop)
 		return err
 	})

@@ -47,7 +47,8 @@ const (
 
 // severity orders the codes of instances for the one that speaks for the alter: what a person must do something about first,
 // what passes by itself last.
-var severity = []Code{DaemonDown, DaemonFailing, WorkerLost, Unreachable, OSCPriv, Gate, ChecksumFails, Lock, Backoff, Limit, Throttled, Paused,
+var severity = []Code{DaemonDown, DaemonFailing, WorkerLost, Unreachable, OSCPriv, Gate, ChecksumFails, Lock, Backoff, Limit, Throttled,
+	Paused,
 	TierDisabled, Hold, OtherAlter, NotChecked, Order, Turn, Queued}
 
 // Reason is an answer: the code, and a sentence for people.

@@ -461,7 +461,8 @@ func TestBrainThatWaitsLooks(t *testing.T) {
 		})
 		daemon(&tables, aoscdb.DaemonBrain, c.change)
 		text := one(t, tables, nil).Reason.Text
-		if strings.Contains(text, "Nobody looks") == c.looks || strings.Count(text, "Waiting for tier") != 1 && c.looks || strings.Contains(text, "\n") {
+		if strings.Contains(text, "Nobody looks") == c.looks || strings.Count(text, "Waiting for tier") != 1 && c.looks ||
+			strings.Contains(text, "\n") {
 			t.Errorf("the brain %s: %s", name, text)
 		}
 	}

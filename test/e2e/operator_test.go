@@ -139,7 +139,8 @@ func TestGhostRowChanged(t *testing.T) {
 	t.Parallel()
 	c := testkit.FreshCluster(t, 2, mysqld.ReplicaOptions{SemiSync: true}, nil)
 	s := newPlace(t, nil, c)
-	s.SQL("UPDATE tiers SET copy_engine = 'ghost'") // keyed compares a row once it is copied, and does not see what others write to the copy later
+	// keyed compares a row once it is copied, and does not see what others write to the copy later.
+	s.SQL("UPDATE tiers SET copy_engine = 'ghost'")
 	s.Fill(site.Plain, 60000)
 	s.slowly()
 	sum := func() string {

@@ -114,7 +114,8 @@ func TestFinalOnAServer(t *testing.T) {
 			passes: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			execIn(t, srv.DB(), database, "DROP TABLE IF EXISTS t, other, needs, wide", table, "INSERT INTO t VALUES (1, NULL, 'some text'), (2, NULL, 'some text')",
+			execIn(t, srv.DB(), database, "DROP TABLE IF EXISTS t, other, needs, wide", table,
+				"INSERT INTO t VALUES (1, NULL, 'some text'), (2, NULL, 'some text')",
 				"CREATE TABLE other (id bigint unsigned NOT NULL, v varchar(2), PRIMARY KEY (id))",
 				"CREATE TABLE needs (id bigint unsigned NOT NULL, must int NOT NULL, PRIMARY KEY (id))",
 				"CREATE TABLE wide (id bigint unsigned NOT NULL, w longtext, PRIMARY KEY (id))")

@@ -151,7 +151,8 @@ func (m *mover) noting() string {
 		}
 	}
 	return fmt.Sprintf(" ON DUPLICATE KEY UPDATE %[1]s = CASE WHEN "+
-		"(@aosc_in_the_way := CONCAT_WS(',', @aosc_in_the_way, CONCAT_WS('|', %[2]s))) IS NULL THEN %[1]s ELSE %[1]s END", column, m.key.reads(ghost, m.to+"."))
+		"(@aosc_in_the_way := CONCAT_WS(',', @aosc_in_the_way, CONCAT_WS('|', %[2]s))) IS NULL THEN %[1]s ELSE %[1]s END", column,
+		m.key.reads(ghost, m.to+"."))
 }
 
 // noted are the keys that were noted.

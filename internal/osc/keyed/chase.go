@@ -14,7 +14,8 @@ type BehindError struct {
 
 func (e *BehindError) Error() string {
 	return fmt.Sprintf("the copy cannot catch up: %d changed rows are to be applied and %d to be compared, and for %v they have not become "+
-		"fewer. The table changes faster than the server applies changes to the copy: try again when less is written, or raise the limits at which "+
+		"fewer. The table changes faster than the server applies changes to the copy: try again when less is written, or raise the limits "+
+		"at which "+
 		"the copy rests", e.Backlog, e.Uncompared, e.After)
 }
 

@@ -25,11 +25,12 @@ func TestUniqueValuesSwapped(t *testing.T) {
 		"utf8mb3 to utf8mb4":   {"u varchar(20) CHARACTER SET utf8mb3, UNIQUE KEY (u)", "CONVERT TO CHARACTER SET utf8mb4"},
 		"another collation": {"u varchar(20) COLLATE utf8mb4_general_ci, UNIQUE KEY (u)",
 			"MODIFY u varchar(20) COLLATE utf8mb4_0900_ai_ci"},
-		"latin1 to utf8mb4":     {"u varchar(20) CHARACTER SET latin1, UNIQUE KEY (u)", "MODIFY u varchar(20) CHARACTER SET utf8mb4"},
-		"text to a number":      {"u varchar(20), UNIQUE KEY (u)", "MODIFY u bigint"},
-		"another primary key":   {"u varchar(20) NOT NULL", "DROP PRIMARY KEY, ADD PRIMARY KEY (u)"},
-		"a longer primary key":  {"u varchar(20) NOT NULL", "DROP PRIMARY KEY, ADD PRIMARY KEY (u, id)"},
-		"the key's column text": {"u varchar(20) NOT NULL, UNIQUE KEY (u)", "MODIFY u varchar(20) COLLATE utf8mb4_bin NOT NULL, DROP PRIMARY KEY"},
+		"latin1 to utf8mb4":    {"u varchar(20) CHARACTER SET latin1, UNIQUE KEY (u)", "MODIFY u varchar(20) CHARACTER SET utf8mb4"},
+		"text to a number":     {"u varchar(20), UNIQUE KEY (u)", "MODIFY u bigint"},
+		"another primary key":  {"u varchar(20) NOT NULL", "DROP PRIMARY KEY, ADD PRIMARY KEY (u)"},
+		"a longer primary key": {"u varchar(20) NOT NULL", "DROP PRIMARY KEY, ADD PRIMARY KEY (u, id)"},
+		"the key's column text": {"u varchar(20) NOT NULL, UNIQUE KEY (u)",
+			"MODIFY u varchar(20) COLLATE utf8mb4_bin NOT NULL, DROP PRIMARY KEY"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -247,7 +247,8 @@ func (k *kit) count(table string) (n int) {
 
 // TestResumeAnywhere: killed at each named point of the engine, then gone on, under writers (I1, I8).
 func TestResumeAnywhere(t *testing.T) {
-	for _, point := range []string{"osc.keyed.chunk.before=kill@7", "osc.keyed.chunk.after=kill@9", "osc.keyed.progress=kill", "osc.keyed.verified=kill",
+	for _, point := range []string{"osc.keyed.chunk.before=kill@7", "osc.keyed.chunk.after=kill@9", "osc.keyed.progress=kill",
+		"osc.keyed.verified=kill",
 		"osc.keyed.locked=kill", "osc.keyed.rename.before=kill"} {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
@@ -293,7 +294,8 @@ func TestResumeRefused(t *testing.T) {
 		}, "format 99"},
 		"garbage": {func(k *kit, _ *Request) { k.exec("UPDATE _t_ghc SET value = 'x' WHERE id = 1") }, "cannot be read"},
 		"lost transactions": {func(k *kit, _ *Request) {
-			k.exec("UPDATE _t_ghc SET value = JSON_SET(value, '$.executed', CONCAT(value->>'$.executed', ',00000000-0000-0000-0000-000000000001:1-5')) WHERE id = 1")
+			k.exec("UPDATE _t_ghc SET value = JSON_SET(value, '$.executed', CONCAT(value->>'$.executed', " +
+				"',00000000-0000-0000-0000-000000000001:1-5')) WHERE id = 1")
 		}, "lost with a former primary"},
 		"another time zone": {func(k *kit, _ *Request) {
 			k.exec("UPDATE _t_ghc SET value = REPLACE(value, 'time_zone=', 'time_zone=Mars/') WHERE id = 1")

@@ -1,5 +1,5 @@
-// Package pace decides how fast a copy may go: by how far replicas are behind, and by the signs of its primary. Decide is a pure function of
-// samples; Signs reads those of a primary. It changes nothing on a server.
+// Package pace decides how fast a copy may go: by how far replicas are behind, and by the signs of its primary. Decide is a pure function
+// of samples; Signs reads those of a primary. It changes nothing on a server.
 package pace
 
 import (
@@ -54,8 +54,8 @@ type Pace struct {
 	commit  time.Duration // averaged
 }
 
-// A sign's load is its value as a share of its limit. The bands are apart, so that a load that stands still moves nothing to and fro: past 1
-// the copy rests, until it is below resume; from brake on it slows down, below ease it gets faster, between them it stays.
+// A sign's load is its value as a share of its limit. The bands are apart, so that a load that stands still moves nothing to and fro:
+// past 1 the copy rests, until it is below resume; from brake on it slows down, below ease it gets faster, between them it stays.
 const (
 	resume = 0.8
 	brake  = 0.9

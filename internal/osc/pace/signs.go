@@ -91,7 +91,8 @@ func commitTime(before, now map[string]waits) *time.Duration {
 func (s *Signs) status(ctx context.Context, sample *Sample, now map[string]waits) error {
 	rows, err := s.DB.QueryContext(ctx, `SELECT LOWER(variable_name), variable_value FROM performance_schema.global_status WHERE variable_name IN (
 		'Threads_running', 'Innodb_redo_log_current_lsn', 'Innodb_redo_log_checkpoint_lsn', 'Innodb_redo_log_capacity_resized',
-		'Rpl_semi_sync_source_tx_waits', 'Rpl_semi_sync_source_tx_wait_time', 'Rpl_semi_sync_master_tx_waits', 'Rpl_semi_sync_master_tx_wait_time')`)
+		'Rpl_semi_sync_source_tx_waits', 'Rpl_semi_sync_source_tx_wait_time', 'Rpl_semi_sync_master_tx_waits',
+			'Rpl_semi_sync_master_tx_wait_time')`)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,8 @@ func TestSigns(t *testing.T) {
 		testkit.Exec(t, server, "INSERT INTO signs.t VALUES ()")
 	}
 	got := s.Read(t.Context(), limits)
-	if got.Silent != nil || got.Threads == nil || *got.Threads < 1 || got.History == nil || got.RedoPct == nil || *got.RedoPct < 0 || *got.RedoPct > 100 {
+	if got.Silent != nil || got.Threads == nil || *got.Threads < 1 || got.History == nil || got.RedoPct == nil || *got.RedoPct < 0 ||
+		*got.RedoPct > 100 {
 		t.Errorf("%+v", got)
 	}
 	if got.Commit == nil || *got.Commit < 0 || *got.Commit > time.Minute {

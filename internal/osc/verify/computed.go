@@ -37,8 +37,8 @@ func comparedStored(o, n Table, oc, nc Column) bool {
 	return true
 }
 
-// alikeBase tells whether a column has the same values in both tables, which every session reads alike: a TIMESTAMP has those of its time zone,
-// and CHAR may be read with the spaces at its end.
+// alikeBase tells whether a column has the same values in both tables, which every session reads alike: a TIMESTAMP has those of its time
+// zone, and CHAR may be read with the spaces at its end.
 func alikeBase(o, n Table, name string) bool {
 	a, okA := o.Column(name)
 	b, okB := n.Column(name)

@@ -20,7 +20,8 @@ func TestComparedStored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			table := func(wide string) Table {
 				return Table{Columns: []Column{{Name: "v", DataType: "varchar", Type: "varchar(20)"}, {Name: "n", DataType: "int", Type: "int"},
-					{Name: "w", DataType: wide, Type: wide}, {Name: "ts", DataType: "timestamp", Type: "timestamp"}, {Name: "d", DataType: "date", Type: "date"},
+					{Name: "w", DataType: wide, Type: wide}, {Name: "ts", DataType: "timestamp", Type: "timestamp"}, {Name: "d", DataType: "date",
+						Type: "date"},
 					{Name: "j", DataType: "json", Type: "json"}, {Name: "g", DataType: "int", Type: "int", Generated: true}}}
 			}
 			column := Column{Name: "s", Type: "varchar(90)", Generated: true, Stored: true, Expression: c.expression}

@@ -333,7 +333,8 @@ func narrowed(o, n Column, e string) string {
 	case o.class() == classText && n.class() == classEnum:
 		// The member that the text compares as. One that compares as none stays, for the server to refuse.
 		labels := strings.TrimSuffix(strings.TrimPrefix(n.Type, "enum("), ")")
-		return fmt.Sprintf("COALESCE(ELT(FIELD(CONVERT(%[1]s USING %[2]s) COLLATE %[3]s, %[4]s), %[4]s), %[1]s)", e, n.Charset, n.Collation, labels)
+		return fmt.Sprintf("COALESCE(ELT(FIELD(CONVERT(%[1]s USING %[2]s) COLLATE %[3]s, %[4]s), %[4]s), %[1]s)", e, n.Charset, n.Collation,
+			labels)
 	case o.class() == classText && (n.class() == classMoment || n.class() == classTime):
 		return narrowedNumber(o, n, e)
 	case assigned(o, n):

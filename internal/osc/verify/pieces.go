@@ -19,7 +19,8 @@ func (c *Comparison) Equal(ctx context.Context, q Querier, onOriginal, onCopy st
 
 // Differing are the keys of rows under a condition on each side that are not the same on both, in one snapshot. keyOriginal and keyCopy are
 // expressions that give a key's texts, the same ones on both sides.
-func (c *Comparison) Differing(ctx context.Context, q Querier, keyOriginal, keyCopy []string, onOriginal, onCopy string) ([][]string, error) {
+func (c *Comparison) Differing(ctx context.Context, q Querier, keyOriginal, keyCopy []string, onOriginal, onCopy string) ([][]string,
+	error) {
 	query := c.c.rowsBy(original, keyOriginal, onOriginal) + " UNION ALL " + c.c.rowsBy(copied, keyCopy, onCopy)
 	found, order, err := list(ctx, q, query, len(keyOriginal))
 	if err != nil {

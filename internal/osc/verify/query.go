@@ -18,7 +18,8 @@ type comparison struct {
 }
 
 // newComparison pairs the columns that both tables have. Columns that the copy generates are left out where the session
-// that writes a row decides their values, see comparedStored, and where they are computed when they are read. lossy names those in which a loss was permitted.
+// that writes a row decides their values, see comparedStored, and where they are computed when they are read. lossy names those in which
+// a loss was permitted.
 func newComparison(o, n Table, key Key, lossy map[string]bool) (*comparison, error) {
 	if err := Comparable(o, n, lossy); err != nil {
 		return nil, err

@@ -180,7 +180,8 @@ func (c *run) spec(ctx context.Context, socket string) (Spec, error) {
 	s.TLS = s.TLS && cipher != "" // 'preferred' on a server that cannot
 	// Where performance_schema is off or closed to us, gh-ost has to do without it.
 	var enabled string
-	err := c.DB.QueryRowContext(ctx, "SELECT enabled FROM performance_schema.setup_instruments WHERE name = 'wait/lock/metadata/sql/mdl'").Scan(&enabled)
+	err := c.DB.QueryRowContext(ctx, "SELECT enabled FROM performance_schema.setup_instruments WHERE name = "+
+		"'wait/lock/metadata/sql/mdl'").Scan(&enabled)
 	s.SkipMetadataLockCheck = err != nil || enabled != "YES"
 	list, err := mysql.Processlist(ctx, c.DB)
 	if err != nil {

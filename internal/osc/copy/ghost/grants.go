@@ -8,7 +8,9 @@ import (
 )
 
 // checkGrants: gh-ost judges for itself, and stops.
-var checkGrants = preflight.Check{Name: "grants", Why: func(f preflight.Facts) string { return grantsRefusal(f.Grants, f.Database, f.User) }}
+var checkGrants = preflight.Check{Name: "grants", Why: func(f preflight.Facts) string {
+	return grantsRefusal(f.Grants, f.Database, f.User)
+}}
 
 // ghostPrivileges must stand in one line of SHOW GRANTS, for gh-ost reads that text.
 var ghostPrivileges = []string{"ALTER", "CREATE", "DELETE", "DROP", "INDEX", "INSERT", "LOCK TABLES", "SELECT", "TRIGGER", "UPDATE"}

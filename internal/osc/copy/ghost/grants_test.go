@@ -22,8 +22,10 @@ func TestGrants(t *testing.T) {
 		{"all", []string{"GRANT ALL PRIVILEGES ON *.* TO `u`@`%`"}, ""},
 		{"by the book", []string{"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `u`@`%`", tables + "`db_1`.* TO `u`@`%`"}, ""},
 		{"tables everywhere", []string{tables + "*.* TO `u`@`%`", "GRANT SUPER, REPLICATION SLAVE ON *.* TO `u`@`%`"}, ""},
-		{"escaped database", []string{"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `u`@`%`", "GRANT ALL PRIVILEGES ON `db\\_1`.* TO `u`@`%`"}, ""},
-		{"another database", []string{"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `u`@`%`", "GRANT ALL PRIVILEGES ON `db2`.* TO `u`@`%`"}, "`db_1`.*"},
+		{"escaped database", []string{"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `u`@`%`",
+			"GRANT ALL PRIVILEGES ON `db\\_1`.* TO `u`@`%`"}, ""},
+		{"another database", []string{"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `u`@`%`",
+			"GRANT ALL PRIVILEGES ON `db2`.* TO `u`@`%`"}, "`db_1`.*"},
 		{"no replication", []string{tables + "*.* TO `u`@`%`"}, "REPLICATION CLIENT ON *.*; REPLICATION SLAVE ON *.*"},
 		{"by a role", []string{"GRANT USAGE ON *.* TO `u`@`%`", "GRANT `dba`@`%` TO `u`@`%`"}, "does not see roles"},
 	} {

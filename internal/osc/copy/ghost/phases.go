@@ -213,7 +213,8 @@ func (c *run) tryCutOver(ctx context.Context) (ended bool, err error) {
 	err = c.child.await(ctx, func(s Status) (bool, error) {
 		left = left || s.Phase != PhasePostponed
 		if time.Since(began) > cutOverLimit {
-			return false, fmt.Errorf("gh-ost neither finished nor gave up its cut-over within %v (phase %q): it is taken for stuck", cutOverLimit, s.Phase)
+			return false, fmt.Errorf("gh-ost neither finished nor gave up its cut-over within %v (phase %q): it is taken for stuck", cutOverLimit,
+				s.Phase)
 		}
 		return left && s.Phase == PhasePostponed, nil
 	})

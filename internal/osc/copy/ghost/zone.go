@@ -12,5 +12,6 @@ var checkZone = preflight.Check{Name: "zone", Why: func(f preflight.Facts) strin
 		return ""
 	}
 	return fmt.Sprintf("%v, and the server's is not UTC, in which gh-ost applies the changes that are made during a copy: rows "+
-		"would come out differently; let MySQL itself make the change, which blocks writes (direct_max_rows at least the table's rows)", f.Change.UTC)
+		"would come out differently; let MySQL itself make the change, which blocks writes (direct_max_rows at least the table's rows)",
+		f.Change.UTC)
 }}

@@ -41,7 +41,8 @@ const (
 type outcome struct {
 	scenario
 	acknowledged uint64
-	lost         uint64
+	lost         uint64        // known only where the cluster was well at the end
+	asked        bool          // the cluster asks a person, and is not well
 	gap          time.Duration // longest without an acknowledgement, from the fault on
 	health       time.Duration // from the fault until all was well again
 	failovers    uint64        // changes of primary
@@ -187,8 +188,9 @@ func (g *ground) try(t *testing.T, sc scenario) outcome {
 	var health time.Duration
 	if sc.person != "" {
 		g.await(r, sc.person)
+		out.asked = true
 	} else {
-		c, health = g.converge(r, at, over)
+		c, health, out.asked = g.converge(r, sc, at, over)
 	}
 	end := time.Now()
 	g.log(r, at)
@@ -264,8 +266,9 @@ func steps(t *testing.T, log []v1.Step) {
 	}
 }
 
-// converge waits until all is well for a while, and writes are acknowledged.
-func (g *ground) converge(r *run, at, over time.Time) (c v1.Cluster, health time.Duration) {
+// converge waits until all is well for a while, and writes are acknowledged; or until the cluster asks a person for what the scenario allows
+// it to ask for. It is not used any more after that.
+func (g *ground) converge(r *run, sc scenario, at, over time.Time) (c v1.Cluster, health time.Duration, asked bool) {
 	var since time.Time
 	var problem string
 	ok := r.until(convergeLimit, "the cluster is well again", func() bool {
@@ -279,14 +282,23 @@ func (g *ground) converge(r *run, at, over time.Time) (c v1.Cluster, health time
 		case since.IsZero():
 			since = time.Now()
 		}
-		return problem == "" && time.Since(since) > steadyFor
+		asked = sc.mayAsk != "" && asks(c, sc.mayAsk)
+		return asked || problem == "" && time.Since(since) > steadyFor
 	})
-	if !ok {
-		g.well = false
+	g.well = ok && !asked
+	switch {
+	case !ok:
 		r.bad("at last: %s", problem)
-		return c, 0
+		return c, 0, false
+	case asked:
+		return c, 0, true
 	}
-	return c, since.Sub(at)
+	return c, since.Sub(at), false
+}
+
+// asks tells whether a cluster that takes writes asks a person for something.
+func asks(c v1.Cluster, what string) bool {
+	return c.Endpoints.Primary != nil && slices.ContainsFunc(c.Problems, func(p string) bool { return strings.Contains(p, what) })
 }
 
 // await waits until the cluster asks a person for what it must not do by itself. It is not used any more after that.
@@ -294,7 +306,7 @@ func (g *ground) await(r *run, what string) {
 	g.well = false
 	r.until(convergeLimit, "the cluster asks a person: "+what, func() bool {
 		c, err := g.s.Client.Cluster(r.t.Context(), clusterName)
-		return err == nil && c.Endpoints.Primary != nil && slices.ContainsFunc(c.Problems, func(p string) bool { return strings.Contains(p, what) })
+		return err == nil && asks(c, what)
 	})
 }
 
@@ -325,23 +337,43 @@ func runs() int {
 // one primary, the others super_read_only and following it, semi-synchronous replication as the policy has it. At the end
 // nothing is left of it in Mesos.
 func TestFaults(t *testing.T) {
-	grounds := map[kind]*ground{}
 	var rows []outcome
 	defer func() { report(t, rows) }()
-	for _, sc := range wanted() {
+	left := wanted()
+	for len(left) > 0 {
+		k := left[0].kind()
+		var alike []scenario // they share a cluster
+		left = slices.DeleteFunc(left, func(sc scenario) bool {
+			same := sc.kind() == k
+			if same {
+				alike = append(alike, sc)
+			}
+			return same
+		})
+		rows = append(rows, onGround(t, k, alike)...)
+	}
+}
+
+// kind of a cluster that a scenario needs.
+func (sc scenario) kind() kind {
+	return kind{sc.zk, sc.disk, sc.volumes, sc.replaces, cmp.Or(sc.policy, cotton.PolicyLossless)}
+}
+
+// onGround makes all runs of scenarios of one kind, on one cluster as long as it is well after a run.
+func onGround(t *testing.T, k kind, alike []scenario) (rows []outcome) {
+	var g *ground
+	for _, sc := range alike {
 		if sc.cuts && !cottonkit.CanCut() || sc.disk && !cottonkit.CanFillDisk() || sc.volumes && !cottonkit.CanBreakVolumes() {
 			t.Logf("%s is left out: this machine gives the test no namespaces", sc.name)
 			continue
 		}
 		for n := range runs() {
-			k := kind{sc.zk, sc.disk, sc.volumes, sc.replaces, cmp.Or(sc.policy, cotton.PolicyLossless)}
-			g := grounds[k]
-			if g == nil || !g.well {
-				if g != nil {
-					g.end()
-				}
+			if g != nil && !g.well {
+				g.end()
+				g = nil
+			}
+			if g == nil {
 				g = newGround(t, k)
-				grounds[k] = g
 			}
 			out := g.try(t, sc)
 			t.Logf("%-45s run %d: %d acknowledged, %d lost, gap %s, well after %s, %d changes of primary %s", sc.name, n+1, out.acknowledged, out.lost,
@@ -352,10 +384,30 @@ func TestFaults(t *testing.T) {
 			}
 		}
 	}
-	for _, g := range grounds {
+	if g != nil {
 		if g.well {
 			g.s.Delete(clusterName)
 		}
+		g.end()
+	}
+	return rows
+}
+
+// ending says how the runs of a scenario ended that did as they should. Where the cluster asks a person, nothing is counted as lost or not.
+func ending(of []outcome) string {
+	asked := 0
+	for _, o := range of {
+		if o.asked {
+			asked++
+		}
+	}
+	switch what := cmp.Or(of[0].person, of[0].mayAsk); asked {
+	case 0:
+		return "well"
+	case len(of):
+		return "writes go on; asks a person: " + what
+	default:
+		return fmt.Sprintf("well; in %d of %d runs writes go on, and it asks a person: %s", asked, len(of), what)
 	}
 }
 
@@ -374,10 +426,7 @@ func report(t *testing.T, rows []outcome) {
 		})
 		var acknowledged, lost uint64
 		var gaps, healths []time.Duration
-		end := "well"
-		if of[0].person != "" {
-			end = "writes go on; asks a person: " + of[0].person
-		}
+		end := ending(of)
 		for _, o := range of {
 			acknowledged, lost = acknowledged+o.acknowledged, lost+o.lost
 			gaps, healths = append(gaps, o.gap), append(healths, o.health)

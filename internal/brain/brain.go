@@ -1,6 +1,6 @@
 // Package brain decides which alters may run, and when one is finished. It admits the permissions in allowed_alters
 // into current_alters, holds back what would lose data or cannot work, pins each alter to a committed text, and takes it
-// through its checks to finished_alters (DESIGN section 5, step 2).
+// through its checks to finished_alters (docs/architecture.md).
 //
 // A pass gathers (tables, git, inventory, plans on the servers where they are needed), decides (decide: a pure function
 // of the snapshot), and acts: one transaction per alter, which is refused when the lease is lost or the row has changed

@@ -157,3 +157,30 @@ func TestDecisionsAreFound(t *testing.T) {
 		t.Errorf("only %d decisions found", len(numbers))
 	}
 }
+
+var quoted = regexp.MustCompile(`\b[IMR][0-9]{1,2}\b`)
+
+// TestQuotedRulesAreExplained: an invariant or a rule that code quotes by its number has a row in the page of its kind.
+func TestQuotedRulesAreExplained(t *testing.T) {
+	explained := read(t, "docs/invariants.md") + read(t, "docs/rules.md")
+	found := 0
+	walk(t, func(path string) {
+		if !strings.HasSuffix(path, ".go") {
+			return
+		}
+		for _, line := range strings.Split(read(t, path), "\n") {
+			if !strings.Contains(line, "//") && !strings.Contains(line, `"`) {
+				continue
+			}
+			for _, rule := range quoted.FindAllString(line, -1) {
+				found++
+				if !strings.Contains(explained, "\n| "+rule+" | ") {
+					t.Errorf("%s quotes %s, which no page explains", path, rule)
+				}
+			}
+		}
+	})
+	if found == 0 {
+		t.Error("no code quotes a rule: the pattern is wrong")
+	}
+}

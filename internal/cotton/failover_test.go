@@ -105,10 +105,10 @@ func TestFailover(t *testing.T) {
 			s.at(3).Boot, s.r.Members[2].Boot = "c", "c"
 		}), "begin failover", ""},
 		{"which is looked after while the primary is there", well(lossless).edited(func(s *scene) { s.at(3).Boot, s.r.Members[2].Boot = "c", "b" }), "attest 3", ""},
-		{"but not yet while it is far behind", well(lossless).edited(func(s *scene) {
+		{"also while it is far behind: what the primary had is remembered", well(lossless).edited(func(s *scene) {
 			s.at(3).Boot, s.r.Members[2].Boot, s.at(3).Replica.SecondsBehind = "c", "b", new(int64(9))
 			s.at(1).Server.GTIDExecuted = uuidA + ":1-900"
-		}), "", "has not caught up yet"},
+		}), "attest 3", "has not caught up yet"},
 		{"I1: it bears no witness in a failover under way", dead(lossless, u9, u9).failing(cotton.StepFreeze, 0, "").frozen(2, 3).edited(func(s *scene) {
 			s.at(3).Boot, s.r.Members[2].Boot = "c", "b"
 		}), "", "may have lost what it acknowledged"},

@@ -41,9 +41,6 @@ func (d *deciding) replicas() {
 	}
 }
 
-// attestLag is how many seconds a member may be behind to be asked whether it has all.
-const attestLag = 1
-
 // sets are the transactions that a replica is judged by.
 type sets struct{ mine, received, theirs, purged mysql.GTIDSet }
 
@@ -129,10 +126,7 @@ func (d *deciding) follower(m Member, s, p Seen, g sets) {
 		d.act(ActReattach, m.ID)
 	case !m.witness(s):
 		d.problem("%s has not caught up yet since its machine started: a failover does not count on it", name)
-		// Of one that is far behind it would only take a look's time, and a pause before the next try.
-		if lag(s) <= attestLag || g.theirs.Subtract(g.mine).Count() <= inStepTransactions {
-			d.act(ActAttest, m.ID)
-		}
+		d.act(ActAttest, m.ID)
 	}
 }
 

@@ -86,6 +86,7 @@ type memo struct {
 	moved    time.Time
 	trouble  trouble
 	strays   *strays
+	due      attestation // what it must have applied to bear witness
 }
 
 // trouble is an applier that stands still.

@@ -140,7 +140,7 @@ func receivedBy(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
 	return retrieved.Union(executed), errors.Join(err1, err2)
 }
 
-// holds tells whether a member has received or executed a set; it waits a little for what is on its way.
+// holds tells whether a member has executed a set; it waits a little for what is on its way.
 func (d *driver) holds(ctx context.Context, m cotton.Member, set mysql.GTIDSet) error {
 	db, err := d.db(m)
 	if err != nil {
@@ -149,28 +149,69 @@ func (d *driver) holds(ctx context.Context, m cotton.Member, set mysql.GTIDSet) 
 	return mysql.WaitForGTID(ctx, db, set, waitStep)
 }
 
-// attest sees that a member has all that the primary has by now, and stores the boot under which it has: from then on it
-// bears witness to what it acknowledged. Which boot it is, is read first.
+// attestation is what a member must have applied to bear witness again: all that the primary of an epoch had when it was asked, which was
+// after the member's machine had started.
+type attestation struct {
+	boot  string
+	epoch uint64
+	set   mysql.GTIDSet
+}
+
+// attest sees that a member has all that the primary had, and stores the boot under which it has: from then on it bears witness to what it
+// acknowledged. Which boot it is, is read first. The primary is asked once: a member that is always a little behind a busy one has applied
+// that set a little later, and would never be seen to have all.
 func (d *driver) attest(ctx context.Context, r cotton.Record, m cotton.Member) error {
 	db, err := d.db(m)
 	if err != nil {
 		return err
 	}
-	boot, err := mysql.ReadReportUser(ctx, db)
+	due, err := d.attestation(ctx, r, m, db)
 	if err != nil {
 		return err
 	}
-	primary, err := d.primaryDB(r)
+	executed, err := mysql.GTIDExecuted(ctx, db)
 	if err != nil {
 		return err
 	}
-	if err := mysql.CatchUp(ctx, db, primary, waitStep); err != nil {
+	if n := due.set.Subtract(executed).Count(); n > attestAtOnce {
+		return fmt.Errorf("%s has not applied yet what the primary had: %d transactions are missing", r.MemberName(m.ID), n)
+	}
+	if err := mysql.WaitForGTID(ctx, db, due.set, waitStep); err != nil {
 		return err
 	}
 	return d.f.changeMember(ctx, d.c, m.ID, func(m *cotton.Member) error {
-		m.Boot = boot
+		m.Boot = due.boot
 		return nil
 	})
+}
+
+// attestAtOnce is how many transactions a member may lack to be waited for: more are looked for again in another look at the cluster.
+const attestAtOnce = 500
+
+// attestation is what was asked before under the same boot and epoch, or is asked now.
+func (d *driver) attestation(ctx context.Context, r cotton.Record, m cotton.Member, db *sql.DB) (attestation, error) {
+	boot, err := mysql.ReadReportUser(ctx, db)
+	if err != nil {
+		return attestation{}, err
+	}
+	d.mu.Lock()
+	due := d.memo(m.ID).due
+	d.mu.Unlock()
+	if due.boot == boot && due.epoch == r.Epoch {
+		return due, nil
+	}
+	primary, err := d.primaryDB(r)
+	if err != nil {
+		return due, err
+	}
+	due = attestation{boot: boot, epoch: r.Epoch}
+	if due.set, err = mysql.GTIDExecuted(ctx, primary); err != nil {
+		return due, fmt.Errorf("ask the primary what it has committed: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.memo(m.ID).due = due
+	return due, nil
 }
 
 // countAgain stores that a member may acknowledge from now on, under the epoch in which that was decided.

@@ -41,6 +41,7 @@ type server struct {
 	numbered     int64
 	numberedHere int64 // of these, written while it took no writes
 	slow         bool  // its applier applies nothing
+	broken       bool  // it fails: its data are not what they should be, until they are replaced
 	boot         int
 	damaged      bool // its relay log cannot be read
 	anew         bool // it has thrown its relay log away, and has not received it anew yet
@@ -66,7 +67,7 @@ type world struct {
 	cloneMB   int64
 	trail     []string
 	left      int  // machines lost
-	power     bool // something of a copy was lost: a machine went down and came back, or a relay log is damaged
+	power     bool // something of a copy was lost: a machine went down and came back, a relay log is damaged, or data are
 	half      bool // the first step that can be taken in part is
 	full      bool // relay logs reach the disk only with their last transactions
 	strayed   bool // somebody wrote where nothing may be written
@@ -75,7 +76,7 @@ type world struct {
 // budget is how often each fault may still strike.
 type budget struct {
 	writes, kills, machines, cuts, hides, strays, commits, forced, switches, operations, failures, halves, powers, slows,
-	anews, damages, stalls int
+	anews, damages, stalls, breaks int
 }
 
 // What a closed member numbers, by number: FLUSH, XA COMMIT of what is prepared everywhere, writes behind the cluster's back.
@@ -211,7 +212,7 @@ func (w *world) key() string {
 	fmt.Fprintf(&b, "%s %d %s %s %+v %d\n", text, taken, w.acked, w.committed, w.budget, w.left)
 	for _, id := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[id]
-		fmt.Fprintf(&b, "%v %s %v %v %v %v %v ", s.stalled, s.released, s.damaged, s.anew, s.slow, s.boot, s.known)
+		fmt.Fprintf(&b, "%v %s %v %v %v %v %v %v ", s.stalled, s.released, s.damaged, s.anew, s.slow, s.broken, s.boot, s.known)
 		fmt.Fprintf(&b, "%d %v %v %v %d %v %v %v %v %d %v %v %d %d %v %s %s %s\n", id, s.up, s.lost, s.closed, s.source, s.receiving, s.hidden,
 			s.alone, s.waits, s.acks,
 			s.fenced == epoch, s.ended == epoch, s.cloning, s.cloneSoon, s.cloneEpoch == epoch, s.executed, s.relay, s.pending)
@@ -221,6 +222,11 @@ func (w *world) key() string {
 
 // has is all that a server's disk holds.
 func (s *server) has() mysql.GTIDSet { return s.executed.Union(s.relay).Union(s.logged()) }
+
+// holds tells whether another member that has a set may be relieved: one whose applier has failed will never apply what it received.
+func (s *server) holds(set mysql.GTIDSet) bool {
+	return s.executed.Contains(set) || s.broken && !s.damaged && s.executed.Union(s.relay).Contains(set)
+}
 
 // logged is what is in its binary log and not executed.
 func (s *server) logged() mysql.GTIDSet { return s.pending.Union(s.released) }
@@ -262,7 +268,7 @@ func (w *world) flow() {
 		}
 	}
 	for _, s := range w.servers {
-		if s.up && s.cloning == 0 && s.source != 0 && !s.slow && !s.damaged {
+		if s.up && s.cloning == 0 && s.source != 0 && !s.slow && !s.broken && !s.damaged {
 			s.executed = s.executed.Union(s.relay)
 		}
 	}
@@ -312,6 +318,9 @@ func (w *world) seen() (all []cotton.Seen) {
 		if s.damaged && v.Replica != nil {
 			v.Replica.SQLRunning, v.Replica.SQLError, v.Broken = "No", "error 13121: relay log read failure", time.Minute
 		}
+		if s.broken && v.Replica != nil {
+			v.Replica.SQLRunning, v.Replica.SQLError, v.Broken = "No", "error 1146: table does not exist", time.Minute
+		}
 		if s.up && !s.hidden {
 			s.known = true
 		} else if !s.known {
@@ -351,7 +360,7 @@ func (w *world) look(succeeds func(i, of int) bool) (moved bool) {
 			moved = true
 		default:
 			s.executed, s.relay, s.pending, s.released, s.cloning = donor.executed, mysql.GTIDSet{}, mysql.GTIDSet{}, mysql.GTIDSet{}, 0
-			s.source, s.receiving, s.closed, s.waits = 0, false, true, false
+			s.source, s.receiving, s.closed, s.waits, s.broken = 0, false, true, false, false
 			moved = true
 		}
 	}
@@ -512,7 +521,7 @@ func (w *world) act(a cotton.Action, seen []cotton.Seen) bool {
 		s.receiving = false
 	case cotton.ActDrain, cotton.ActCatchUp:
 		before := s.executed
-		if s.slow {
+		if s.slow || s.broken {
 			return false
 		}
 		s.executed = s.executed.Union(s.relay)
@@ -583,8 +592,7 @@ func (w *world) relieve(member int, seen []cotton.Seen) bool {
 	var holders []int
 	for _, id := range w.r.Ackers() {
 		o := w.servers[id]
-		if om, _ := w.r.Member(id); id != member && !om.Leaving && o != nil && o.up && !o.hidden && o.executed.Contains(set) &&
-			len(holders) < need {
+		if om, _ := w.r.Member(id); id != member && !om.Leaving && o != nil && o.up && !o.hidden && o.holds(set) && len(holders) < need {
 			holders = append(holders, id)
 		}
 	}

@@ -138,6 +138,9 @@ func (w *world) eventsOf(id int) (list []event) {
 	if !s.slow && w.budget.slows > 0 {
 		add("the applier stalls of", func(w *world, s *server) { w.budget.slows--; s.slow = true })
 	}
+	if s.up && s.source != 0 && !s.broken && w.budget.breaks > 0 {
+		add("the applier fails of", func(w *world, s *server) { w.budget.breaks--; s.broken, w.power = true, true })
+	}
 	if s.up && s.source != 0 && !s.damaged && w.budget.damages > 0 {
 		add("the relay log cannot be read of", func(w *world, s *server) { w.budget.damages--; s.damaged, w.power = true, true })
 	}
@@ -298,11 +301,12 @@ func long() (time.Duration, bool) {
 	return d, err == nil && d > 0
 }
 
-// usual are two ways to fail. A member whose relay log is damaged cannot follow, so what was committed on it by mistake is not saved.
+// usual are two ways to fail. A member whose relay log is damaged, or whose
+// applier has failed, cannot follow, so what was committed on it by mistake is not saved.
 var usual = [2]budget{
 	{writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, commits: 1, forced: 1, switches: 1, operations: 1, failures: 1},
 	{stalls: 1, writes: 2, kills: 2, machines: 1, cuts: 1, hides: 1, strays: 1, switches: 1, operations: 1, failures: 1, halves: 1, powers: 1,
-		slows: 1,
+		slows: 1, breaks: 1,
 		anews: 1, damages: 1},
 }
 
@@ -342,7 +346,7 @@ func TestWalk(t *testing.T) {
 		{writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, commits: 2, forced: 1, switches: 4, operations: 4, failures: 6,
 			halves: 4, slows: 3, stalls: 3},
 		{stalls: 3, writes: 8, kills: 6, machines: 1, cuts: 5, hides: 4, strays: 2, switches: 4, operations: 4, failures: 6, halves: 4, powers: 2,
-			slows: 3,
+			slows: 3, breaks: 1,
 			anews: 3, damages: 1},
 	}
 	walks := 0
@@ -386,6 +390,9 @@ func TestTrails(t *testing.T) {
 		{"the elected one loses its relay log before it has applied it, between two looks", true,
 			[]string{"the applier stalls of 2", "the applier stalls of 3", "write", "kill 1", "look", "look", "look", "power off the machine of 2",
 				"start 2"}},
+		{"an applier fails, and the former primary has a commit that nobody acknowledged: both are cloned, one after the other", false,
+			[]string{"write", "the applier fails of 2", "write", "cut off from the members 2", "cut off from the members 3", "write", "kill 1",
+				"heal 2", "heal 3", "look until nothing moves", "write", "start 1", "look until nothing moves"}},
 		{"an operation is canceled while the member that it added is the primary", true,
 			[]string{"replace (nodes 0, member 1, in place false, discard false)", "cut off from the members 3", "kill 3",
 				"power off the machine of 2",
@@ -395,7 +402,7 @@ func TestTrails(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(3, budget{writes: 9, kills: 9, machines: 1, cuts: 9, hides: 9, strays: 9, commits: 9, forced: 9, switches: 9,
-				operations: 9, failures: 9, halves: 9, powers: 9, slows: 9, anews: 9, damages: 9})
+				operations: 9, failures: 9, halves: 9, powers: 9, slows: 9, anews: 9, damages: 9, breaks: 9})
 			w.power = tc.power
 			if bad := w.replay(t, tc.trail); bad != nil {
 				t.Fatal(bad)

@@ -180,6 +180,15 @@ var broken = []scenario{
 		r.hold(2 * time.Second)
 		r.kill(r.primary)
 	}},
+	// What the primary has in its binary log, and nobody received, is errant when it is back; the one that could follow has defective data.
+	{number: "17", name: "applier of a replica fails, then the primary is killed with commits that nobody received", cuts: true, changes: 1,
+		gap: 30 * time.Second, inject: func(r *run) {
+			r.write(r.replicas[0], "SET SESSION sql_log_bin = 0", "DROP TABLE "+r.load.table())
+			heal := cottonkit.CutFrom(r.t, r.bindReceivers(r.primary, r.replicas...), r.primary.Port)
+			r.hold(time.Second)
+			r.kill(r.primary)
+			heal()
+		}},
 	{number: "18", name: "disk of the primary full for 20 s", disk: true, changes: 1, inject: func(r *run) {
 		free := r.s.FillDisk(r.t, r.primary.Agent)
 		r.hold(20 * time.Second)

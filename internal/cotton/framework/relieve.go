@@ -140,13 +140,23 @@ func receivedBy(ctx context.Context, db *sql.DB) (mysql.GTIDSet, error) {
 	return retrieved.Union(executed), errors.Join(err1, err2)
 }
 
-// holds tells whether a member has executed a set; it waits a little for what is on its way.
+// holds tells whether a member has executed a set; it waits a little for what is on its way. One whose applier has failed never executes
+// what it has received: that it has it in its relay log is enough, as it was when it acknowledged it. Else it and a former primary with a
+// commit that nobody had received would keep each other from being cloned.
 func (d *driver) holds(ctx context.Context, m cotton.Member, set mysql.GTIDSet) error {
 	db, err := d.db(m)
 	if err != nil {
 		return err
 	}
-	return mysql.WaitForGTID(ctx, db, set, waitStep)
+	err = mysql.WaitForGTID(ctx, db, set, waitStep)
+	if seen, _ := d.c.last(); err == nil || !seen[m.ID].ApplierFailed() {
+		return err
+	}
+	has, receivedErr := receivedBy(ctx, db)
+	if receivedErr != nil || !has.Contains(set) {
+		return errors.Join(err, receivedErr)
+	}
+	return nil
 }
 
 // attestation is what a member must have applied to bear witness again: all that the primary of an epoch had when it was asked, which was

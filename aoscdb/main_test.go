@@ -3,8 +3,10 @@ package aoscdb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
+	"github.com/aosc/aosc/internal/testkit"
 )
 
 // cluster is a primary and a replica that the tests of this package share: the primary is the central server and an
@@ -82,14 +85,26 @@ func open(t *testing.T, database string) *Store {
 	return s
 }
 
-// newStore is a central database of this test's own, initialised.
+// template is the name of a central database that Init made, once for all tests.
+var template = sync.OnceValues(func() (string, error) {
+	s, err := Open(dsn("aosc`template"))
+	if err != nil {
+		return "", err
+	}
+	_, err = s.Init(context.Background())
+	return s.Database(), errors.Join(err, s.Close())
+})
+
+// newStore is a central database of this test's own, with what Init makes.
 func newStore(t *testing.T) *Store {
 	t.Helper()
-	s := open(t, newDatabase(t))
-	if _, err := s.Init(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	from, err := template()
+	ok(t, err)
+	name := newDatabase(t)
+	tell(t, cluster.Primary.DB(), "CREATE DATABASE "+mysql.QuoteIdent(name)+" DEFAULT CHARACTER SET utf8mb4")
+	testkit.CopyDatabase(t, cluster.Primary.DB(), from, name)
+	tell(t, cluster.Primary.DB(), "UPDATE "+mysql.QuoteIdents(name, "secrets")+" SET value = HEX(RANDOM_BYTES(32)) WHERE name = 'locks'")
+	return open(t, name)
 }
 
 // newInstance is the status store on the primary as an instance; its database goes when the test ends. Tests that use

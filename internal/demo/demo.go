@@ -34,7 +34,7 @@ const (
 	tierName = "udb"
 	table    = "tabla1"
 	// alterLimit is the longest one alter of the demo may take, however slow the machine.
-	alterLimit = 10 * time.Minute
+	alterLimit = 30 * time.Minute
 )
 
 // demo is one run: what it started, to be stopped in reverse order.

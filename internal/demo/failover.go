@@ -27,8 +27,8 @@ const (
 	strikeAt = 10
 	// failoverLimit is for cotton, on a slow machine, to have a new primary take writes; wholeLimit for the old one to be
 	// back as a replica, cloned anew if it must be.
-	failoverLimit = time.Minute
-	wholeLimit    = 3 * time.Minute
+	failoverLimit = 5 * time.Minute
+	wholeLimit    = 10 * time.Minute
 )
 
 // failover is the last act: during a third alter, under load, the primary of a cluster is killed by kill -9. Another one takes

@@ -30,7 +30,7 @@ const (
 	// portsPerAgent: one instance of either cluster, aoscdb, and room for a relaunch elsewhere.
 	portsPerAgent = 8
 	// launchLimit is how long cotton and its clusters may take to come up, however slow the machine.
-	launchLimit = 5 * time.Minute
+	launchLimit = 10 * time.Minute
 )
 
 // size of one instance; the demo's tables fit into its buffer pool.

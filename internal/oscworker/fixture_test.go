@@ -183,8 +183,7 @@ func (f *fixture) queue(s *mysqld.Server) {
 	}
 	rows := f.rows(s)
 	f.do(rows.Ensure(ctx))
-	_, err = rows.Withdraw(ctx, s.Addr().Host, s.Addr().Port, "udb", "t")
-	f.do(err)
+	f.do(rows.DeleteOSC(ctx, s.Addr().Host, s.Addr().Port, "udb", "t")) // also one that a test left RUNNING which failed on this cluster
 	f.do(rows.PutWaiting(ctx, aoscdb.OSCRow{Host: s.Addr().Host, Port: s.Addr().Port, Group: "udb", Table: "t", Priority: 10,
 		DesiredBlob: alter.DesiredHash, CommitSHA: alter.CommitSHA}))
 }
@@ -292,9 +291,11 @@ func (f *fixture) leftoverTables(s *mysqld.Server) []string {
 	return names
 }
 
+// noLeftovers waits until the worker has dropped what it drops by and by, on the primary: then nothing is left on any member.
 func (f *fixture) noLeftovers() {
 	f.t.Helper()
 	for _, c := range f.clusters {
+		testkit.Eventually(f.t, patience, "I5: nothing is left behind on the primary", func() bool { return len(f.leftoverTables(c.Primary)) == 0 })
 		f.do(c.Sync(f.t.Context()))
 		for _, s := range c.Servers() {
 			if left := f.leftoverTables(s); len(left) > 0 {

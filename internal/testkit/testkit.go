@@ -31,7 +31,7 @@ const startLimit = 5 * time.Minute
 
 // Patience is how long a test waits for what must become true, on a machine that is busy with other things. It is no promise of the
 // software: what that promises in time is measured, see Stopwatch.
-const Patience = 2 * time.Minute
+const Patience = 10 * time.Minute
 
 // relaxed leaves flushing to the operating system. What was acknowledged still survives the SIGKILL of a mysqld, only
 // not a crash of the machine, which no test makes. The log buffer is as large as tests need: the default of 64M is touched at

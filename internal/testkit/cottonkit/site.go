@@ -30,7 +30,7 @@ import (
 )
 
 // Patience is how long a step may take on a busy machine.
-const Patience = 2 * time.Minute
+const Patience = 10 * time.Minute
 
 // Options of a Site.
 type Options struct {

@@ -21,7 +21,7 @@ import (
 )
 
 // Patience is how long a step of the pipeline may take on a busy machine.
-const Patience = 3 * time.Minute
+const Patience = 10 * time.Minute
 
 // Site is one fleet with its central database, its repository and the tier "udb" of databases dbid%. It is worked on by
 // SQL, git and the command line alone; Store is for looking. What cannot be done fails the test at once.

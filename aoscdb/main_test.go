@@ -102,8 +102,7 @@ func newStore(t *testing.T) *Store {
 	ok(t, err)
 	name := newDatabase(t)
 	tell(t, cluster.Primary.DB(), "CREATE DATABASE "+mysql.QuoteIdent(name)+" DEFAULT CHARACTER SET utf8mb4")
-	testkit.CopyDatabase(t, cluster.Primary.DB(), from, name)
-	tell(t, cluster.Primary.DB(), "UPDATE "+mysql.QuoteIdents(name, "secrets")+" SET value = HEX(RANDOM_BYTES(32)) WHERE name = 'locks'")
+	testkit.CopyCentral(t, cluster.Primary.DB(), from, name)
 	return open(t, name)
 }
 

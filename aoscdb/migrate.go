@@ -179,9 +179,8 @@ func waitLock(ctx context.Context, db *sql.DB, name string, patience time.Durati
 func lockHolder(ctx context.Context, db *sql.DB, name string) string {
 	var id sql.NullInt64
 	var account sql.NullString
-	err := db.QueryRowContext(ctx, "SELECT l.id, CONCAT(t.processlist_user, '@', t.processlist_host) FROM (SELECT IS_USED_LOCK(?) AS id) "+
-		"AS l "+
-		"LEFT JOIN performance_schema.threads AS t ON t.processlist_id = l.id", name).Scan(&id, &account)
+	err := db.QueryRowContext(ctx, "SELECT l.id, CONCAT(t.processlist_user, '@', t.processlist_host) "+
+		"FROM (SELECT IS_USED_LOCK(?) AS id) AS l LEFT JOIN performance_schema.threads AS t ON t.processlist_id = l.id", name).Scan(&id, &account)
 	switch {
 	case err != nil || !id.Valid:
 		return "another session"

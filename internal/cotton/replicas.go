@@ -282,7 +282,8 @@ func (d *deciding) stopped(m Member, s Seen, g sets) {
 
 // ApplierFailed tells whether a member's applier stands still for good, with a relay log that can be read.
 func (s Seen) ApplierFailed() bool {
-	return s.Replica != nil && s.Replica.SQLRunning == "No" && s.Broken >= brokenFor && s.Replica.SQLError != "" && !unreadable(s.Replica.SQLError)
+	return s.Replica != nil && s.Replica.SQLRunning == "No" && s.Broken >= brokenFor && s.Replica.SQLError != "" &&
+		!unreadable(s.Replica.SQLError)
 }
 
 // unreadable tells whether an applier's error is that of a relay log which is damaged: error numbers of

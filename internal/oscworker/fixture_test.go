@@ -295,7 +295,9 @@ func (f *fixture) leftoverTables(s *mysqld.Server) []string {
 func (f *fixture) noLeftovers() {
 	f.t.Helper()
 	for _, c := range f.clusters {
-		testkit.Eventually(f.t, patience, "I5: nothing is left behind on the primary", func() bool { return len(f.leftoverTables(c.Primary)) == 0 })
+		testkit.Eventually(f.t, patience, "I5: nothing is left behind on the primary", func() bool {
+			return len(f.leftoverTables(c.Primary)) == 0
+		})
 		f.do(c.Sync(f.t.Context()))
 		for _, s := range c.Servers() {
 			if left := f.leftoverTables(s); len(left) > 0 {

@@ -23,6 +23,17 @@ func CopyDatabase(t testing.TB, db *sql.DB, from, to string) {
 	}
 }
 
+// CopyCentral fills an empty database with what `aosc init` made in another one, with a secret of its own: the names of its locks are made
+// from that.
+func CopyCentral(t testing.TB, db *sql.DB, from, to string) {
+	t.Helper()
+	CopyDatabase(t, db, from, to)
+	secret := "UPDATE " + mysql.QuoteIdents(to, "secrets") + " SET value = HEX(RANDOM_BYTES(32)) WHERE name = 'locks'"
+	if _, err := db.ExecContext(t.Context(), secret); err != nil {
+		t.Fatalf("%s: %v", secret, err)
+	}
+}
+
 func copyDatabase(ctx context.Context, conn *sql.Conn, from, to string) error {
 	tables, views, err := tablesAndViews(ctx, conn, from)
 	if err != nil {
@@ -34,7 +45,10 @@ func copyDatabase(ctx context.Context, conn *sql.Conn, from, to string) error {
 	source := mysql.QuoteIdent(from) + "."
 	for _, table := range tables {
 		name := mysql.QuoteIdent(table)
-		for _, statement := range []string{"CREATE TABLE " + name + " LIKE " + source + name, "INSERT INTO " + name + " SELECT * FROM " + source + name} {
+		for _, statement := range []string{
+			"CREATE TABLE " + name + " LIKE " + source + name,
+			"INSERT INTO " + name + " SELECT * FROM " + source + name,
+		} {
 			if _, err := conn.ExecContext(ctx, statement); err != nil {
 				return fmt.Errorf("%s: %w", statement, err)
 			}
@@ -54,7 +68,8 @@ func copyDatabase(ctx context.Context, conn *sql.Conn, from, to string) error {
 }
 
 func tablesAndViews(ctx context.Context, conn *sql.Conn, database string) (tables, views []string, err error) {
-	rows, err := conn.QueryContext(ctx, "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = ? ORDER BY 1", database)
+	rows, err := conn.QueryContext(ctx,
+		"SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = ? ORDER BY 1", database)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -266,8 +266,8 @@ func steps(t *testing.T, log []v1.Step) {
 	}
 }
 
-// converge waits until all is well for a while, and writes are acknowledged; or until the cluster asks a person for what the scenario allows
-// it to ask for. It is not used any more after that.
+// converge waits until all is well for a while, and writes are acknowledged; or until the cluster asks a person for what the scenario
+// allows it to ask for. It is not used any more after that.
 func (g *ground) converge(r *run, sc scenario, at, over time.Time) (c v1.Cluster, health time.Duration, asked bool) {
 	var since time.Time
 	var problem string

@@ -83,8 +83,8 @@ var broken = []scenario{
 			r.find(r.primary.Agent)
 		}},
 	// Whether writes that no replica received were acknowledged cannot be known: they are kept, and an operator decides.
-	{number: "2", name: "available: kill -9 of the primary", policy: cotton.PolicyAvailable, mayAsk: "clients may have been told of", changes: 1,
-		gap: 30 * time.Second, inject: func(r *run) {
+	{number: "2", name: "available: kill -9 of the primary", policy: cotton.PolicyAvailable,
+		mayAsk: "clients may have been told of", changes: 1, gap: 30 * time.Second, inject: func(r *run) {
 			r.kill(r.primary)
 		}},
 	{number: "5", name: "primary cut off from its replicas alone for 40 s", cuts: true, changes: 1, gap: 30 * time.Second, inject: func(r *run) {

@@ -33,7 +33,8 @@ func TestAttestBehind(t *testing.T) {
 	w.Start(t.Context())
 	testkit.Eventually(t, testkit.Patience, "rows are written", func() bool { return w.Stats().Acknowledged() > 10 })
 
-	r := cotton.Record{Spec: cotton.Spec{Name: "c0", Policy: cotton.PolicyLossless, Nodes: 2}, State: cotton.StateRunning, Primary: 1, Epoch: 7}
+	r := cotton.Record{Spec: cotton.Spec{Name: "c0", Policy: cotton.PolicyLossless, Nodes: 2}, State: cotton.StateRunning, Primary: 1,
+		Epoch: 7}
 	dbs := map[serverKey]*sql.DB{}
 	for i, s := range servers.Servers() {
 		r.Members = append(r.Members, cotton.Member{ID: i + 1, Phase: cotton.PhaseRunning, Host: s.Addr().Host, Port: s.Addr().Port})

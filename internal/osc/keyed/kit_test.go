@@ -62,16 +62,30 @@ func newKit(t testing.TB) *kit {
 	return k
 }
 
-// exec runs statements on one connection, in the kit's database.
-func (k *kit) exec(statements ...string) {
+// session is one connection in the kit's database, until end.
+func (k *kit) session() (conn *sql.Conn, end func()) {
 	k.Helper()
 	conn, err := k.db.Conn(k.Context())
 	if err != nil {
 		k.Fatal(err)
 	}
-	defer conn.Close()
-	defer mysql.Discard(conn)
-	for _, s := range append([]string{"USE " + mysql.QuoteIdent(k.database)}, statements...) {
+	end = func() {
+		mysql.Discard(conn)
+		conn.Close()
+	}
+	if _, err := conn.ExecContext(k.Context(), "USE "+mysql.QuoteIdent(k.database)); err != nil {
+		end()
+		k.Fatal(err)
+	}
+	return conn, end
+}
+
+// exec runs statements on one connection, in the kit's database.
+func (k *kit) exec(statements ...string) {
+	k.Helper()
+	conn, end := k.session()
+	defer end()
+	for _, s := range statements {
 		if _, err := conn.ExecContext(k.Context(), s); err != nil {
 			k.Fatalf("%s: %v", s, err)
 		}
@@ -82,13 +96,9 @@ func (k *kit) exec(statements ...string) {
 // reads rows that differ under a lock.
 func (k *kit) transaction(statements ...string) {
 	k.Helper()
-	conn, err := k.db.Conn(k.Context())
-	if err != nil {
-		k.Fatal(err)
-	}
-	defer conn.Close()
-	defer mysql.Discard(conn)
-	all := slices.Concat([]string{"USE " + mysql.QuoteIdent(k.database), "START TRANSACTION"}, statements, []string{"COMMIT"})
+	conn, end := k.session()
+	defer end()
+	all := slices.Concat([]string{"START TRANSACTION"}, statements, []string{"COMMIT"})
 	for i := 0; i < len(all); i++ {
 		_, err := conn.ExecContext(k.Context(), all[i])
 		switch {
@@ -104,15 +114,8 @@ func (k *kit) transaction(statements ...string) {
 // rows reads a query whole, as text.
 func (k *kit) rows(query string) []string {
 	k.Helper()
-	conn, err := k.db.Conn(k.Context())
-	if err != nil {
-		k.Fatal(err)
-	}
-	defer conn.Close()
-	defer mysql.Discard(conn)
-	if _, err := conn.ExecContext(k.Context(), "USE "+mysql.QuoteIdent(k.database)); err != nil {
-		k.Fatal(err)
-	}
+	conn, end := k.session()
+	defer end()
 	rows, err := conn.QueryContext(k.Context(), query)
 	if err != nil {
 		k.Fatalf("%s: %v", query, err)

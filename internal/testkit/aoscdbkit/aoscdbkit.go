@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/aosc/aosc/aoscdb"
-	"github.com/aosc/aosc/internal/mysql"
 	"github.com/aosc/aosc/internal/mysqld"
 	"github.com/aosc/aosc/internal/testkit"
 )
@@ -23,7 +22,7 @@ func AOSCDB(t testing.TB) *aoscdb.Store {
 	t.Helper()
 	server := testkit.Server(t)
 	database := testkit.Database(t, server, "aoscdb")
-	Init(t, server, database)
+	testkit.CopyCentral(t, server.DB(), template(t, server), database)
 	store, err := aoscdb.Open(server.DSN(database))
 	if err != nil {
 		t.Fatal(err)
@@ -36,14 +35,7 @@ func AOSCDB(t testing.TB) *aoscdb.Store {
 	return store
 }
 
-// Init makes in an empty database what `aosc init` makes: a copy of one that was made so once for all tests of this process, with a secret
-// of its own, from which the names of its locks are made.
-func Init(t testing.TB, server *mysqld.Server, database string) {
-	t.Helper()
-	testkit.CopyDatabase(t, server.DB(), template(t, server), database)
-	testkit.Exec(t, server, "UPDATE "+mysql.QuoteIdents(database, "secrets")+" SET value = HEX(RANDOM_BYTES(32)) WHERE name = 'locks'")
-}
-
+// template makes what is copied, once for all tests of this process.
 func template(t testing.TB, server *mysqld.Server) string {
 	t.Helper()
 	mu.Lock()

@@ -30,7 +30,7 @@ import (
 )
 
 // Patience is how long a step may take on a busy machine.
-const Patience = 10 * time.Minute
+const Patience = testkit.Patience
 
 // Options of a Site.
 type Options struct {

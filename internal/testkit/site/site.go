@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aosc/aosc/aoscdb"
 	"github.com/aosc/aosc/internal/mysql"
@@ -21,7 +20,7 @@ import (
 )
 
 // Patience is how long a step of the pipeline may take on a busy machine.
-const Patience = 10 * time.Minute
+const Patience = testkit.Patience
 
 // Site is one fleet with its central database, its repository and the tier "udb" of databases dbid%. It is worked on by
 // SQL, git and the command line alone; Store is for looking. What cannot be done fails the test at once.
